@@ -1,0 +1,468 @@
+"""Load a model, turn text into tokens and back, and run it with hooks at sites.
+
+The only file that names TransformerLens classes. TransformerLens gives the vocabulary (which module is `blocks.3`,
+where a family keeps its second norm) and the analysis side (`model.bridge`); the forward pass runs the plain
+transformers module with raw numerics, which decodes 1.1 to 1.5 times faster than through the bridge and gives the same
+tokens (benchmarks/RESULTS.md). Both share one copy of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
+from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
+
+from .sites import STREAMS, Site
+
+BUNDLED = Path(__file__).parent.parent / "assets" / "models"
+Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
+Hook = Callable[[Float[Tensor, "rows pos d_model"]], Float[Tensor, "rows pos d_model"] | None]
+
+
+class _Enough(Exception):
+    """Raised by a hook to leave a forward pass whose rest nobody needs."""
+
+
+@dataclass(eq=False)
+class Model:
+    """A language model, its tokenizer and the map from sites to modules.
+
+    The lock serialises forward passes: hooks are state on the modules, so a second thread's clean pass would otherwise
+    run the first thread's hooks. They exist only while a pass runs, and are removed on any way out of it.
+    """
+
+    name: str
+    hf: nn.Module
+    tokenizer: Any
+    revision: str | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    # What the weights are -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def adapter(self) -> Any:
+        """TransformerLens' description of this architecture: which module plays which part."""
+        config: Any = self.hf.config
+        if not getattr(config, "architectures", None):
+            config.architectures = [type(self.hf).__name__]
+        try:
+            architecture = determine_architecture_from_hf_config(config)
+            bridge_config = build_bridge_config_from_hf(config, architecture, self.name, self.dtype)
+            adapter = ArchitectureAdapterFactory.select_architecture_adapter(bridge_config)
+            assert adapter.component_mapping is not None and "blocks" in adapter.component_mapping
+        except (ValueError, KeyError, AssertionError) as error:
+            raise ValueError(
+                f"Tiller steers decoder-only models that TransformerLens has an adapter for; {self.name!r} is a "
+                f"{type(self.hf).__name__}, which it does not know ({error})."
+            ) from error
+        return adapter
+
+    @cached_property
+    def blocks(self) -> nn.ModuleList:
+        """The decoder layers, in order."""
+        return self.hf.get_submodule(self.adapter.component_mapping["blocks"].name)  # type: ignore[return-value]
+
+    @cached_property
+    def text_config(self) -> Any:
+        config: Any = self.hf.config
+        return config.get_text_config(decoder=True)
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.blocks)
+
+    @cached_property
+    def d_model(self) -> int:
+        return int(self.text_config.hidden_size)
+
+    @cached_property
+    def n_ctx(self) -> int:
+        """The longest sequence the model was made for, in tokens."""
+        for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"):
+            value = getattr(self.text_config, name, None)
+            if isinstance(value, int) and value > 0:
+                return value
+        return 2048
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.hf.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.hf.parameters()).dtype
+
+    @cached_property
+    def d_vocab(self) -> int:
+        return int(self.text_config.vocab_size)
+
+    @cached_property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.hf.parameters())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the weights (names, shapes and a sample of every tensor): the same file gives the same one.
+
+        A direction remembers it, so that it is not used on another model of the same width by mistake.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.hf.state_dict().items()):
+            flat = tensor.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 64)][:64].to("cpu", torch.float32)
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a saved direction remembers of the model it was read from."""
+        return {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
+
+    # Sites ----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def parallel(self) -> bool:
+        """Whether attention and MLP read the same input, so that there is no stream between them."""
+        block = self.adapter.component_mapping["blocks"].submodules
+        return bool(getattr(self.adapter.cfg, "parallel_attn_mlp", False)) or "ln2" not in block
+
+    @cached_property
+    def post_norms(self) -> bool:
+        """Whether the family normalises what attention and MLP write (Gemma-2, Gemma-3)."""
+        return "ln1_post" in self.adapter.component_mapping["blocks"].submodules
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams this architecture has."""
+        return tuple(stream for stream in STREAMS if not (stream == "resid_mid" and self.parallel))
+
+    def check_site(self, site: Site) -> Site:
+        """The site, if the model has it.
+
+        Raises:
+            ValueError: no such layer, or no such stream in this architecture.
+        """
+        if site.layer >= self.n_layers:
+            raise ValueError(f"{self.name} has layers 0 to {self.n_layers - 1}; got layer {site.layer} ({site}).")
+        if site.stream not in self.streams:
+            raise ValueError(
+                f"{self.name} runs attention and MLP in parallel and has no {site.stream}; "
+                f"use one of {', '.join(self.streams)}."
+            )
+        return site
+
+    def _module(self, site: Site) -> tuple[nn.Module, bool]:
+        """The module of a site, and whether the site is that module's input."""
+        block = self.blocks[site.layer]
+        parts = self.adapter.component_mapping["blocks"].submodules
+        if site.stream in ("resid_pre", "resid_post"):
+            return block, site.stream == "resid_pre"
+        if site.stream == "resid_mid":
+            return block.get_submodule(parts["ln2"].name), True
+        part, post = ("attn", "ln1_post") if site.stream == "attn_out" else ("mlp", "ln2_post")
+        return block.get_submodule(parts[post if post in parts else part].name), False
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hooked(self, hooks: Mapping[Site, Hook]) -> Iterator[None]:
+        """Hooks at sites for the length of a `with` block; a hook returns new activations, or None for no change.
+
+        Holds the model's lock. Nothing is left on the model afterwards, whatever happened inside.
+        """
+        with self.lock:
+            handles = []
+            try:
+                for site, hook in hooks.items():
+                    module, is_input = self._module(self.check_site(site))
+                    if is_input:
+                        wrapped = _on_input(hook, in_place=site.stream == "resid_mid")
+                        handles.append(module.register_forward_pre_hook(wrapped, with_kwargs=True))
+                    else:
+                        handles.append(module.register_forward_hook(_on_output(hook)))
+                yield
+            finally:
+                for handle in handles:
+                    handle.remove()
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "rows pos"],
+        *,
+        attention_mask: Tensor | None = None,
+        positions: Int[Tensor, "rows pos"] | None = None,
+        cache: Any = None,
+        hooks: Mapping[Site, Hook] | None = None,
+        last_only: bool = False,
+    ) -> Float[Tensor, "rows pos vocab"]:
+        """Logits of one pass (only those of the last position with `last_only`)."""
+        with self.hooked(hooks or {}):
+            extra = {} if positions is None else {"position_ids": positions}
+            return self.hf(
+                input_ids=tokens,
+                attention_mask=attention_mask,
+                past_key_values=cache,
+                use_cache=cache is not None,
+                logits_to_keep=1 if last_only else 0,
+                **extra,
+            ).logits
+
+    @torch.no_grad()
+    def activations(
+        self, prompts: Sequence[Sequence[int]], sites: Sequence[Site]
+    ) -> tuple[dict[Site, Float[Tensor, "rows pos d_model"]], Bool[Tensor, "rows pos"]]:
+        """Activations of token sequences at sites, padded on the left, and the mask of real tokens.
+
+        The pass is left right after the last site. `no_grad`, not `inference_mode`: the result may train an SAE.
+        """
+        tokens, mask, positions = self.pad(prompts)
+        found: dict[Site, Tensor] = {}
+        wanted = [self.check_site(site) for site in sites]
+
+        def reader(site: Site) -> Hook:
+            def read(h: Tensor) -> None:
+                found[site] = h.detach().clone()
+                if len(found) == len(set(wanted)):
+                    raise _Enough
+
+            return read
+
+        try:
+            self.forward(
+                tokens,
+                attention_mask=None if bool(mask.all()) else mask.long(),
+                positions=None if bool(mask.all()) else positions,
+                hooks={site: reader(site) for site in wanted},
+                last_only=True,
+            )
+        except _Enough:
+            pass
+        return found, mask
+
+    def pad(
+        self, prompts: Sequence[Sequence[int]]
+    ) -> tuple[Int[Tensor, "rows pos"], Bool[Tensor, "rows pos"], Int[Tensor, "rows pos"]]:
+        """Token sequences padded on the left, the mask of real tokens and absolute positions."""
+        width = max(len(prompt) for prompt in prompts)
+        tokens = torch.zeros(len(prompts), width, dtype=torch.long)
+        mask = torch.zeros(len(prompts), width, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            tokens[row, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+            mask[row, width - len(prompt) :] = True
+        positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
+        return tokens.to(self.device), mask.to(self.device), positions.to(self.device)
+
+    @cached_property
+    def bridge(self) -> TransformerBridge:
+        """TransformerLens' view of the same weights, for analysis (`run_with_cache`, attention patterns).
+
+        Booting replaces the blocks of the module it is given, so it is given a second skeleton that shares this
+        model's parameters: no memory, and one source of truth for the weights.
+        """
+        shared = {id(t): t for t in (*self.hf.parameters(), *self.hf.buffers())}
+        twin = copy.deepcopy(self.hf, shared)
+        return TransformerBridge.boot_transformers(
+            self.name, hf_model=twin, tokenizer=copy.deepcopy(self.tokenizer), device=str(self.device), dtype=self.dtype
+        )
+
+    # Text -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_chat_template(self) -> bool:
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    @cached_property
+    def eos_tokens(self) -> frozenset[int]:
+        """Tokens that end a text."""
+        config: Any = self.hf
+        ids = getattr(config.generation_config, "eos_token_id", None) or self.tokenizer.eos_token_id
+        return frozenset([ids] if isinstance(ids, int) else ids or [])
+
+    def tokens(self, prompt: Prompt, *, continue_final: bool = False) -> list[int]:
+        """The token ids of a prompt: text, a list of chat messages, or token ids as they are.
+
+        Text is encoded as the tokenizer does it by itself (with BOS where it adds one). Chat messages go through the
+        model's chat template, ready for the assistant's turn, or inside it with `continue_final`.
+
+        Raises:
+            ValueError: the prompt is empty, or longer than the context, or chat without a chat template.
+        """
+        if isinstance(prompt, str):
+            if not prompt:
+                raise ValueError("A prompt holds at least one character; got an empty text.")
+            ids = self.tokenizer.encode(prompt)
+        elif len(prompt) and isinstance(prompt[0], Mapping):
+            if not self.has_chat_template:
+                raise ValueError(
+                    f"Chat messages need a chat template; {self.name} has none. Give the prompt as plain text."
+                )
+            if not any(str(message.get("content", "")) for message in prompt):  # type: ignore[union-attr]
+                raise ValueError("A chat prompt holds at least one message with text; all of them are empty.")
+            ids = self.tokenizer.apply_chat_template(
+                list(prompt),
+                tokenize=True,
+                add_generation_prompt=not continue_final,
+                continue_final_message=continue_final,
+                return_dict=True,
+            )["input_ids"]
+        else:
+            ids = [int(token) for token in prompt]  # type: ignore[arg-type]
+        if not ids:
+            raise ValueError("A prompt holds at least one token; got none.")
+        if len(ids) >= self.n_ctx:
+            raise ValueError(
+                f"{self.name} reads at most {self.n_ctx} tokens and needs room for one more; "
+                f"the prompt has {len(ids)}. Shorten it."
+            )
+        bad = [token for token in ids if not 0 <= token < self.d_vocab]
+        if bad:
+            raise ValueError(f"Token ids of {self.name} run from 0 to {self.d_vocab - 1}; got {bad[0]}.")
+        return list(ids)
+
+    def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """The text of tokens, without special tokens unless asked for."""
+        return self.tokenizer.decode(
+            list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False
+        )
+
+    def token_texts(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token alone, special tokens included; for showing, not for joining."""
+        return [self.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in tokens]
+
+
+def _on_input(hook: Hook, *, in_place: bool) -> Callable[..., Any]:
+    """A forward pre-hook that changes `hidden_states`, wherever the family passes it.
+
+    In place for `resid_mid`: there the block keeps the same tensor as its residual, and a new tensor would reach the
+    norm only, leaving the stream itself unsteered.
+    """
+
+    def wrapped(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        h = args[0] if args else kwargs["hidden_states"]
+        new = hook(h)
+        if new is None:
+            return None
+        if in_place:
+            h.copy_(new)
+            return None
+        return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})
+
+    return wrapped
+
+
+def _on_output(hook: Hook) -> Callable[..., Any]:
+    """A forward hook that changes a module's output, a tensor or the first of a tuple."""
+
+    def wrapped(module: nn.Module, args: tuple, output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return hook(output)
+        new = hook(output[0])
+        return None if new is None else (new, *output[1:])
+
+    return wrapped
+
+
+def chat(user: str, system: str | None = None) -> list[dict[str, str]]:
+    """A prompt of one user message (and a system message), for a model with a chat template."""
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    return [*messages, {"role": "user", "content": user}]
+
+
+def bundled_models() -> list[str]:
+    """The names of the models that ship with Tiller."""
+    return sorted(folder.parent.name for folder in BUNDLED.glob("*/config.json"))
+
+
+def best_device() -> str:
+    """CUDA where there is one, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def set_threads(n_parameters: int) -> int:
+    """Sets and returns torch's thread count: one for small models, the cores otherwise.
+
+    Below about 20 M parameters a second thread saves 15% on an idle machine and costs many times that on a busy one.
+    """
+    threads = 1 if n_parameters < 20_000_000 else max(1, (os.cpu_count() or 2) // (2 if (os.cpu_count() or 2) > 4 else 1))
+    torch.set_num_threads(threads)
+    return threads
+
+
+def _source(name: str | Path) -> str:
+    """The folder or hub id that a name stands for."""
+    if (BUNDLED / str(name) / "config.json").is_file():
+        return str(BUNDLED / str(name))
+    path = Path(name).expanduser()
+    looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or path.is_dir()
+    if not looks_local:
+        return str(name)
+    if not path.is_dir():
+        raise ValueError(f"A local model is a folder; there is none at {str(name)!r}.")
+    if not (path / "config.json").is_file():
+        raise ValueError(f"A model folder holds a config.json; {str(name)!r} has none. Give a Hugging Face checkpoint.")
+    if not any(path.glob("*.safetensors")):
+        pickles = [file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in path.glob(pattern)]
+        found = f"only pickled weights ({pickles[0]}), which can run code when read" if pickles else "no weights"
+        raise ValueError(f"Weights are read from .safetensors files; {str(name)!r} has {found}. Convert them first.")
+    return str(path)
+
+
+def load_model(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    revision: str | None = None,
+    threads: int | None = None,
+) -> Model:
+    """A model by bundled name ("organism"), local Hugging Face folder, or hub id, with raw numerics.
+
+    Raw: no folded norms, no centred weights; activations are those of transformers (and of an un-processed bridge).
+    Only safetensors are read and no remote code is run.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "mps"; default the best there is.
+        dtype: default float32 on the CPU and the checkpoint's own dtype on an accelerator.
+        revision: branch, tag or commit on the hub.
+        threads: torch threads on the CPU; default one below 20 M parameters, the cores otherwise.
+
+    Raises:
+        ValueError: not a model folder, no safetensors, or an architecture TransformerLens has no adapter for.
+    """
+    source, device = _source(name), device or best_device()
+    if dtype is None:
+        dtype = torch.float32 if device == "cpu" else "auto"
+    try:
+        hf = transformers.AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, revision=revision, use_safetensors=True, trust_remote_code=False
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, transformers.utils.HFValidationError if hasattr(transformers.utils, "HFValidationError") else OSError) as error:
+        known = f" Bundled models: {', '.join(bundled_models()) or 'none'}."
+        raise ValueError(f"The model {str(name)!r} could not be loaded: {_first_line(error)}{known}") from error
+    model = Model(str(name), hf.to(device).eval().requires_grad_(False), tokenizer, revision)
+    model.adapter  # noqa: B018  an unknown architecture is told now, not at the first use
+    threads = torch.set_num_threads(threads) if threads else (set_threads(model.n_parameters) if device == "cpu" else None)
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

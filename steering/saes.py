@@ -1,0 +1,281 @@
+"""Load a sparse autoencoder (SAE), encode, decode, and decode a difference of features.
+
+The only file (besides the training of SAEs) that names sae_lens. Encoding is always SAELens' own, so every architecture
+means what its authors meant; a slice of an SAE is an SAELens object too, of the same class with fewer features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import difflib
+import hashlib
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from sae_lens import SAE
+from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+from torch import Tensor
+
+from .models import Model
+from .sites import Site
+
+BUNDLED = Path(__file__).parent.parent / "assets" / "saes"
+
+# A feature of these depends on its own weights only. TopK needs the k-th largest of all features, and matching pursuit
+# the residue that the others leave, so they are always encoded whole.
+SLICEABLE = ("standard", "gated", "jumprelu", "transcoder", "skip_transcoder", "jumprelu_transcoder")
+
+
+@dataclass(eq=False)
+class Sae:
+    """A dictionary at a site: `encode` residual to features, `decode` back, `rows` for what a feature writes.
+
+    An edit in feature space adds `change @ rows` to the residual stream and so keeps the SAE's error: decoding is
+    affine, hence decode(f + change) - decode(f) = change @ W_dec, and nothing has to be decoded twice.
+    """
+
+    name: str
+    site: Site
+    sae: Any
+    center: bool = False
+    _slices: dict[tuple[int, ...], SaeSlice] = field(default_factory=dict, repr=False)
+
+    @property
+    def architecture(self) -> str:
+        return str(self.sae.cfg.architecture())
+
+    @property
+    def d_sae(self) -> int:
+        return int(self.sae.cfg.d_sae)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.sae.cfg.d_in)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.sae.cfg.metadata.to_dict()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(self.architecture.encode())
+        for name, tensor in sorted(self.sae.state_dict().items()):
+            flat = tensor.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 256)][:256].to("cpu", torch.float32)
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a saved direction in feature space remembers of the SAE."""
+        return {"sae": self.name, "site": str(self.site), "d_sae": self.d_sae, "fingerprint": self.fingerprint}
+
+    @property
+    def W_dec(self) -> Float[Tensor, "d_sae d_model"]:
+        """What one unit of each feature writes, for an SAE that does not rescale its input at run time."""
+        return self.sae.W_dec.detach()
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the SAE rescales each input at run time, so that what a feature writes depends on the token."""
+        return self.sae.cfg.normalize_activations in ("layer_norm", "constant_norm_rescale")
+
+    @torch.no_grad()
+    def encode(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_sae"]:
+        """Feature activations, by SAELens' own encode, in the SAE's dtype."""
+        return self._encode(self.sae, h)
+
+    @torch.no_grad()
+    def reconstruct(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """decode(encode(h)): what is left of the activation without the SAE's error."""
+        out = self.sae.decode(self.sae.encode(self._centered(h)))
+        # A centred dictionary has never seen the mean over channels; it is not part of its error, so it is put back.
+        return out + h.to(out.dtype).mean(-1, keepdim=True) if self.center else out
+
+    @torch.no_grad()
+    def decode(self, f: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_model"]:
+        """The reconstruction of feature activations.
+
+        Raises:
+            ValueError: the SAE rescales by its input, which features alone do not tell; use `reconstruct`.
+        """
+        if self.normalizes:
+            raise ValueError(
+                f"{self.name} rescales every input ({self.sae.cfg.normalize_activations}), so features alone do not "
+                "determine the reconstruction. Use reconstruct(h)."
+            )
+        return self.sae.decode(f.to(self.sae.dtype))
+
+    def scale(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch 1"] | None:
+        """The factor between what a feature writes in the SAE's units and in the residual stream, or None for 1."""
+        if not self.normalizes:
+            return None
+        h = self._centered(h)
+        if self.sae.cfg.normalize_activations == "layer_norm":
+            # SAELens: (x - mean) / (std + 1e-5) with the unbiased std, undone by * std + mean.
+            return h.std(-1, keepdim=True)
+        return h.norm(dim=-1, keepdim=True) / self.d_model**0.5
+
+    @property
+    def sliceable(self) -> bool:
+        """Whether a few features can be evaluated without the others."""
+        return self.architecture in SLICEABLE
+
+    def features(self, indices: Sequence[int]) -> SaeSlice:
+        """Some features of the SAE, evaluated alone where the architecture allows it.
+
+        Raises:
+            ValueError: an index outside 0 .. d_sae - 1.
+        """
+        key = tuple(int(index) for index in indices)
+        bad = [index for index in key if not 0 <= index < self.d_sae]
+        if bad:
+            raise ValueError(f"Features of {self.name} run from 0 to {self.d_sae - 1}; got {bad[0]}.")
+        if key not in self._slices:
+            if len(self._slices) >= 64:
+                self._slices.pop(next(iter(self._slices)))
+            self._slices[key] = SaeSlice(self, key)
+        return self._slices[key]
+
+    def _centered(self, h: Tensor) -> Tensor:
+        return h - h.mean(-1, keepdim=True) if self.center else h
+
+    def _encode(self, sae: Any, h: Tensor) -> Tensor:
+        features = sae.encode(self._centered(h))
+        if sae.cfg.normalize_activations == "layer_norm":
+            # SAELens leaves the statistics of this input on the object for a decode that never comes.
+            for name in ("ln_mu", "ln_std"):
+                if hasattr(sae, name):
+                    delattr(sae, name)
+        return features.to_dense() if features.is_sparse else features
+
+
+class SaeSlice:
+    """Chosen features of an SAE: `encode` gives only theirs, `rows` what they write."""
+
+    def __init__(self, parent: Sae, indices: tuple[int, ...]) -> None:
+        self.parent, self.indices = parent, indices
+        index = torch.tensor(indices, dtype=torch.long, device=parent.W_dec.device)
+        self._index = index
+        self.rows: Float[Tensor, "k d_model"] = parent.W_dec[index].float()
+        if getattr(parent.sae.cfg, "rescale_acts_by_decoder_norm", False):
+            self.rows = self.rows / self.rows.norm(dim=-1, keepdim=True)
+        self.sliced = parent.sliceable and len(indices) < parent.d_sae
+        self._sae = _sliced(parent.sae, index) if self.sliced else parent.sae
+        if self.sliced:
+            self._verify()
+
+    @torch.no_grad()
+    def encode(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch k"]:
+        features = self.parent._encode(self._sae, h)
+        return features if self.sliced else features[..., self._index]
+
+    def _verify(self) -> None:
+        """Falls back to the whole encoder where a slice does not give the same numbers."""
+        probe = torch.randn(8, self.parent.d_model, generator=torch.Generator().manual_seed(0)).to(self.rows.device)
+        probe = probe * (self.parent.sae.b_dec.norm() / probe.shape[-1] ** 0.5 + 1)
+        whole = self.parent.encode(probe)[..., self._index]
+        if not torch.allclose(self.encode(probe), whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max() + 1)):
+            self.sliced, self._sae = False, self.parent.sae
+
+
+def _sliced(sae: Any, index: Tensor) -> Any:
+    """An SAE of the same class with the features of `index` only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small = type(sae)(dataclasses.replace(copy.copy(sae.cfg), d_sae=len(index)))
+    state = {}
+    for name, tensor in sae.state_dict().items():
+        features_axis = {"W_enc": 1, "W_dec": 0, "b_dec": None, "b_dec_out": None, "W_skip": None}.get(name, 0)
+        state[name] = tensor if features_axis is None else tensor.index_select(features_axis, index)
+    small.load_state_dict(state)
+    return small.to(sae.W_dec.device).eval().requires_grad_(False)
+
+
+def bundled_saes() -> dict[str, list[str]]:
+    """The SAEs that ship with Tiller: release -> ids."""
+    found: dict[str, list[str]] = {}
+    for config in sorted(BUNDLED.glob("*/*/cfg.json")):
+        found.setdefault(config.parent.parent.name, []).append(config.parent.name)
+    return found
+
+
+def _quiet(load: Callable[[], Any]) -> Any:
+    """SAELens prints and warns while loading; what matters of it is told by errors and `Sae` itself."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return load()
+
+
+def load_sae(lm: Model, release: str | Path, sae_id: str | None = None) -> Sae:
+    """An SAE for a model: bundled (release, id), a local SAELens folder, or a release and id of SAELens' registry.
+
+    Raises:
+        ValueError: no such folder, release or id (near ones are listed), an architecture or hook that cannot be
+            steered, or an SAE that does not fit the model.
+    """
+    device = str(lm.device)
+    if sae_id is not None and (BUNDLED / str(release) / sae_id / "cfg.json").is_file():
+        folder, name = BUNDLED / str(release) / sae_id, f"{release}/{sae_id}"
+        sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
+    elif Path(release).expanduser().is_dir():
+        folder = Path(release).expanduser() / (sae_id or "")
+        name = folder.name
+        if not (folder / "cfg.json").is_file():
+            raise ValueError(f"An SAE folder holds cfg.json and sae_weights.safetensors; {str(folder)!r} has no cfg.json.")
+        if not (folder / "sae_weights.safetensors").is_file():
+            raise ValueError(f"SAE weights are read from sae_weights.safetensors; {str(folder)!r} has none.")
+        try:
+            sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
+        except Exception as error:  # SAELens lets JSON, key and safetensors errors through as they come
+            raise ValueError(f"The SAE in {str(folder)!r} could not be read: {error}") from error
+    else:
+        sae, name = _from_registry(lm, str(release), sae_id, device)
+    return _wrap(lm, sae.eval().requires_grad_(False), name)
+
+
+def _from_registry(lm: Model, release: str, sae_id: str | None, device: str) -> tuple[Any, str]:
+    directory = get_pretrained_saes_directory()
+    bundled = bundled_saes()
+    if release in bundled and release not in directory:
+        near = difflib.get_close_matches(str(sae_id), bundled[release], n=3, cutoff=0.0)
+        raise ValueError(f"{release!r} has no SAE {sae_id!r}; near: {', '.join(near)}.")
+    if release not in directory:
+        near = difflib.get_close_matches(release, [*directory, *bundled], n=3, cutoff=0.3)
+        raise ValueError(
+            f"An SAE is a bundled name, a folder, or a release of SAELens' registry; {release!r} is none of them."
+            + (f" Near: {', '.join(near)}." if near else "")
+        )
+    ids = list(directory[release].saes_map)
+    if sae_id not in ids:
+        near = difflib.get_close_matches(str(sae_id), ids, n=3, cutoff=0.0)
+        raise ValueError(f"{release!r} has {len(ids)} SAEs, none of them {sae_id!r}; near: {', '.join(near)}.")
+    try:
+        return _quiet(lambda: SAE.from_pretrained(release, str(sae_id), device=device)), f"{release}/{sae_id}"
+    except OSError as error:
+        first = (str(error).strip().splitlines() or ["no answer"])[0]
+        raise ValueError(f"{release}/{sae_id} could not be downloaded: {first}") from error
+
+
+def _wrap(lm: Model, sae: Any, name: str) -> Sae:
+    metadata = sae.cfg.metadata
+    if sae.cfg.architecture() == "temporal":
+        raise ValueError(f"{name} is a temporal SAE: its features depend on other tokens, so it cannot be used at one.")
+    if not metadata.hook_name:
+        raise ValueError(f"{name} does not say where it belongs: metadata.hook_name is missing in its cfg.json.")
+    site = lm.check_site(Site.parse(metadata.hook_name))
+    if sae.cfg.d_in != lm.d_model:
+        raise ValueError(f"{name} reads vectors of width {sae.cfg.d_in}; {lm.name} has width {lm.d_model}.")
+    # Made on TransformerLens' processed weights, a LayerNorm model's stream has its mean over channels removed.
+    processed = (metadata.model_from_pretrained_kwargs or {}).get("center_writing_weights", False)
+    rms = any("RMSNorm" in type(module).__name__ for module in lm.hf.modules())
+    return Sae(name, site, sae, center=bool(processed) and not rms)
