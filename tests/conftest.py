@@ -1,0 +1,119 @@
+"""Fixtures: tiny checkpoints and SAEs on disk, and the models loaded from them. Offline, one thread."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+# Before anything imports torch: a second thread on a busy machine costs many times what it saves, and no test may
+# reach the network or write into a user's home.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["TILLER_HOME"] = tempfile.mkdtemp(prefix="tiller-tests-")
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+sys.path.insert(0, str(Path(__file__).parent))
+torch.set_num_threads(1)
+
+# Shapes and types of every annotated function of these modules are checked while the tests run. (Not `sites`: it has
+# no shapes, and its own message for a layer that is no integer is what is to be seen.)
+CHECKED = [
+    f"steering.{name}"
+    for name in ("models", "saes", "pairs", "activations", "directions", "measurements", "statistics")
+]
+install_import_hook(CHECKED, "beartype.beartype")
+
+import tiny  # noqa: E402
+from transformers.utils import logging as transformers_logging  # noqa: E402
+
+from steering.models import Model, load_model  # noqa: E402
+from steering.saes import Sae, load_sae  # noqa: E402
+
+transformers_logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """checkpoint("llama") -> the folder of a tiny random checkpoint of that family."""
+    made: dict[str, Path] = {}
+
+    def make(family: str) -> Path:
+        if family not in made:
+            made[family] = tiny.write_checkpoint(family, tmp_path_factory.mktemp("models") / f"tiny-{family}")
+        return made[family]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint: Callable[[str], Path]) -> Callable[[str], Model]:
+    """model("llama") -> that tiny model, loaded once in a session. Leave it as you found it."""
+    loaded: dict[str, Model] = {}
+
+    def load(family: str) -> Model:
+        if family not in loaded:
+            loaded[family] = load_model(checkpoint(family), device="cpu", threads=1)
+        return loaded[family]
+
+    return load
+
+
+@pytest.fixture(scope="session", params=["gpt2", "llama", "gemma2"])
+def family(request: pytest.FixtureRequest) -> str:
+    """A test that asks for `family` or `lm` runs on three architectures."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def lm(family: str, model: Callable[[str], Model]) -> Model:
+    return model(family)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(model: Callable[[str], Model]) -> Model:
+    return model("llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(model: Callable[[str], Model]) -> Model:
+    return model("gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma2(model: Callable[[str], Model]) -> Model:
+    """The one with BOS and a chat template."""
+    return model("gemma2")
+
+
+@pytest.fixture(scope="session")
+def sae_folder(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """sae_folder("topk", family="llama", layer=1, ...) -> a SAELens folder; further options as in `tiny.write_sae`."""
+    made: dict[str, Path] = {}
+
+    def make(architecture: str, family: str = "llama", **options: object) -> Path:
+        key = repr((architecture, family, sorted(options.items())))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("saes") / f"{family}-{architecture}"
+            made[key] = tiny.write_sae(architecture, folder, checkpoint(family), **options)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sae_of(model: Callable[[str], Model], sae_folder: Callable[..., Path]) -> Callable[..., Sae]:
+    """sae_of("gated", family="llama") -> that SAE, loaded for `model(family)`."""
+
+    def load(architecture: str, family: str = "llama", **options: object) -> Sae:
+        return load_sae(model(family), sae_folder(architecture, family, **options))
+
+    return load
