@@ -1,0 +1,31 @@
+"""Tiller's frame: the page's settings, the menu, and the sidebar with the model. Start it with `make run`."""
+
+from pathlib import Path
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+
+st.set_page_config(
+    page_title="Tiller",
+    page_icon=str(HERE / "assets/icon.svg"),  # a material icon would be fetched from the internet as the favicon
+    layout="wide",
+    initial_sidebar_state=248,
+    menu_items={
+        "About": "Tiller steers a language model while it writes, and shows, with controls, whether it worked."
+    },
+)
+
+from steering.ui import frame  # noqa: E402  the first import takes seconds: the page's settings go out before it
+
+# Sub-folders of pages/ only: Streamlit's older discovery takes hold of a file that lies in pages/ itself.
+MENU = {
+    "Steer": [
+        st.Page(HERE / "pages/steer/compare.py", title="Compare", icon=":material/splitscreen:", default=True),
+    ],
+}
+
+frame.logo(HERE / "assets")
+page = st.navigation(MENU)
+frame.sidebar()
+page.run()

@@ -1,0 +1,157 @@
+"""Long work in the background: a `Job` to watch, cancel and take the result from, and the registry that runs jobs.
+
+A job is a function that is given its own handle and calls `job.tick(done, total, note)` between steps; a cancelled job
+stops at its next tick. Threads only: whoever shows progress polls `job.state`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+class Cancelled(Exception):
+    """Raised by `Job.tick` inside the work of a job that was cancelled."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A piece of work under way: how far it is, and its result or its error in the end."""
+
+    name: str
+    owner: str = ""
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
+    state: State = "waiting"
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    value: Any = None
+    error: Exception | None = None
+    details: str = ""
+    started: float | None = None
+    ended: float | None = None
+    partial: list[Any] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    _over: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def active(self) -> bool:
+        """Whether the job still waits or runs."""
+        return self.state in ("waiting", "running")
+
+    @property
+    def fraction(self) -> float:
+        """How much is done, from 0 to 1."""
+        if self.state == "done":
+            return 1.0
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the job has run."""
+        return 0.0 if self.started is None else (self.ended or time.monotonic()) - self.started
+
+    def cancel(self) -> None:
+        """Asks the job to stop; it does at its next tick, and at once when it still waits."""
+        self._stop.set()
+
+    def tick(self, done: int | None = None, total: int | None = None, note: str | None = None) -> None:
+        """Reports progress; called by the work between its steps.
+
+        Raises:
+            Cancelled: the job was cancelled.
+        """
+        if self._stop.is_set():
+            raise Cancelled(self.name)
+        self.done = self.done if done is None else done
+        self.total = self.total if total is None else total
+        self.note = self.note if note is None else note
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The result, waited for.
+
+        Raises:
+            TimeoutError: not done in time.
+            Cancelled: the job was cancelled.
+            Exception: whatever the work raised.
+        """
+        if not self._over.wait(timeout):
+            raise TimeoutError(f"The job {self.name!r} is not done after {timeout} seconds.")
+        if self.error is not None:
+            raise self.error
+        if self.state == "cancelled":
+            raise Cancelled(self.name)
+        return self.value
+
+    def run(self, work: Callable[[Job], Any]) -> None:
+        """Does the work in the calling thread and keeps what comes of it."""
+        try:
+            self.tick()
+            self.state, self.started = "running", time.monotonic()
+            self.value = work(self)
+            self.state = "done"
+        except Cancelled:
+            self.state = "cancelled"
+        except Exception as error:  # a job keeps its error for whoever asks for the result
+            self.error, self.details, self.state = error, traceback.format_exc(), "failed"
+        finally:
+            self.ended = time.monotonic()
+            self._over.set()
+
+
+class Jobs:
+    """The jobs of one process: at most `workers` run at once, the others wait in order of arrival."""
+
+    def __init__(self, workers: int = 1, keep: int = 50) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="job")
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._keep = keep
+        self._lock = threading.Lock()
+
+    def start(self, name: str, work: Callable[[Job], Any], *, owner: str = "") -> Job:
+        """A handle on `work`, which runs as soon as a worker is free.
+
+        A job of the same name and owner that is still under way is returned instead of being started twice.
+        """
+        with self._lock:
+            for job in self._jobs.values():
+                if job.active and (job.name, job.owner) == (name, owner):
+                    return job
+            job = Job(name, owner)
+            self._jobs[job.id] = job
+            finished = [other.id for other in self._jobs.values() if not other.active]
+            for id in itertools.islice(finished, max(0, len(self._jobs) - self._keep)):
+                del self._jobs[id]
+            self._pool.submit(job.run, work)
+        return job
+
+    def get(self, id: str | None) -> Job | None:
+        """The job of that id, or None."""
+        return self._jobs.get(id or "")
+
+    def all(self) -> list[Job]:
+        """Every job that is remembered, the newest first."""
+        with self._lock:
+            return list(reversed(self._jobs.values()))
+
+    def place(self, job: Job) -> int:
+        """How many jobs are before a waiting one."""
+        with self._lock:
+            before = list(self._jobs.values())
+            return sum(other.active for other in before[: before.index(job)]) if job in before else 0
+
+    def close(self) -> None:
+        """Cancels everything and lets the threads end."""
+        for job in self.all():
+            job.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)

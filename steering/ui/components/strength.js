@@ -1,0 +1,55 @@
+// A slider for a signed strength: filled from zero, the fluent range shaded, the raw value beside it.
+// data: {label, value, low, high, step, note, text, band: [low, high] or null, disabled}
+
+const timers = new WeakMap()
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".strength")
+  const input = root.querySelector("input")
+  const out = root.querySelector("output")
+  const place = (v) => (100 * (v - data.low)) / (data.high - data.low)
+  const digits = (String(data.step).split(".")[1] || "").length
+  const signed = (v) => (v > 0 && data.low < 0 ? "+" : v < 0 ? "−" : "") + Math.abs(v).toFixed(digits)
+
+  root.querySelector(".label").textContent = data.label
+  root.querySelector(".note").textContent = data.note || ""
+  root.querySelector(".low").textContent = signed(data.low)
+  root.querySelector(".high").textContent = signed(data.high)
+  input.min = data.low
+  input.max = data.high
+  input.step = data.step
+  input.disabled = !!data.disabled
+  input.setAttribute("aria-label", data.label)
+  if (parentElement.activeElement !== input || !timers.has(root)) input.value = data.value
+
+  const paint = () => {
+    const v = +input.value
+    const zero = place(Math.max(data.low, Math.min(data.high, 0)))
+    const at = place(v)
+    const fill = root.querySelector(".fill")
+    fill.style.left = `${Math.min(zero, at)}%`
+    fill.style.width = `${Math.abs(at - zero)}%`
+    root.classList.toggle("negative", v < 0)
+    const band = root.querySelector(".band")
+    band.hidden = !data.band
+    if (data.band) {
+      const from = Math.max(data.low, data.band[0])
+      band.style.left = `${place(from)}%`
+      band.style.width = `${place(Math.min(data.high, data.band[1])) - place(from)}%`
+    }
+    out.textContent = signed(v)
+    input.setAttribute("aria-valuetext", `${signed(v)} ${data.note || ""}`)
+  }
+  const send = () => {
+    clearTimeout(timers.get(root))
+    timers.delete(root)
+    setStateValue("value", +input.value)
+  }
+  input.oninput = () => {
+    paint()
+    clearTimeout(timers.get(root))
+    timers.set(root, setTimeout(send, 80))
+  }
+  input.onchange = () => { if (timers.has(root)) send() }
+  paint()
+}

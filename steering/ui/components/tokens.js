@@ -1,0 +1,85 @@
+// Tokens as spans, tinted by a number, with a tooltip. Text only ever goes through textContent.
+// data: {tokens: [{t, v, p, s, c, b, tip: [[name, value], ...]}], scale, selected, low, high, label, tall}
+//   t text, v number or null, p in the prompt, s steered, c changed against the baseline, b break after it
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const view = parentElement.querySelector(".tv")
+  const tip = parentElement.querySelector(".tip")
+  const legend = parentElement.querySelector(".legend")
+  const tokens = data.tokens
+
+  while (view.children.length > tokens.length) view.lastChild.remove()
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i]
+    const cell = view.children[i] || view.appendChild(document.createElement("span"))
+    if (!cell.firstChild) {
+      cell.append(document.createTextNode(""), document.createElement("span"), document.createTextNode(""))
+    }
+    // The word is tinted and its leading space is not: wrapped lines would have ragged edges.
+    const [lead, word, rest] = cell.childNodes
+    const space = token.t.match(/^\s*/)[0]
+    lead.data = space
+    word.textContent = token.t.slice(space.length)
+    rest.data = token.b ? "\n" : ""
+    word.className = ["tok", token.p && "prompt", token.c && "changed", i === data.selected && "selected"]
+      .filter(Boolean).join(" ")
+    const x = token.v == null || !data.scale ? 0 : Math.max(-1, Math.min(1, token.v / data.scale))
+    const share = Math.abs(x) < 0.12 ? 0 : 5 + 47 * Math.abs(x) ** 1.3
+    const hue = x > 0 ? "var(--st-blue-color)" : "var(--st-orange-color)"
+    word.style.background = share ? `color-mix(in srgb, ${hue} ${share.toFixed(0)}%, transparent)` : ""
+    word.tabIndex = i === (data.selected ?? 0) ? 0 : -1
+    word.setAttribute("role", "option")
+    word.setAttribute("aria-selected", i === data.selected ? "true" : "false")
+    word.dataset.i = i
+  }
+  view.setAttribute("aria-label", data.label || "Tokens")
+
+  legend.hidden = !data.low && !data.high
+  legend.querySelector(".low").textContent = data.low || ""
+  legend.querySelector(".high").textContent = data.high || ""
+
+  const show = (word) => {
+    const token = tokens[+word.dataset.i]
+    if (!token) return
+    tip.replaceChildren()
+    const head = tip.appendChild(document.createElement("div"))
+    head.className = "head"
+    head.textContent = `“${token.t}”`
+    for (const [name, value] of token.tip || []) {
+      const line = tip.appendChild(document.createElement("div"))
+      line.appendChild(document.createElement("span")).textContent = name
+      line.appendChild(document.createElement("b")).textContent = value
+    }
+    tip.hidden = false
+    const box = parentElement.querySelector(".wrap").getBoundingClientRect()
+    const at = word.getClientRects()[0] || word.getBoundingClientRect()
+    const left = Math.max(0, Math.min(at.left - box.left, box.width - tip.offsetWidth))
+    const below = at.bottom - box.top + 6
+    const above = at.top - box.top - tip.offsetHeight - 6
+    tip.style.left = `${left}px`
+    tip.style.top = `${below + tip.offsetHeight > box.height + 40 && above > -40 ? above : below}px`
+  }
+  const hide = () => { tip.hidden = true }
+  const of = (event) => (event.target.closest ? event.target.closest(".tok") : null)
+  const pick = (word) => setTriggerValue("picked", +word.dataset.i)
+
+  view.onmouseover = (event) => { const word = of(event); word ? show(word) : hide() }
+  view.onmouseleave = hide
+  view.onfocusin = (event) => { const word = of(event); if (word) show(word) }
+  view.onfocusout = hide
+  view.onclick = (event) => { const word = of(event); if (word) pick(word) }
+  view.onkeydown = (event) => {
+    const word = of(event)
+    if (!word) return
+    const i = +word.dataset.i
+    const go = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: tokens.length - 1 }[event.key]
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(word) }
+    if (event.key === "Escape") hide()
+    if (go === undefined || !view.children[go]) return
+    event.preventDefault()
+    word.tabIndex = -1
+    const next = view.children[go].querySelector(".tok")
+    next.tabIndex = 0
+    next.focus()
+  }
+}
