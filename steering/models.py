@@ -13,7 +13,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import transformers
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge import TransformerBridge
@@ -243,7 +244,7 @@ class Model:
 
             return read
 
-        try:
+        with suppress(_Enough):
             self.forward(
                 tokens,
                 attention_mask=None if bool(mask.all()) else mask.long(),
@@ -251,8 +252,6 @@ class Model:
                 hooks={site: reader(site) for site in wanted},
                 last_only=True,
             )
-        except _Enough:
-            pass
         return found, mask
 
     def pad(
@@ -337,9 +336,7 @@ class Model:
 
     def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """The text of tokens, without special tokens unless asked for."""
-        return self.tokenizer.decode(
-            list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False
-        )
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
 
     def token_texts(self, tokens: Sequence[int]) -> list[str]:
         """The text of each token alone, special tokens included; for showing, not for joining."""
@@ -401,14 +398,15 @@ def set_threads(n_parameters: int) -> int:
 
     Below about 20 M parameters a second thread saves 15% on an idle machine and costs many times that on a busy one.
     """
-    threads = 1 if n_parameters < 20_000_000 else max(1, (os.cpu_count() or 2) // (2 if (os.cpu_count() or 2) > 4 else 1))
+    cores = os.cpu_count() or 2
+    threads = 1 if n_parameters < 20_000_000 else cores if cores <= 4 else cores // 2
     torch.set_num_threads(threads)
     return threads
 
 
 def _source(name: str | Path) -> str:
     """The folder or hub id that a name stands for."""
-    if (BUNDLED / str(name) / "config.json").is_file():
+    if str(name) in bundled_models():  # by name: joined to an absolute path, BUNDLED would drop out of the result
         return str(BUNDLED / str(name))
     path = Path(name).expanduser()
     looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or path.is_dir()
@@ -451,16 +449,19 @@ def load_model(
     if dtype is None:
         dtype = torch.float32 if device == "cpu" else "auto"
     try:
-        hf = transformers.AutoModelForCausalLM.from_pretrained(
+        hf: Any = transformers.AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, revision=revision, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, transformers.utils.HFValidationError if hasattr(transformers.utils, "HFValidationError") else OSError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         known = f" Bundled models: {', '.join(bundled_models()) or 'none'}."
         raise ValueError(f"The model {str(name)!r} could not be loaded: {_first_line(error)}{known}") from error
     model = Model(str(name), hf.to(device).eval().requires_grad_(False), tokenizer, revision)
     model.adapter  # noqa: B018  an unknown architecture is told now, not at the first use
-    threads = torch.set_num_threads(threads) if threads else (set_threads(model.n_parameters) if device == "cpu" else None)
+    if threads:
+        torch.set_num_threads(threads)
+    elif device == "cpu":
+        set_threads(model.n_parameters)
     return model
 
 

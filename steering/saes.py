@@ -81,8 +81,16 @@ class Sae:
 
     @property
     def W_dec(self) -> Float[Tensor, "d_sae d_model"]:
-        """What one unit of each feature writes, for an SAE that does not rescale its input at run time."""
+        """The decoder as it is stored; see `rows` for what a feature writes."""
         return self.sae.W_dec.detach()
+
+    @property
+    def rows(self) -> Float[Tensor, "d_sae d_model"]:
+        """What one unit of each feature writes, for an SAE that does not rescale its input at run time."""
+        rows = self.W_dec.float()
+        if getattr(self.sae.cfg, "rescale_acts_by_decoder_norm", False):
+            rows = rows / rows.norm(dim=-1, keepdim=True)
+        return rows
 
     @property
     def normalizes(self) -> bool:
@@ -151,9 +159,9 @@ class Sae:
 
     def _encode(self, sae: Any, h: Tensor) -> Tensor:
         features = sae.encode(self._centered(h))
-        if sae.cfg.normalize_activations == "layer_norm":
+        if self.normalizes:
             # SAELens leaves the statistics of this input on the object for a decode that never comes.
-            for name in ("ln_mu", "ln_std"):
+            for name in ("ln_mu", "ln_std", "x_norm_coeff"):
                 if hasattr(sae, name):
                     delattr(sae, name)
         return features.to_dense() if features.is_sparse else features
@@ -181,8 +189,11 @@ class SaeSlice:
 
     def _verify(self) -> None:
         """Falls back to the whole encoder where a slice does not give the same numbers."""
-        probe = torch.randn(8, self.parent.d_model, generator=torch.Generator().manual_seed(0)).to(self.rows.device)
-        probe = probe * (self.parent.sae.b_dec.norm() / probe.shape[-1] ** 0.5 + 1)
+        # At several lengths: near b_dec few features fire, and then even a wrong slice gives the same zeros.
+        probe = torch.randn(3, 8, self.parent.d_model, generator=torch.Generator().manual_seed(0)).to(self.rows.device)
+        b_dec = self.parent.sae.b_dec.detach().float()
+        lengths = torch.tensor([1.0, 4.0, 16.0], device=probe.device)[:, None, None]
+        probe = b_dec + probe * lengths * (b_dec.norm() / probe.shape[-1] ** 0.5 + 1)
         whole = self.parent.encode(probe)[..., self._index]
         if not torch.allclose(self.encode(probe), whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max() + 1)):
             self.sliced, self._sae = False, self.parent.sae
@@ -224,14 +235,16 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None) -> Sae:
             steered, or an SAE that does not fit the model.
     """
     device = str(lm.device)
-    if sae_id is not None and (BUNDLED / str(release) / sae_id / "cfg.json").is_file():
+    if sae_id is not None and sae_id in bundled_saes().get(str(release), ()):
         folder, name = BUNDLED / str(release) / sae_id, f"{release}/{sae_id}"
         sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
     elif Path(release).expanduser().is_dir():
         folder = Path(release).expanduser() / (sae_id or "")
         name = folder.name
         if not (folder / "cfg.json").is_file():
-            raise ValueError(f"An SAE folder holds cfg.json and sae_weights.safetensors; {str(folder)!r} has no cfg.json.")
+            raise ValueError(
+                f"An SAE folder holds cfg.json and sae_weights.safetensors; {str(folder)!r} has no cfg.json."
+            )
         if not (folder / "sae_weights.safetensors").is_file():
             raise ValueError(f"SAE weights are read from sae_weights.safetensors; {str(folder)!r} has none.")
         try:

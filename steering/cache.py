@@ -1,0 +1,92 @@
+"""The key-value cache of a batch whose rows come and go.
+
+transformers' dynamic cache copies itself whole for every new token; this one keeps spare room and writes one column.
+Rows are padded on the left, so all of them end at the same column and a step writes the same place for every row.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+_ROOM = 64  # columns of spare room when a buffer grows
+
+
+class _RoomyLayer(DynamicLayer):
+    """One layer's keys and values: views into buffers with spare columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: tuple[Tensor, Tensor] | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._buffers = None
+        if self._buffers is None or self.keys is None or not self.keys.numel():
+            self._fill(key_states, value_states, 0)
+            return key_states, value_states
+        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        if end > self._buffers[0].shape[-2]:
+            self._fill(self.keys, self.values, end - start)
+        assert self._buffers is not None
+        for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[..., start:end, :] = new
+        self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
+        return self.keys, self.values
+
+    def _fill(self, keys: Tensor, values: Tensor, more: int, pad_left: int = 0, drop_left: int = 0) -> None:
+        """New buffers that hold these keys and values, with room for `more` columns and the usual spare."""
+        length = keys.shape[-2] + pad_left - drop_left
+        buffers = []
+        for old in (keys, values):
+            new = old.new_zeros(*old.shape[:-2], length + more + _ROOM, old.shape[-1])
+            new[..., pad_left:length, :] = old[..., drop_left:, :]
+            buffers.append(new)
+        self._buffers = (buffers[0], buffers[1])
+        self.keys, self.values = (buffer[..., :length, :] for buffer in buffers)
+
+    def take(self, rows: Int[Tensor, "rows"], drop_left: int = 0) -> None:
+        assert self.keys is not None and self.values is not None
+        self._fill(self.keys.index_select(0, rows), self.values.index_select(0, rows), 0, drop_left=drop_left)
+
+    def pad(self, columns: int) -> None:
+        assert self.keys is not None and self.values is not None
+        self._fill(self.keys, self.values, 0, pad_left=columns)
+
+    def append(self, other: _RoomyLayer) -> None:
+        assert self.keys is not None and other.keys is not None
+        keys, values = torch.cat([self.keys, other.keys]), torch.cat([self.values, other.values])  # type: ignore[list-item]
+        self._fill(keys, values, 0)
+
+
+class RowCache(Cache):
+    """A cache whose rows can be chosen, repeated, and joined by others.
+
+    No layer is a sliding one: a window is laid over the whole by the mask, which keeps left padding and joining exact.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=_RoomyLayer)
+
+    @property
+    def length(self) -> int:
+        """Columns so far, padding included."""
+        return self.get_seq_length()
+
+    def take(self, rows: Int[Tensor, "rows"], *, layers: int | None = None, drop_left: int = 0) -> None:
+        """Keeps or repeats rows, of the first `layers` layers only if told so, and drops columns on the left."""
+        for layer in self.layers[:layers]:
+            layer.take(rows.to(layer.keys.device), drop_left)  # type: ignore[union-attr]
+
+    def join(self, other: RowCache) -> None:
+        """Adds the rows of another cache below; the shorter of the two is padded on the left."""
+        gap = self.length - other.length
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            if gap > 0:
+                theirs.pad(gap)  # type: ignore[union-attr]
+            elif gap < 0:
+                mine.pad(-gap)  # type: ignore[union-attr]
+            mine.append(theirs)  # type: ignore[union-attr]

@@ -1,0 +1,90 @@
+"""Additions of a vector: ActivationAddition (CAA, RepE) to every token, ActAdd to the first prompt positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..directions import Direction
+from ..models import Model
+from ..sites import Site
+from .edits import AtPositions, RankOne
+from .protocol import Intervention, Placement
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationAddition(Intervention):
+    """h' = h + alpha v at the direction's site (Rimsky et al. 2023, CAA; Zou et al. 2023, RepE).
+
+    v is added as it is, so alpha is in units of v's own norm. A direction in feature space is decoded first
+    (v @ W_dec). CAA steers from the end of the instruction on: `where="from_last"`, or `start` at that position.
+    """
+
+    direction: Direction
+    alpha: float = 1.0
+
+    def placements(self, model: Model) -> Sequence[Placement]:
+        self.direction.check(model)
+        vector = self.direction.decoded().to(model.device)
+        return [Placement(self.direction.site, RankOne.make(vector, offset=self.alpha))]
+
+
+@dataclass(frozen=True, eq=False)
+class ActAdd(Intervention):
+    """h'[start + i] = h[start + i] + alpha difference[i], in the prompt pass only (Turner et al. 2023).
+
+    Front-aligned: with start 0 the first row meets BOS, where the difference of two prompts is zero. On a prompt
+    shorter than the difference what fits is applied, and the receipt says so.
+    """
+
+    difference: Float[Tensor, "k d_model"]
+    site: Site
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.difference.ndim != 2 or not len(self.difference):
+            raise ValueError(f"An ActAdd difference is [pos, d_model]; got shape {list(self.difference.shape)}.")
+
+    @classmethod
+    @torch.no_grad()
+    def from_prompts(
+        cls, lm: Model, positive: str, negative: str, site: Site, *, alpha: float = 1.0, start: int = 0, pad: str = " "
+    ) -> Self:
+        """The difference of two prompts' activations; the shorter is padded on the right with `pad`, a space.
+
+        Raises:
+            ValueError: a prompt is empty, or `pad` is not one token.
+        """
+        sides = [lm.tokens(positive), lm.tokens(negative) if negative else lm.tokens(pad)]
+        if not negative:  # the empty prompt is BOS alone where there is one, then padding
+            sides[1] = [token for token in sides[1] if token == lm.tokenizer.bos_token_id]
+        filler = lm.tokenizer.encode(pad, add_special_tokens=False)
+        if not filler:
+            raise ValueError(f"pad is text of at least one token; {pad!r} has none.")
+        longest = max(map(len, sides))
+        filled = [side + filler[-1:] * (longest - len(side)) for side in sides]
+        found, _ = lm.activations(filled, [site])
+        h = found[site].float()
+        return cls(h[0] - h[1], site, alpha, start=start)
+
+    def placements(self, model: Model) -> Sequence[Placement]:
+        model.check_site(self.site)
+        if self.difference.shape[1] != model.d_model:
+            raise ValueError(
+                f"An ActAdd difference for {model.name} has width {model.d_model}; got {self.difference.shape[1]}."
+            )
+        matrix = self.alpha * self.difference.float().to(model.device)
+        start = torch.tensor([self.start], device=model.device)
+        return [Placement(self.site, AtPositions(matrix[None], start), where="prompt")]
+
+    def notes(self, prompt_length: int) -> tuple[str, ...]:
+        wanted, room = len(self.difference), prompt_length - self.start
+        if room >= wanted:
+            return ()
+        return (f"The difference has {wanted} positions, the prompt has room for {max(room, 0)}: the rest is left out.",)

@@ -1,0 +1,81 @@
+"""Turning single SAE features: add to them, clamp them to a value, switch them off. The SAE's error always stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..models import Model
+from ..saes import Sae
+from .edits import FeatureEdit
+from .protocol import Intervention, Placement
+
+
+def _known(sae: Sae, features: Sequence[int] | Mapping[int, float]) -> list[int]:
+    """The features, sorted; raises a ValueError when there are none or the SAE does not have them."""
+    if not features:
+        raise ValueError("A feature intervention names at least one feature; got none.")
+    bad = [i for i in features if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < sae.d_sae]
+    if bad:
+        raise ValueError(f"Features of {sae.name} run from 0 to {sae.d_sae - 1}; got {bad[0]!r}.")
+    return sorted(features)
+
+
+def _place(model: Model, sae: Sae, edit: FeatureEdit) -> Sequence[Placement]:
+    model.check_site(sae.site)
+    if sae.d_model != model.d_model:
+        raise ValueError(f"{sae.name} reads vectors of width {sae.d_model}; {model.name} has width {model.d_model}.")
+    return [Placement(sae.site, edit)]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureAddition(Intervention):
+    """h' = h + sum_j amount_j W_dec[j], whatever the features are at the token; amounts in units of activation."""
+
+    sae: Sae
+    amounts: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known(self.sae, self.amounts)
+
+    def placements(self, model: Model) -> Sequence[Placement]:
+        features = _known(self.sae, self.amounts)
+        edit = FeatureEdit.make(self.sae, features, add=[float(self.amounts[i]) for i in features])
+        return _place(model, self.sae, edit)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureClamp(Intervention):
+    """h' = h + sum_j (value_j - f_j(h)) W_dec[j]: the features are set to values (Templeton et al. 2024).
+
+    Clamping to what a feature is already changes nothing, because the SAE's error stays.
+    """
+
+    sae: Sae
+    values: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known(self.sae, self.values)
+
+    def placements(self, model: Model) -> Sequence[Placement]:
+        features = _known(self.sae, self.values)
+        values = [float(self.values[i]) for i in features]
+        return _place(model, self.sae, FeatureEdit.make(self.sae, features, add=values, scale=[-1.0] * len(features)))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureAblation(Intervention):
+    """h' = h - sum_j f_j(h) W_dec[j]: the features are switched off. Reading B of DIR's "standard ablation"."""
+
+    sae: Sae
+    features: Sequence[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known(self.sae, self.features)
+
+    def placements(self, model: Model) -> Sequence[Placement]:
+        features = _known(self.sae, list(self.features))
+        return _place(model, self.sae, FeatureEdit.make(self.sae, features, scale=[-1.0] * len(features)))

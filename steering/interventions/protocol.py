@@ -1,0 +1,176 @@
+"""The protocol every steering method follows.
+
+An `Intervention` is a small frozen value that a person makes. Asked for a model, it gives `Placement`s: at which site
+which `Edit` is done. An `Edit` is a few tensors with a leading `rows` axis and a pure function on activations, so the
+edits of many rows are stacked and done in one go: a batch of eight different variants costs one call a site, not eight.
+
+What an edit needs to know of the prompt (SARA's gain, CAST's condition) is found once, in the prompt pass, and is a
+value from then on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, Self, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..models import Model
+from ..sites import Site
+
+# Which tokens an intervention touches. "from_last" begins with the last prompt token, the one that predicts the first
+# generated token; "generated" leaves that one alone, so the first new token is the baseline's.
+Where = Literal["all", "prompt", "generated", "from_last"]
+
+
+class Effect(NamedTuple):
+    """What an edit did: the new activations, the shift its formula asks for, and where a threshold was crossed.
+
+    `fired` says something of rows with a threshold only.
+    """
+
+    h: Float[Tensor, "rows pos d_model"]
+    expected: Float[Tensor, "rows pos"]
+    fired: Bool[Tensor, "rows pos"] | None = None
+
+
+class Edit(Protocol):
+    """One kind of change for some rows at one site; its tensors are float32 and lead with `rows`."""
+
+    @property
+    def kind(self) -> Any:
+        """Edits of equal kind can be stacked."""
+        ...
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether it does nothing below a threshold, so that a receipt tells how often it fired."""
+        ...
+
+    @classmethod
+    def stack(cls, edits: Sequence[Any]) -> Self:
+        """One edit for all the rows, in order."""
+        ...
+
+    def __call__(self, h: Float[Tensor, "rows pos d_model"], positions: Int[Tensor, "rows pos"]) -> Effect: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """A question about the prompt, asked once at a site, that lets an edit happen or not."""
+
+    site: Site
+    test: Callable[[Float[Tensor, "pos d_model"]], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """An edit at a site: ready made, or made from the prompt's activations there.
+
+    Attributes:
+        where: a narrower `where` than the intervention's own, for methods that treat the prompt differently.
+        whole_history: make the edit anew from all tokens so far, at every step (needs decoding without a cache).
+    """
+
+    site: Site
+    edit: Edit | None = None
+    from_prompt: Callable[[Float[Tensor, "pos d_model"]], Edit] | None = None
+    where: Where = "all"
+    whole_history: bool = False
+    gate: Gate | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Intervention(ABC):
+    """What is done to activations. Immutable; knows nothing of rows, padding, caches or threads.
+
+    Attributes:
+        where: which tokens: "all", "prompt", "generated", or "from_last" (the last prompt token on).
+        start: the first absolute position that is touched (0 is the first token, usually BOS).
+    """
+
+    where: Where = "all"
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if self.where not in get_args(Where):
+            raise ValueError(f"where is one of {', '.join(get_args(Where))}; got {self.where!r}.")
+        if isinstance(self.start, bool) or not isinstance(self.start, int) or self.start < 0:
+            raise ValueError(f"start is a position from 0 on; got {self.start!r}.")
+        for field in dataclasses.fields(self):
+            check_finite(field.name, getattr(self, field.name))
+
+    @abstractmethod
+    def placements(self, model: Model) -> Sequence[Placement]:
+        """Where the edits are, and what they are, on this model.
+
+        Raises:
+            ValueError: the model does not have the site or the width, or the direction comes from another model.
+        """
+
+    def notes(self, prompt_length: int) -> tuple[str, ...]:
+        """What a reader of the receipt has to know about this prompt."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything the intervention holds: equal ones do the same."""
+        return fingerprint(self)
+
+    def __str__(self) -> str:
+        shown = (
+            f"{field.name}={_short(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+            if field.name not in ("where", "start") or getattr(self, field.name) != field.default
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Nothing; raises a ValueError when a number or tensor holds NaN or infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is a finite number; got {value}.")
+    if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{name} holds finite numbers; got NaN or infinity in a tensor of shape {tuple(value.shape)}.")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_finite(f"{name}[{key}]", item)
+
+
+def fingerprint(value: Any) -> str:
+    """A content hash of a value made of numbers, texts, tensors, sequences, and values with a fingerprint."""
+    return hashlib.sha256(_bytes(value)).hexdigest()[:16]
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, Intervention):
+        parts = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return type(value).__name__.encode() + b"(" + b",".join(n.encode() + b"=" + _bytes(v) for n, v in parts) + b")"
+    if hasattr(value, "fingerprint"):
+        return f"{type(value).__name__}:{value.fingerprint}".encode()
+    if isinstance(value, Tensor):
+        return hashlib.sha256(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).digest()
+    if isinstance(value, Mapping):
+        return b"{" + b",".join(_bytes(k) + b":" + _bytes(value[k]) for k in sorted(value)) + b"}"
+    if isinstance(value, (list, tuple)):
+        return b"[" + b",".join(_bytes(item) for item in value) + b"]"
+    return repr(value).encode()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"tensor{list(value.shape)}"
+    if isinstance(value, Intervention):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if hasattr(value, "site") and hasattr(value, "vector"):
+        return f"{getattr(value, 'name', '') or 'direction'}@{value.site}"
+    return str(getattr(value, "name", value))
