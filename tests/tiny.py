@@ -27,6 +27,7 @@ from transformers import (
 )
 
 D_MODEL, N_LAYERS, N_CTX, D_SAE = 32, 4, 128, 96
+VOCAB = 304  # a few more than the tokenizer has, as in most real checkpoints
 FAMILIES = ("gpt2", "llama", "gemma2", "gemma3", "qwen2", "qwen3", "neox", "neox_sequential")
 ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk")
 # Families whose tokenizer puts a BOS in front of a text, and those with a chat template, as the real ones have.
@@ -119,7 +120,7 @@ def write_checkpoint(family: str, folder: Path, *, seed: int = 0) -> Path:
     words = tokenizer(family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 100 * FAMILIES.index(family))
-        model = AutoModelForCausalLM.from_config(config(family, len(words)), dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_config(config(family, VOCAB), dtype=torch.float32).eval()
         # Tied embeddings that outweigh what the blocks write make every model repeat its last token.
         embedding = {"gpt2": 0.3, "gemma2": 0.08, "gemma3": 0.08}.get(family, 0.6)
         with torch.no_grad():
