@@ -6,6 +6,8 @@ Rows are padded on the left, so all of them end at the same column and a step wr
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -21,7 +23,7 @@ class _RoomyLayer(DynamicLayer):
         super().__init__()
         self._buffers: tuple[Tensor, Tensor] | None = None
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._buffers = None

@@ -245,5 +245,3 @@ def score(rows: Sequence[Row], max_batch: int = 64) -> list[list[float]]:
             target = torch.tensor(row.targets, device=logprobs.device)[:, None]
             found.append(logprobs.gather(1, target).squeeze(1).tolist())
     return found
-
-

@@ -86,9 +86,7 @@ class Request:
         )
 
 
-def recorded(
-    model: Model, record: Sequence[Site | Direction], variants: Sequence[Variant]
-) -> tuple[Direction, ...]:
+def recorded(model: Model, record: Sequence[Site | Direction], variants: Sequence[Variant]) -> tuple[Direction, ...]:
     """The directions to record: those named, and for a named site every direction that a variant uses there."""
     found: dict[str, Direction] = {}
     used = [d for variant in variants for one in variant for d in _directions(one)]
@@ -159,7 +157,7 @@ class Completion:
 
     @property
     def projections(self) -> dict[str, Trace]:
-        """For each recorded direction, projections along prompt and text; the last token is never read, so not there."""
+        """Projections on each recorded direction along prompt and text (but the last token, which is never read)."""
         return dict(self._row.traces)
 
     @property
@@ -169,7 +167,7 @@ class Completion:
 
     @property
     def finish_reason(self) -> str | None:
-        """"eos", "stop", "length", "context", "diverged", "cancelled" or "error"; None while under way."""
+        """Why it ended: eos, stop, length, context, diverged, cancelled or error; None while under way."""
         return self._row.finish_reason
 
     @property

@@ -136,7 +136,9 @@ class Row:
             notes = list(one.notes(len(self.prompt)))
             for gate in gates:
                 if gate in self.gates:
-                    notes.append("The condition on the prompt held." if self.gates[gate] else "The condition did not hold.")
+                    notes.append(
+                        "The condition on the prompt held." if self.gates[gate] else "The condition did not hold."
+                    )
             found.append(ledger.receipt(str(one), notes))
         return tuple(found)
 

@@ -41,9 +41,9 @@ class DirectionalAblation(Intervention):
 class AffineAblation(Intervention):
     """h' = h - (h . r) r + (reference . r) r + alpha R, with R = positive mean - negative mean, r its unit (ACE).
 
-    Marshall et al. 2024 (arXiv 2411.09003). `reference` is the mean activation of the negative class: alpha 0 puts every
-    token where that class is along r, alpha 1 where the positive class is. Plain ablation puts it at zero, which may be
-    far from both.
+    Marshall et al. 2024 (arXiv 2411.09003). `reference` is the mean activation of the negative class: alpha 0 puts
+    every token where that class is along r, alpha 1 where the positive class is. Plain ablation puts it at zero,
+    which may be far from both.
     """
 
     direction: Direction

@@ -87,4 +87,4 @@ class ActAdd(Intervention):
         wanted, room = len(self.difference), prompt_length - self.start
         if room >= wanted:
             return ()
-        return (f"The difference has {wanted} positions, the prompt has room for {max(room, 0)}: the rest is left out.",)
+        return (f"The difference has {wanted} positions; the prompt has room for {max(room, 0)} of them.",)

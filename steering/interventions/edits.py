@@ -61,7 +61,9 @@ class RankOne(_Stackable):
         tau: float = 0.0,
     ) -> RankOne:
         write = write.float()
-        numbers = (torch.tensor([value], dtype=torch.float32, device=write.device) for value in (offset, slope, kink, tau))
+        numbers = (
+            torch.tensor([value], dtype=torch.float32, device=write.device) for value in (offset, slope, kink, tau)
+        )
         read = torch.zeros_like(write) if read is None else read.float()
         return cls(read[None], write[None], *numbers)
 
