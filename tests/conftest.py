@@ -24,11 +24,11 @@ from jaxtyping import install_import_hook
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
 
-# Shapes and types of every annotated function of these modules are checked while the tests run. (Not `sites`: it has
-# no shapes, and its own message for a layer that is no integer is what is to be seen.)
+# Shapes and types of every annotated function of these modules are checked while the tests run. (Not `sites`
+# and `pairs`: they have no shapes, and their own messages for a value of a wrong type are what is to be seen.)
 CHECKED = [
     f"steering.{name}"
-    for name in ("models", "saes", "pairs", "activations", "directions", "measurements", "statistics")
+    for name in ("models", "saes", "activations", "directions", "measurements", "statistics")
 ]
 install_import_hook(CHECKED, "beartype.beartype")
 
