@@ -1,0 +1,31 @@
+"""The feature index of an SAE: what each feature fires on, writes, and resembles; built once, then looked up.
+
+Read in this order: `windows` (texts to token windows, and one pass over them), `tally` (what is counted in a stream of
+bounded memory), `lens` and `neurons` (what the weights alone say), `build`, `index` (search and look up), `ranking`
+(which features separate a pair set, or fire on your text).
+"""
+
+from .build import build
+from .index import Band, Example, Feature, FeatureIndex, Neighbor, Neuron, Row, TokenScore, locate
+from .lens import promoted_tokens, token_effects
+from .notes import Notes
+from .ranking import TextFeatures, features_of_text, separation
+
+__all__ = [
+    "Band",
+    "Example",
+    "Feature",
+    "FeatureIndex",
+    "Neighbor",
+    "Neuron",
+    "Notes",
+    "Row",
+    "TextFeatures",
+    "TokenScore",
+    "build",
+    "features_of_text",
+    "locate",
+    "promoted_tokens",
+    "separation",
+    "token_effects",
+]

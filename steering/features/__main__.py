@@ -1,0 +1,71 @@
+"""`python -m steering.features build`: make a feature index without the dashboard."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..models import load_model
+from ..saes import load_sae
+from .build import build
+from .index import FeatureIndex
+from .passes import Settings
+
+
+def texts_of(path: Path) -> list[str]:
+    """The texts of a file: JSON lines with a `text`, or else paragraphs between blank lines.
+
+    Raises:
+        ValueError: the file is missing, or a JSON line has no text.
+    """
+    if not path.is_file():
+        raise ValueError(f"Texts are read from a file; there is none at {str(path)!r}.")
+    content = path.read_text(encoding="utf-8")
+    if path.suffix != ".jsonl":
+        return [part.strip("\n") for part in content.split("\n\n") if part.strip()]
+    rows = [json.loads(line) for line in content.splitlines() if line.strip()]
+    if not all(isinstance(row, dict) and isinstance(row.get("text"), str) for row in rows):
+        raise ValueError(f'A line of {path.name} reads {{"text": "..."}}; at least one does not.')
+    return [row["text"] for row in rows]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 when an index was written, 2 for a user's mistake."""
+    parser = argparse.ArgumentParser(prog="python -m steering.features", description="Feature indexes of SAEs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("build", help="build an index, or continue one that was stopped")
+    make.add_argument("--model", required=True, help="bundled name, local folder or hub id")
+    make.add_argument("--release", required=True, help="bundled name, SAE folder or SAELens release")
+    make.add_argument("--sae", help="id of the SAE in its release")
+    make.add_argument("--texts", required=True, type=Path, help=".txt (blank lines between texts) or .jsonl (text)")
+    make.add_argument("--out", required=True, type=Path, help="folder of the index")
+    make.add_argument("--device", help="cpu, cuda, mps")
+    make.add_argument("--context", type=int, default=Settings.context, help="tokens in a window")
+    make.add_argument("--examples", type=int, default=Settings.examples, help="strongest examples per feature")
+    make.add_argument("--restart", action="store_true", help="forget an unfinished index in the folder")
+    options = parser.parse_args(arguments)
+    try:
+        lm = load_model(options.model, device=options.device)
+        sae = load_sae(lm, options.release, options.sae)
+        settings = Settings(context=options.context, examples=options.examples)
+        build(lm, sae, texts_of(options.texts), options.out, _progress, settings=settings, restart=options.restart)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    index = FeatureIndex.open(options.out)
+    size = sum(file.stat().st_size for file in options.out.iterdir() if file.is_file())
+    alive = int((index.density > 0).sum())
+    counts = f"{index.about['tokens']} tokens, {alive} of {index.n_features} features fired, {size} bytes"
+    print(f"\r{options.out}: {counts}")
+    return 0
+
+
+def _progress(done: int, total: int) -> None:
+    print(f"\r{done} of {total}" if total else f"\r{done} texts", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
