@@ -459,7 +459,7 @@ def load_model(
     if threads:
         torch.set_num_threads(threads)
     elif device == "cpu":
-        set_threads(model.n_parameters)
+        torch.set_num_threads(default_threads(model.n_parameters))
     return model
 
 

@@ -136,17 +136,16 @@ class Plan:
             for _, placement in row.placements:
                 gate = placement.gate
                 if gate is not None and gate.site == site and gate not in row.gates:
-                    keep = real[r] & (positions[r] < len(row.prompt))
-                    if row.prompt[0] == self.model.tokenizer.bos_token_id and len(row.prompt) > 1:
-                        keep = keep & (positions[r] > 0)
+                    first = int(row.starts_with_bos and len(row.prompt) > 1)
+                    keep = real[r] & (positions[r] >= first) & (positions[r] < len(row.prompt))
                     row.gates[gate] = gate.test(x[r][keep])
 
     def _edit_prompt(self, site: Site, x: Tensor, positions: Tensor, real: Tensor, dtype: torch.dtype) -> Tensor:
-        slots = self._at.get(site)
-        for slot in range(max(map(len, slots)) if slots else 0):
+        slots = self._at.get(site, [])
+        for slot in range(max(map(len, slots), default=0)):
             found = []
-            for r, row in enumerate(self.rows):
-                if slot < len(slots[r]) and self._open(row, index := slots[r][slot]):
+            for r, (row, mine) in enumerate(zip(self.rows, slots, strict=True)):
+                if slot < len(mine) and self._open(row, index := mine[slot]):
                     _, placement = row.placements[index]
                     if placement.from_prompt is not None and (placement.whole_history or index not in row.edits):
                         keep = real[r]
@@ -168,10 +167,10 @@ class Plan:
                 steps = []
                 for slot in range(max(map(len, slots))):
                     found = [
-                        (r, slots[r][slot])
-                        for r, row in enumerate(self.rows)
-                        if slot < len(slots[r]) and self._open(row, slots[r][slot])
-                        if row.span(slots[r][slot])[1] > row.position
+                        (r, mine[slot])
+                        for r, (row, mine) in enumerate(zip(self.rows, slots, strict=True))
+                        if slot < len(mine) and self._open(row, mine[slot])
+                        if row.span(mine[slot])[1] > row.position
                     ]
                     steps += self._stack(site, found)
                 if steps:

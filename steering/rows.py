@@ -74,6 +74,10 @@ class Row:
         return (*self.prompt, *self.generated, *self.targets)
 
     @property
+    def starts_with_bos(self) -> bool:
+        return self.prompt[0] == self.model.tokenizer.bos_token_id
+
+    @property
     def position(self) -> int:
         """The absolute position of the last token."""
         return len(self.prompt) + len(self.generated) - 1
@@ -85,8 +89,7 @@ class Row:
         low, high = _span(one.where, len(self.prompt))
         low2, high2 = _span(placement.where, len(self.prompt))
         low, high = max(low, low2, one.start), min(high, high2)
-        starts_with_bos = self.prompt[0] == self.model.tokenizer.bos_token_id
-        return (max(low, 1) if starts_with_bos and not self.steer_bos else low), high
+        return (max(low, 1) if self.starts_with_bos and not self.steer_bos else low), high
 
     def forget(self) -> None:
         """Clears what the hooks saw, before the whole sequence is run again without a cache."""

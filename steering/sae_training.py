@@ -103,6 +103,7 @@ def train_sae(
     steps = recipe.samples // recipe.batch
     config = SAETrainerConfig(
         total_training_samples=steps * recipe.batch, train_batch_size_samples=recipe.batch, lr=recipe.learning_rate,
+        lr_end=recipe.learning_rate / 10,
         lr_warm_up_steps=min(50, steps // 5), lr_decay_steps=steps // 3, device=str(activations.device),
         dead_feature_window=max(20, min(150, steps // 4)), feature_sampling_window=max(50, steps // 2),
         n_batches_for_norm_estimate=20, logger=LoggingConfig(log_to_wandb=False),

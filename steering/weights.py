@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,20 +17,14 @@ from torch import Tensor, nn
 from .directions import Direction
 from .models import Model
 
-# What each kind of module that writes to the residual stream is called across families.
-_WRITERS = {
-    "attn": ("o", "out", "dense", "c_proj", "o_proj", "out_proj"),
-    "mlp": ("out", "down", "c_proj", "down_proj"),
-}
-
 
 @dataclass(frozen=True)
 class Orthogonalized:
     """An edited copy of a model, and what holds of it.
 
     Attributes:
-        equals_ablation: whether its logits are those of `DirectionalAblation(everywhere=True)` up to rounding. Not so
-            where a norm follows each writer (Gemma-2, Gemma-3): there the direction is never written either, but the
+        equals_ablation: whether its logits are those of `DirectionalAblation(everywhere=True)` with `steer_bos`, up to
+            rounding (weights know no BOS). Not so where a norm follows each writer (Gemma-2, Gemma-3): there the direction is never written either, but the
             norm divides by the length of the whole vector, which the edit has changed.
         note: the same in words.
     """
@@ -51,7 +46,7 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
         ValueError: a module that writes to the stream was not recognised, so nothing could be promised.
     """
     direction.check(model)
-    hf = copy.deepcopy(model.hf)
+    hf: Any = copy.deepcopy(model.hf)
     edited = Model(f"{model.name} (orthogonalized)", hf, model.tokenizer, model.revision)
     _untie(hf)
     parameter = next(hf.parameters())
@@ -68,13 +63,10 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
             if post in spec:
                 u = _gain(block.get_submodule(spec[post].name)).double() * r
                 u = u / u.norm()
-            writer = _writer(block.get_submodule(spec[part].name), part, spec[part])
-            columns = writer.weight.shape[1] if isinstance(writer, nn.Linear) else writer.weight.shape[0]
+            writer = _writer(block.get_submodule(spec[part].name), spec[part])
             matrix = writer.weight.double()
             # nn.Linear keeps [out, in]; GPT-2's Conv1D keeps [in, out]. What is written is the output.
-            new = _project(matrix.T, u).T if isinstance(writer, nn.Linear) else _project(matrix, u)
-            assert new.shape == matrix.shape and columns
-            writer.weight.copy_(new)
+            writer.weight.copy_(_project(matrix.T, u).T if isinstance(writer, nn.Linear) else _project(matrix, u))
             if getattr(writer, "bias", None) is not None:
                 writer.bias.copy_(_project(writer.bias.double()[None], u)[0])
             if post in spec and getattr(block.get_submodule(spec[post].name), "bias", None) is not None:
@@ -85,7 +77,7 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
             "norm behind each writer divides by a length that the edit changed."
         )
     else:
-        note = "Equals ablation of the direction at every site of the stream, up to rounding."
+        note = "Equals ablation of the direction at every site of the stream, BOS included, up to rounding."
     return Orthogonalized(edited, not model.post_norms, note)
 
 
@@ -94,12 +86,12 @@ def _project(rows: Float[Tensor, "n d_model"], u: Float[Tensor, "d_model"]) -> F
     return rows - (rows @ u)[:, None] * u
 
 
-def _untie(hf: nn.Module) -> None:
+def _untie(hf: Any) -> None:
     """Gives the unembedding a matrix of its own where it shares the embedding's."""
-    embedding, head = hf.get_input_embeddings(), hf.get_output_embeddings()  # type: ignore[operator]
+    embedding, head = hf.get_input_embeddings(), hf.get_output_embeddings()
     if head is not None and head.weight is embedding.weight:
         head.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
-    hf.config.tie_word_embeddings = False  # type: ignore[union-attr]
+    hf.config.tie_word_embeddings = False
 
 
 def _blocks(model: Model) -> Iterator[tuple[nn.Module, dict]]:
@@ -114,17 +106,12 @@ def _gain(norm: nn.Module) -> Float[Tensor, "d_model"]:
     return 1 + weight if "Gemma" in type(norm).__name__ else weight
 
 
-def _writer(part: nn.Module, kind: str, spec: object) -> nn.Module:
-    """The linear layer at the end of attention or MLP."""
-    names = [sub.name for key, sub in getattr(spec, "submodules", {}).items() if key in ("o", "out")]
-    for name in (*names, *_WRITERS[kind]):
-        try:
-            found = part.get_submodule(name)
-        except (AttributeError, TypeError):
-            continue
-        if hasattr(found, "weight"):
-            return found
+def _writer(part: nn.Module, spec: Any) -> Any:
+    """The linear layer with which attention or MLP writes; TransformerLens calls them `o` and `out`."""
+    for key in ("o", "out"):
+        if key in spec.submodules:
+            return part.get_submodule(spec.submodules[key].name)
     raise ValueError(
-        f"The matrix with which {type(part).__name__} writes to the residual stream was not recognised; "
+        f"The matrix with which {type(part).__name__} writes to the residual stream is not known; "
         "use DirectionalAblation(everywhere=True) on this family."
     )

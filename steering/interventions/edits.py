@@ -141,9 +141,9 @@ class FeatureEdit:
             values = [0.0] * len(features) if values is None else values
             return torch.as_tensor(values, dtype=torch.float32, device=device)[None]
 
-        numbers = (torch.tensor([value], dtype=torch.float32, device=device) for value in (slope, kink, tau))
-        flags = (torch.tensor([value], device=device) for value in (nonneg, drop))
-        return cls(sae, tuple(int(i) for i in features), row(v), *numbers, row(add), row(scale), *flags)
+        numbers = {"slope": slope, "kink": kink, "tau": tau, "nonneg": nonneg, "drop": drop}
+        vectors = {name: torch.tensor([value], device=device) for name, value in numbers.items()}
+        return cls(sae, tuple(map(int, features)), v=row(v), add=row(add), scale=row(scale), **vectors)
 
     @property
     def kind(self) -> Any:
