@@ -141,7 +141,7 @@ class FeatureEdit:
             values = [0.0] * len(features) if values is None else values
             return torch.as_tensor(values, dtype=torch.float32, device=device)[None]
 
-        numbers = {"slope": slope, "kink": kink, "tau": tau, "nonneg": nonneg, "drop": drop}
+        numbers = {"slope": float(slope), "kink": float(kink), "tau": float(tau), "nonneg": nonneg, "drop": drop}
         vectors = {name: torch.tensor([value], device=device) for name, value in numbers.items()}
         return cls(sae, tuple(map(int, features)), v=row(v), add=row(add), scale=row(scale), **vectors)
 
