@@ -28,7 +28,7 @@ torch.set_num_threads(1)
 # and `pairs`: they have no shapes, and their own messages for a value of a wrong type are what is to be seen.)
 CHECKED = [
     f"steering.{name}"
-    for name in ("models", "saes", "activations", "directions", "measurements", "statistics")
+    for name in ("models", "saes", "activations", "estimators", "directions", "measurements", "statistics")
 ]
 install_import_hook(CHECKED, "beartype.beartype")
 
