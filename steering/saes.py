@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import hashlib
 import io
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ class Sae:
     sae: Any
     center: bool = False
     _slices: dict[tuple[int, ...], SaeSlice] = field(default_factory=dict, repr=False)
+    # SAELens keeps the statistics of an input on the object between encode and decode.
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
     def architecture(self) -> str:
@@ -105,7 +108,8 @@ class Sae:
     @torch.no_grad()
     def reconstruct(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """decode(encode(h)): what is left of the activation without the SAE's error."""
-        out = self.sae.decode(self.sae.encode(self._centered(h)))
+        with self._lock:
+            out = self.sae.decode(self.sae.encode(self._centered(h)))
         # A centred dictionary has never seen the mean over channels; it is not part of its error, so it is put back.
         return out + h.to(out.dtype).mean(-1, keepdim=True) if self.center else out
 
@@ -158,10 +162,10 @@ class Sae:
         return h - h.mean(-1, keepdim=True) if self.center else h
 
     def _encode(self, sae: Any, h: Tensor) -> Tensor:
-        features = sae.encode(self._centered(h))
-        if self.normalizes:
-            # SAELens leaves the statistics of this input on the object for a decode that never comes.
-            for name in ("ln_mu", "ln_std", "x_norm_coeff"):
+        with self._lock:
+            features = sae.encode(self._centered(h))
+            # It leaves the statistics of this input there for a decode that never comes.
+            for name in ("ln_mu", "ln_std", "x_norm_coeff") if self.normalizes else ():
                 if hasattr(sae, name):
                     delattr(sae, name)
         return features.to_dense() if features.is_sparse else features

@@ -52,7 +52,7 @@ def gumbel(stream: int, step: int, d_vocab: int) -> Float[Tensor, "vocab"]:
     """Standard Gumbel noise of one step of a stream; made on the CPU, so that every device draws the same."""
     generator = torch.Generator().manual_seed((stream + step * 0x9E3779B97F4A7C15) % 2**63)
     uniform = torch.rand(d_vocab, generator=generator).clamp_(min=1e-20)
-    return -torch.log(-torch.log(uniform).clamp_(min=1e-20))
+    return -(-uniform.log()).clamp_(min=1e-20).log()
 
 
 def nucleus(logits: Float[Tensor, "rows vocab"], top_p: Float[Tensor, "rows"]) -> Float[Tensor, "rows vocab"]:
