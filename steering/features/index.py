@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from .notes import Notes
 from .passes import FORMAT
 from .tally import Table, edges
 from .words import match
-from .write import ARRAYS, BASE
+from .write import ARRAYS, BASE, Packer
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -270,7 +269,7 @@ class FeatureIndex:
             quarters = arrays["quarters"][index]
             bands = tuple(
                 Band(BANDS[band], *_range(quarters, band), _examples(base, packed, float(arrays["maximum"][index])))
-                for band, packed in json.loads(zlib.decompress(blob))
+                for band, packed in _packer(base).open(blob)
             )
             promoted, suppressed = (
                 _token_scores(base, arrays[f"{name}_ids"][index], arrays[f"{name}_values"][index])
@@ -330,9 +329,10 @@ class FeatureIndex:
     def _neurons(self, base: sqlite3.Connection, index: int) -> Iterator[Neuron]:
         if "neuron_ids" not in self.arrays:
             return
+        unpack = _packer(base).open
         for id, cosine in zip(self.arrays["neuron_ids"][index], self.arrays["neuron_values"][index], strict=True):
             blob = base.execute("SELECT examples FROM neurons WHERE id = ?", (int(id),)).fetchone()
-            packed = [example for _, examples in json.loads(zlib.decompress(blob[0])) for example in examples]
+            packed = [example for _, examples in unpack(blob[0]) for example in examples]
             peak = max((abs(value) for _, value, _, _ in packed), default=0.0)
             yield Neuron(int(id), int(self.about["neurons_layer"]), float(cosine), _examples(base, packed, peak))
 
@@ -359,6 +359,10 @@ def locate(sae: Sae, lm: Model, home: Path) -> Path:
 def _about(file: Path) -> dict[str, Any]:
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as base:
         return {key: json.loads(value) for key, value in base.execute("SELECT key, value FROM about")}
+
+
+def _packer(base: sqlite3.Connection) -> Packer:
+    return Packer(base.execute("SELECT bytes FROM dictionary").fetchone()[0])
 
 
 def _range(quarters: np.ndarray, band: int) -> tuple[float, float]:

@@ -9,8 +9,9 @@ import hashlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE features (id INTEGER PRIMARY KEY, promoted TEXT, context TEXT, examples BLOB);
 CREATE TABLE neurons (id INTEGER PRIMARY KEY, examples BLOB);
+CREATE TABLE dictionary (bytes BLOB);
 CREATE TABLE vocab (id INTEGER PRIMARY KEY, text TEXT);
 CREATE VIRTUAL TABLE words USING fts5(promoted, contexts, content='', detail=column);
 """
@@ -150,6 +152,8 @@ def _write_base(
         base.executescript(_SCHEMA)
         base.executemany("INSERT INTO about VALUES (?, ?)", ((key, json.dumps(about[key])) for key in sorted(about)))
         examples = _packed(passes, places[0], spans[0], arrays["maximum"])
+        pack = Packer.of(examples(feature)[0] for feature in np.linspace(0, passes.sae.d_sae - 1, 48).astype(int))
+        base.execute("INSERT INTO dictionary VALUES (?)", (pack.dictionary,))
         for feature in range(passes.sae.d_sae):
             if feature % _CHUNK == 0:
                 tick(feature / passes.sae.d_sae)
@@ -158,7 +162,7 @@ def _write_base(
             promoted = [vocab.text(token) for token in arrays["promoted_ids"][feature]]
             for token in arrays["suppressed_ids"][feature]:
                 vocab.text(token)
-            row = (feature, "\x1f".join(promoted[:6]), _context(packed, vocab), _zip(packed))
+            row = (feature, "\x1f".join(promoted[:6]), _context(packed, vocab), pack(packed))
             base.execute("INSERT INTO features VALUES (?, ?, ?, ?)", row)
             words = (feature, " ".join(word.strip() for word in promoted), "\n".join(dict.fromkeys(texts)))
             base.execute("INSERT INTO words (rowid, promoted, contexts) VALUES (?, ?, ?)", words)
@@ -167,8 +171,8 @@ def _write_base(
             np.maximum.at(peaks, places[1].owner, np.abs(places[1].value))
             contexts = _packed(passes, places[1], spans[1], peaks)
             shown = np.unique(arrays["neuron_ids"])
-            base.executemany("INSERT INTO neurons VALUES (?, ?)", ((int(n), _zip(contexts(n)[0])) for n in shown))
-        for token in sorted(set(_tokens(base))):
+            base.executemany("INSERT INTO neurons VALUES (?, ?)", ((int(n), pack(contexts(n)[0])) for n in shown))
+        for token in sorted(set(_tokens(base, pack))):
             vocab.text(token)
         base.executemany("INSERT INTO vocab VALUES (?, ?)", sorted(vocab.known.items()))
         base.execute("INSERT INTO words(words) VALUES ('optimize')")
@@ -203,17 +207,37 @@ def _packed(
     return of
 
 
-def _tokens(base: sqlite3.Connection) -> Iterator[int]:
+def _tokens(base: sqlite3.Connection, pack: Packer) -> Iterator[int]:
     """The ids of all tokens that examples show."""
     for table in ("features", "neurons"):
         for (blob,) in base.execute(f"SELECT examples FROM {table}"):
-            for _, examples in json.loads(zlib.decompress(blob)):
+            for _, examples in pack.open(blob):
                 for _, _, tokens, _ in examples:
                     yield from tokens
 
 
-def _zip(value: Any) -> bytes:
-    return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)
+@dataclass(frozen=True)
+class Packer:
+    """JSON to small blobs and back. They share a dictionary: a blob of a few hundred bytes compresses badly alone."""
+
+    dictionary: bytes
+
+    @classmethod
+    def of(cls, values: Iterable[Any]) -> Packer:
+        """A packer for values like these."""
+        return cls(b"".join(_compact(value) for value in values)[-32768:])
+
+    def __call__(self, value: Any) -> bytes:
+        squeeze = zlib.compressobj(9, zdict=self.dictionary)
+        return squeeze.compress(_compact(value)) + squeeze.flush()
+
+    def open(self, blob: bytes) -> Any:
+        """The value of a blob."""
+        return json.loads(zlib.decompressobj(zdict=self.dictionary).decompress(blob))
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _context(packed: list, vocab: _Vocab) -> str:
