@@ -69,7 +69,7 @@ def base(palette: Palette, height: int = 300, *, x: str = "", y: str = "") -> go
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": palette.ink, "size": 13},
+        font={"color": palette.ink, "size": 13, "family": "Source Sans, sans-serif"},
         showlegend=False,
         hoverlabel={"bgcolor": palette.ink, "font": {"color": palette.surface}, "bordercolor": palette.ink},
         xaxis={**axis, "showgrid": False, "automargin": True},
@@ -119,7 +119,6 @@ def along_text(
             x=-0.3, y=1, yref="paper", text="prompt", showarrow=False, xanchor="left", yanchor="top",
             font={"color": palette.muted, "size": 12},
         )  # fmt: skip
-    longest = max((len(line.values) for line in lines), default=1)
     ends: list[tuple[float, float, str, str]] = []
     for line in lines:
         if line.kind == "control":
@@ -147,7 +146,6 @@ def along_text(
         )  # fmt: skip
     if selected is not None:
         figure.add_vline(x=selected, line={"color": palette.ink, "width": 1})
-    figure.update_xaxes(range=[-0.5, longest * 1.22])
     return figure
 
 
@@ -156,13 +154,15 @@ def _labels(figure: go.Figure, ends: list[tuple[float, float, str, str]], height
     values = [float(v) for trace in figure.data for v in (trace.y if trace.y is not None else ()) if v is not None]
     if not values or not ends:
         return
+    figure.update_layout(margin_r=16 + max(8 * len(name) for _, _, name, _ in ends))
     gap = (max(values) - min(values) or 1.0) * 19 / max(120, height - 70)
     taken: list[float] = []
-    for x, y, name, color in sorted(ends, key=lambda end: end[1]):
+    for _, y, name, color in sorted(ends, key=lambda end: end[1]):
         at = y if not taken else max(y, taken[-1] + gap)
         taken.append(at)
         figure.add_annotation(
-            x=x,
+            x=1,
+            xref="paper",
             y=at,
             text=f"<b>{name}</b>",
             showarrow=False,
@@ -366,9 +366,6 @@ def lines(
         if last:
             ends.append((last[-1][0], last[-1][1], plain(name, 22), color))
     _labels(figure, ends, height)
-    if xs:
-        span = (max(xs) - min(xs)) or 1
-        figure.update_xaxes(range=[min(xs) - 0.03 * span, max(xs) + 0.25 * span])
     return figure
 
 
@@ -386,4 +383,25 @@ def bars(
         tickmode="array", tickvals=list(range(len(names))), ticktext=[plain(n, 24) for n in names], autorange="reversed"
     )
     figure.update_layout(bargap=0.35)
+    return figure
+
+
+def log_histogram(
+    edges: Sequence[float], counts: Sequence[int], palette: Palette, *, x: str = "", height: int = 220
+) -> go.Figure:
+    """Counts between edges that grow by a factor, on a logarithmic axis, so that all bars are equally wide."""
+    figure = base(palette, height, x=x, y="tokens")
+    centers = [math.sqrt(low * high) for low, high in zip(edges, edges[1:], strict=False)]
+    ranges = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges, edges[1:], strict=False)]
+    figure.add_bar(
+        x=[math.log2(center) for center in centers], y=list(counts), width=0.46, marker={"color": palette.accent},
+        customdata=ranges, hovertemplate="%{customdata}: %{y} tokens<extra></extra>",
+    )  # fmt: skip
+    used = [i for i, count in enumerate(counts) if count]
+    if used:
+        low, high = math.log2(edges[used[0]]), math.log2(edges[used[-1] + 1])
+        ticks = [t for t in range(math.floor(low), math.ceil(high) + 1) if t % max(1, round((high - low) / 8)) == 0]
+        figure.update_xaxes(
+            range=[low - 0.3, high + 0.3], tickmode="array", tickvals=ticks, ticktext=[f"{2.0**t:.3g}" for t in ticks]
+        )
     return figure

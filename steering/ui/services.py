@@ -6,6 +6,7 @@ Cached functions live in this importable module, never on a page: page files are
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ import streamlit as st
 from . import state
 
 if TYPE_CHECKING:
+    from ..directions import Direction
     from ..engine import Engine
     from ..jobs import Jobs
     from ..models import Model
     from ..saes import Sae
+    from ..sites import Site
     from ..store import Store
 
 
@@ -158,11 +161,140 @@ def _typical_norm(model_name: str, layer: int, stream: str) -> float:
     return float(found[site].norm(dim=-1)[mask].median())
 
 
-def typical_norm(site: object, model_name: str | None = None) -> float:
+def typical_norm(site: Site, model_name: str | None = None) -> float:
     """The median norm of the activations at a site on neutral text: the unit in which alpha is chosen."""
     name = model_name or state.model_name()
     model(name)
-    return _typical_norm(name, site.layer, site.stream)  # type: ignore[attr-defined]
+    return _typical_norm(name, site.layer, site.stream)
+
+
+# Directions ---------------------------------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=128, show_spinner="Reading the direction of {pairs} from the model")
+def _direction(model_name: str, pairs: str, contrast: str, site: Site, sae_choice: tuple[str, str] | None) -> Direction:
+    from ..directions import CONTRASTS
+    from ..pairs import PairSet, bundled_pairs
+
+    if pairs not in bundled_pairs():  # a link may name anything, and must not make the server read that file
+        raise ValueError(f"There is no pair set {pairs!r}; there are {', '.join(bundled_pairs()) or 'none'}.")
+    sae = None if sae_choice is None else _sae(model_name, *sae_choice)
+    made = CONTRASTS[contrast](_model(model_name), PairSet.load(pairs), site, sae=sae)
+    how = "" if contrast == "mean_difference" else f", {contrast}"
+    return replace(made, name=f"{pairs}, layer {site.layer}{'' if sae is None else ' features'}{how}")
+
+
+def direction_from_pairs(name: str, pairs: str, contrast: str, site: Site, sae: Sae | None) -> Direction:
+    """The direction of a bundled pair set, made once for all visitors."""
+    model(name)
+    return _direction(name, pairs, contrast, site, _choice_of(name, sae))
+
+
+def _choice_of(name: str, sae: Sae | None) -> tuple[str, str] | None:
+    return None if sae is None else state.sae_choice(name)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _direction_from_texts(
+    model_name: str, positive: str, negative: str, site: Site, sae_choice: tuple[str, str] | None
+) -> Direction:
+    from ..directions import mean_difference
+    from ..pairs import PairSet
+
+    pairs = PairSet.from_lists([positive], [negative], name=f"{positive[:24]} − {negative[:24]}")
+    sae = None if sae_choice is None else _sae(model_name, *sae_choice)
+    return mean_difference(_model(model_name), pairs, site, sae=sae)
+
+
+def direction_from_texts(name: str, positive: str, negative: str, site: Site, sae: Sae | None) -> Direction:
+    """The difference of two texts' mean activations."""
+    model(name)
+    return _direction_from_texts(name, positive, negative, site, _choice_of(name, sae))
+
+
+def saved_direction(id: str) -> Direction:
+    """A direction of the Library; one in feature space is read with the visitor's SAE."""
+    row = store().direction_row(id)
+    return store().direction(id, require_fitting_sae() if row.space == "features" else None)
+
+
+def require_fitting_sae() -> Sae:
+    """The visitor's SAE.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = maybe_sae()
+    if found is None:
+        raise ValueError("This direction is in the features of an SAE, and none is loaded. Choose it in the sidebar.")
+    return found
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _class_projections(model_name: str, pairs: str, fingerprint: str, _direction: Direction) -> dict[str, list[float]]:
+    from ..activations import of_pairs
+    from ..pairs import PairSet, bundled_pairs
+
+    direction, lm = _direction, _model(model_name)
+    unit = direction.vector / direction.norm
+    groups = {}
+    if pairs in bundled_pairs():
+        sides = of_pairs(lm, PairSet.load(pairs), [direction.site], sae=direction.sae)[direction.site]
+        groups = {
+            name: (side.float() @ unit).tolist() for name, side in zip(("positive", "negative"), sides, strict=True)
+        }
+    prompts = [lm.tokens(text)[: lm.n_ctx - 1] for text in neutral_texts(model_name)[:16]]
+    h, mask = lm.activations(prompts, [direction.site])
+    x = h[direction.site] if direction.sae is None else direction.sae.encode(h[direction.site])
+    mask[range(len(prompts)), mask.long().argmax(-1)] = False
+    groups["neutral"] = (x.float().cpu() @ unit)[mask.cpu()].tolist()
+    return groups
+
+
+def class_projections(name: str, source: str, direction: Direction) -> dict[str, list[float]]:
+    """Projections of the two classes of a pair set (its completions' means) and of neutral tokens on a direction."""
+    model(name)
+    return _class_projections(name, source.removeprefix("pairs:"), direction.fingerprint, direction)
+
+
+def cosines(directions: list[Direction]) -> list[list[float]]:
+    """Cosine of every direction with every other, in the residual stream."""
+    import torch
+
+    rows = torch.stack([d.decoded() / d.decoded().norm() for d in directions])
+    return (rows @ rows.T).tolist()
+
+
+@st.cache_data(max_entries=32, show_spinner="Reading the direction at every layer")
+def _across_layers(model_name: str, pairs: str, stream: str) -> tuple[list[str], list[list[float]]]:
+    from ..activations import of_pairs
+    from ..directions import Direction
+    from ..pairs import PairSet
+    from ..sites import Site
+
+    lm = _model(model_name)
+    sites = [Site(layer, stream) for layer in range(lm.n_layers)]
+    read = of_pairs(lm, PairSet.load(pairs), sites)
+    found = [Direction(read[site][0].mean(0) - read[site][1].mean(0), site) for site in sites]
+    return [f"layer {site.layer}" for site in sites], cosines(found)
+
+
+def across_layers(name: str, pairs: str, stream: str) -> tuple[list[str], list[list[float]]]:
+    """Names of the layers, and the cosines between a pair set's mean differences at each of them."""
+    model(name)
+    return _across_layers(name, pairs, stream)
+
+
+def direction_choices() -> dict[str, str]:
+    """What a recipe's step can choose from, value -> shown name: bundled pair sets, saved directions, two texts."""
+    from ..pairs import bundled_pairs
+
+    found = {f"pairs:{name}": name.replace("_", " ") for name in bundled_pairs()}
+    lm = model()
+    for row in store().directions():
+        if row.model in ("", lm.name):
+            found[f"saved:{row.id}"] = f"{row.name} (saved)"
+    return {**found, "texts": "Two texts of your own"}
 
 
 NEUTRAL = Path(__file__).parent.parent.parent / "assets" / "neutral"

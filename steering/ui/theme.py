@@ -92,17 +92,25 @@ def palette() -> Palette:
 CSS = """<style>
 [data-testid="stMainBlockContainer"] { padding-left: 2rem; padding-right: 2rem; max-width: 1680px; }
 [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
-[class*="st-key-card_"] { border-top: 3px solid var(--tiller-edge, transparent); overflow-wrap: anywhere; }
-[class*="st-key-card_baseline"] { --tiller-edge: #8a857b; }
-[class*="st-key-card_steered"] { --tiller-edge: #0b7285; }
-[class*="st-key-card_control"] { --tiller-edge: #d9d4c8; }
-[class*="st-key-stream_"] [data-testid="stText"] {
+[class*="st-key-card_"] { border-top: 3px solid EDGE; overflow-wrap: anywhere; }
+CARDS
+[class*="st-key-stream_"] [data-testid="stText"], [class*="st-key-stream_"] [data-testid="stText"] * {
   font-family: "Source Serif", Georgia, serif; font-size: 1.12rem; line-height: 1.75;
 }
+[class*="st-key-below_"] { min-height: 4.2rem; }
+[class*="st-key-below_"] [data-testid="stMetricLabel"] { font-size: 0.8rem; }
+[class*="st-key-below_"] [data-testid="stMetricValue"] { font-size: 1.1rem; }
+[class*="st-key-below_"] [data-testid="stMetricDelta"] { font-size: 0.78rem; }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; } }
 </style>"""
 
 
 def style() -> None:
-    """Adds the CSS to the page."""
-    st.html(CSS)
+    """Adds the CSS to the page: the cards' edges have the colors that their lines have in the charts."""
+    colors = palette()
+    edges = [f".st-key-card_baseline_-1 {{ border-top-color: {colors.baseline}; }}"]
+    edges += [
+        f".st-key-card_steered_{number} {{ border-top-color: {colors.series[number % len(colors.series)]}; }}"
+        for number in range(8)
+    ]
+    st.html(CSS.replace("EDGE", colors.rule).replace("CARDS", "\n".join(edges)))

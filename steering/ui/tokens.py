@@ -10,8 +10,12 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    from ..models import Model
 
 _PARTS = Path(__file__).parent / "components"
 _HTML = """<div class="wrap"><div class="tv" role="listbox"></div><div class="tip" hidden></div>
@@ -50,6 +54,16 @@ def visible(text: str) -> str:
         else:
             shown.append(f"⟨U+{ord(char):04X}⟩")
     return "".join(shown)
+
+
+def pieces(lm: Model, tokens: Sequence[int]) -> list[str]:
+    """The text that each token adds to what is before it: with its leading space, which decoding it alone may drop."""
+    found = []
+    for i, token in enumerate(tokens):
+        before = list(tokens[i - 1 : i]) if i else []
+        joined = lm.text([*before, token], special=True)
+        found.append(joined[len(lm.text(before, special=True)) :] if before else joined)
+    return found
 
 
 def token_data(token: Token) -> dict:

@@ -51,13 +51,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
       line.appendChild(document.createElement("b")).textContent = value
     }
     tip.hidden = false
-    const box = parentElement.querySelector(".wrap").getBoundingClientRect()
+    // Fixed to the window, so that a card that scrolls does not cut it off.
     const at = word.getClientRects()[0] || word.getBoundingClientRect()
-    const left = Math.max(0, Math.min(at.left - box.left, box.width - tip.offsetWidth))
-    const below = at.bottom - box.top + 6
-    const above = at.top - box.top - tip.offsetHeight - 6
+    const left = Math.max(4, Math.min(at.left, window.innerWidth - tip.offsetWidth - 8))
+    const below = at.bottom + 6
+    const above = at.top - tip.offsetHeight - 6
     tip.style.left = `${left}px`
-    tip.style.top = `${below + tip.offsetHeight > box.height + 40 && above > -40 ? above : below}px`
+    tip.style.top = `${below + tip.offsetHeight > window.innerHeight && above > 0 ? above : below}px`
   }
   const hide = () => { tip.hidden = true }
   const of = (event) => (event.target.closest ? event.target.closest(".tok") : null)

@@ -1,0 +1,59 @@
+"""One prompt, many interventions, one batch: baseline and variants side by side, and what the steering did."""
+
+import streamlit as st
+
+from steering.ui import compared, comparing, editor, running, services
+from steering.ui.widgets import clear_errors, literal
+
+lm, sae = services.require_model(), services.maybe_sae()
+comparing.start(lm)
+
+title, tools = st.columns([3, 2], vertical_alignment="bottom")
+title.title("Compare", anchor=False)
+title.caption("One prompt, one seed, one batch: the text without steering beside every variant of it.")
+with tools:
+    toolbar = st.container(horizontal=True, horizontal_alignment="right", gap="small")
+
+choices, shown = st.columns([29, 71], gap="medium")
+with choices:
+    comparing.choose_example(lm)
+    settings = comparing.choose_settings(lm)
+    st.button(
+        "Generate",
+        type="primary",
+        icon=":material/play_arrow:",
+        shortcut="Ctrl+Enter",
+        width="stretch",
+        key="compare_go",
+        on_click=comparing.go,
+    )
+    recipe = editor.edit(comparing.RECIPE, lm, sae, services.direction_choices())
+comparing.publish(recipe)
+
+with shown:
+    comparing.problem()
+    which = 0
+    if len(settings.prompts) > 1:
+        which = st.segmented_control(
+            "Prompt",
+            range(len(settings.prompts)),
+            format_func=lambda i: literal(settings.prompts[i], 30),
+            default=0,
+            required=True,
+            key="compare_which",
+        )
+    names = [variant.title for variant in recipe if variant.on]
+    slots = running.Slots(names, settings.prompts[which], which, settings.max_new_tokens)
+    evidence = st.container()
+
+result = running.remembered(settings, recipe)
+if result is None and comparing.ran():
+    with shown, clear_errors():
+        result = running.run(settings, recipe, lm, sae, slots)
+with toolbar:
+    comparing.toolbar(result)
+with evidence:
+    if result is None:
+        compared.before_first(slots)
+    else:
+        compared.draw(result, slots, lm, sae)

@@ -1,0 +1,153 @@
+"""What Compare shows of a result: the cards with their tokens, and one view of the evidence below them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from . import building, evidence, services
+from .recipes import KINDS, from_data
+from .results import Result, Row
+from .running import Slots
+from .widgets import literal
+
+if TYPE_CHECKING:
+    from ..directions import Direction
+    from ..models import Model
+    from ..saes import Sae
+
+TOKEN = "compare_token"
+VIEWS = ("Along the text", "Threshold", "Receipts", "Similarity", "Random controls")
+EXPLAIN = (
+    ("Along the text", "where each token points along your direction, with a band for random directions"),
+    ("Threshold", "positive pairs, negative pairs and generated tokens on one scale, with a tau you can move"),
+    ("Receipts", "what was really applied: expected and measured shift, tokens touched, how often it fired"),
+)
+
+
+def before_first(slots: Slots) -> None:
+    """Draws what is to come, before anything was run."""
+    for slot in slots.text.values():
+        slot.text(slots.prompt)
+    with st.container(border=True, gap="small", key="compare_promise"):
+        st.markdown("**Generate, and see here**")
+        for name, text in EXPLAIN:
+            st.markdown(f"**{name}**: {text}.")
+
+
+def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
+    """Draws everything there is to see of a result."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        view = st.segmented_control(
+            "Evidence", VIEWS, default=VIEWS[0], required=True, key="compare_view", bind="query-params"
+        )
+        tint = st.selectbox(
+            "Tint",
+            list(evidence.TINTS),
+            format_func=evidence.TINTS.get,
+            key="compare_tint",
+            width=130,
+            bind="query-params",
+        )
+        label = _label(result)
+    _cards(result, slots, label, str(tint))
+    panels = {
+        "Along the text": lambda: _along(result, slots.which, label),
+        "Threshold": lambda: evidence.distributions(result, slots.which, label, _groups(result, lm, sae, label)),
+        "Receipts": lambda: evidence.receipts(result, slots.which),
+        "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, lm, sae, label)),
+        "Random controls": lambda: _controls(result, slots.which),
+    }
+    panels[view or VIEWS[0]]()
+
+
+def _label(result: Result) -> str | None:
+    """The direction that everything is shown along."""
+    if len(result.labels) < 2:
+        return result.labels[0] if result.labels else None
+    return st.selectbox("Along", result.labels, key="compare_label", format_func=literal, width=230)
+
+
+def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:
+    rows = result.shown(slots.which)
+    scale = evidence.scale_of([*rows, *result.controls(slots.which)], label, tint)
+    for row in rows:
+        with slots.text[row.variant], st.container(key=f"tokens_{row.variant}"):
+            picked = evidence.tokens_card(
+                row, result, label=label, tint=tint, scale=scale, key=f"compare_tokens_{row.variant}"
+            )
+        if picked is not None:
+            st.session_state[TOKEN] = picked
+        with slots.below[row.variant].container(horizontal=True, gap="medium", wrap=False):
+            _numbers(row, rows[0], label)
+
+
+def _numbers(row: Row, baseline: Row, label: str | None) -> None:
+    for name, value, change in evidence.numbers(row, baseline, label):
+        st.metric(name, value, change or None, delta_color="off", width="content")
+    if row.finish_reason not in ("length", "eos", "stop"):
+        st.caption(f"Ended: {row.finish_reason}")
+
+
+def _along(result: Result, prompt: int, label: str | None) -> None:
+    left, right = st.columns([3, 2], gap="small")
+    with left, st.container(border=True, height="stretch"):
+        clicked = evidence.along(result, prompt, label, st.session_state.get(TOKEN))
+        if clicked is not None:
+            st.session_state[TOKEN] = clicked
+    with right, st.container(border=True, height="stretch"):
+        evidence.next_tokens(result, prompt, st.session_state.get(TOKEN))
+
+
+def _controls(result: Result, prompt: int) -> None:
+    rows = result.controls(prompt)
+    if not rows:
+        st.caption("No control was run. Choose one or more random controls on the left.")
+    for row in rows:
+        with st.container(border=True, key=f"card_control_{row.variant}_{row.title}", gap="xsmall"):
+            st.caption(literal(row.title))
+            st.text(row.text or "(nothing)")
+
+
+def _directions(result: Result, lm: Model, sae: Sae | None) -> list[tuple[Direction, str]]:
+    """The directions of the recipe with where each comes from; those that no longer can be had are left out."""
+    found = []
+    for variant in from_data(result.recipe):
+        for step in variant.steps:
+            if step.on and KINDS[step.kind].needs == "direction":
+                try:
+                    found.append((building.direction_of(lm, sae, step), step.direction))
+                except ValueError:
+                    continue
+    return list({direction.fingerprint: (direction, source) for direction, source in found}.values())
+
+
+def _groups(result: Result, lm: Model, sae: Sae | None, label: str | None) -> dict[str, list[float]]:
+    """Projections of the pair set behind the shown direction, and of neutral text."""
+    from ..plan import direction_label
+
+    for direction, source in _directions(result, lm, sae):
+        if direction_label(direction) == label:
+            groups = services.class_projections(lm.name, source, direction)
+            names = {"positive": "positive pairs", "negative": "negative pairs", "neutral": "neutral text"}
+            return {names[name]: values for name, values in groups.items()}
+    return {}
+
+
+def _matrices(
+    result: Result, lm: Model, sae: Sae | None, label: str | None
+) -> dict[str, tuple[list[str], list[list[float]]]]:
+    """Cosine matrices of the directions against each other, and of the shown one across the layers."""
+    found = _directions(result, lm, sae)
+    matrices = {}
+    if len(found) > 1:
+        labels = [direction.name for direction, _ in found]
+        matrices["The directions against each other"] = (labels, services.cosines([d for d, _ in found]))
+    for direction, source in found:
+        if source.startswith("pairs:") and direction.sae is None:
+            matrices[f"{direction.name}: the same pairs at every layer"] = services.across_layers(
+                lm.name, source.removeprefix("pairs:"), direction.site.stream
+            )
+            break
+    return matrices

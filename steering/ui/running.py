@@ -1,0 +1,112 @@
+"""The result for what is chosen on Compare: remembered, or run now while its texts stream into their cards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from . import building, services, state
+from .recipes import Recipe, to_data
+from .results import Result, Row, Settings, fill, plan, stream
+from .widgets import literal
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..models import Model
+    from ..saes import Sae
+
+RESULTS = "compare_results"
+KEPT = 12  # results of a session that are remembered
+
+
+class Slots:
+    """The cards of the texts, claimed before anything streams, so that nothing on the page moves."""
+
+    def __init__(self, variants: list[str], prompt: str, which: int, tokens: int) -> None:
+        self.prompt, self.which = prompt, which
+        self.note = st.empty()
+        self.text, self.below = {}, {}
+        # Room for the text that is asked for, so that the cards keep their height while it grows.
+        height = min(460, max(190, 110 + 2 * tokens))
+        titles = ["Baseline", *variants]
+        for start in range(0, len(titles), 3):
+            part = titles[start : start + 3]
+            for offset, column in enumerate(st.columns(max(2, len(part)), gap="small")[: len(part)]):
+                with column:
+                    self._card(start + offset - 1, part[offset], height)
+
+    def _card(self, number: int, title: str, height: int) -> None:
+        kind = "baseline" if number < 0 else "steered"
+        with st.container(border=True, key=f"card_{kind}_{number}", gap="small", height="stretch"):
+            st.markdown(f"**{literal(title, 44)}**")
+            with st.container(height=height, border=False, key=f"stream_{number}"):
+                self.text[number] = st.empty()
+            with st.container(key=f"below_{number}", gap="xsmall"):
+                self.below[number] = st.empty()
+
+    def show(self, row: Row, text: str) -> None:
+        """Draws a growing text in its card."""
+        if row.prompt == self.which and row.kind != "control":
+            self.note.empty()
+            self.text[row.variant].text(self.prompt + text)
+
+    def waiting(self, seconds: float, busy: tuple[int, int]) -> None:
+        """Says what the engine does while this run waits for its turn."""
+        if seconds > 0.4:
+            running, waiting = busy
+            self.note.caption(f"Waiting for the engine: {running} rows are being written, {waiting} wait.")
+
+
+def key_of(settings: Settings, recipe: Recipe) -> str:
+    """The name of a result: what was asked, with the SAE that was loaded."""
+    active = to_data(tuple(variant for variant in recipe if variant.on))
+    text = json.dumps([asdict(settings), active, state.sae_choice(settings.model)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def remembered(settings: Settings, recipe: Recipe) -> Result | None:
+    """The result for what is chosen, if this session has it."""
+    return st.session_state.get(RESULTS, {}).get(key_of(settings, recipe))
+
+
+def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: Slots) -> Result:
+    """A new result; its texts stream into the slots while it is made.
+
+    Raises:
+        ValueError: something chosen does not fit; the message is one sentence.
+    """
+    active = [variant for variant in recipe if variant.on]
+    built = [building.build(lm, sae, variant) for variant in active]
+    controls = [
+        [building.control(lm, sae, variant, seed) for seed in range(settings.controls)]
+        if building.controllable(variant)
+        else []
+        for variant in active
+    ]
+    jobs = plan(settings, built, controls)
+    engine, began = services.engine(settings.model), time.perf_counter()
+    handles = engine.submit_all([job.request for job in jobs])
+    stream(handles, lambda n, text: slots.show(jobs[n].row, text), lambda waited: slots.waiting(waited, engine.busy))
+    rows = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]
+    _surprise(engine, rows)
+    labels = list(dict.fromkeys(label for row in rows for label in row.projections))
+    data = to_data(tuple(active))
+    result = Result(settings, data, labels, rows, time.perf_counter() - began, [list(one.raw) for one in built])
+    kept = st.session_state.setdefault(RESULTS, {})
+    kept[key_of(settings, recipe)] = result
+    while len(kept) > KEPT:
+        kept.pop(next(iter(kept)))
+    return result
+
+
+def _surprise(engine: Engine, rows: list[Row]) -> None:
+    """Gives every row the mean surprise of its text under the unsteered model; high is where text breaks."""
+    written = [row for row in rows if row.tokens]
+    scored = engine.score_all([(row.prompt_tokens, row.tokens, ()) for row in written])
+    for row, values in zip(written, scored, strict=True):
+        row.surprise = -sum(values) / len(values)

@@ -1,0 +1,85 @@
+"""Small parts that many pages use: literal labels, charts with title and caption, the link button, friendly errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import plotly.graph_objects as go
+import streamlit as st
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:$<&\"'])")
+
+
+def literal(text: str, length: int = 80) -> str:
+    """The text as a label or caption shows it literally: Streamlit reads both as Markdown."""
+    line = " ".join(text.split())
+    return _SPECIAL.sub(r"\\\1", line if len(line) <= length else line[: length - 1] + "…")
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Shows a user's mistake (a ValueError) as one sentence instead of a traceback, and goes on behind the block."""
+    try:
+        yield
+    except ValueError as error:
+        st.error(literal(str(error), 600))
+
+
+def chart(figure: go.Figure, *, title: str, caption: str = "", key: str, select: bool = False) -> dict | None:
+    """Draws a chart under a title that says what to see; the click on it (a dict of point data) or None.
+
+    The caption is for a newcomer; the download is the figure as a file that opens in any browser, offline.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{title}**")
+    event = st.plotly_chart(
+        figure,
+        key=key,
+        theme=None,
+        config={"displayModeBar": False, "responsive": True},
+        on_select="rerun" if select else "ignore",
+        selection_mode="points",
+        alt=title,
+    )
+    if caption:
+        st.caption(caption)
+    points = event["selection"]["points"] if select and event else []  # type: ignore[index]
+    return dict(points[0]) if points else None
+
+
+_LINK = st.components.v2.component(
+    "tiller_copy_link",
+    html='<button type="button"><span></span></button>',
+    css="""button { font: 400 0.93rem var(--st-font); color: var(--st-text-color); cursor: pointer; width: 100%;
+  background: transparent; border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius, 8px);
+  padding: 0.42rem 0.75rem; min-height: 2.5rem; }
+button:hover, button:focus-visible { border-color: var(--st-primary-color); color: var(--st-primary-color);
+  outline: none; }
+""",
+    js="""export default function ({ data, parentElement }) {
+  const button = parentElement.querySelector("button")
+  const label = button.querySelector("span")
+  label.textContent = data.label
+  button.onclick = async () => {
+    const link = window.location.href
+    try { await navigator.clipboard.writeText(link) } catch {
+      const box = document.createElement("textarea")
+      box.value = link
+      document.body.append(box)
+      box.select()
+      document.execCommand("copy")
+      box.remove()
+    }
+    label.textContent = "Link copied"
+    setTimeout(() => { label.textContent = data.label }, 1500)
+  }
+}
+""",
+)
+
+
+def copy_link(key: str, label: str = "Copy link") -> None:
+    """A button that puts the address of the page, which holds every choice, on the clipboard."""
+    _LINK(key=key, data={"label": label}, width="content")
