@@ -22,7 +22,7 @@ import os
 # machine then makes a small model a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from .directions import Direction, lda, mean_difference, pca, probe
+from .directions import Direction, lda, mean_difference, pca, probe, random_like
 from .engine import Completion, Engine, Request
 from .interventions import (
     ActAdd,
@@ -80,4 +80,5 @@ __all__ = [
     "orthogonalize_weights",
     "pca",
     "probe",
+    "random_like",
 ]
