@@ -68,8 +68,8 @@ def _located(lm: Model, text: str, border: int, *, special: bool) -> Passage:
     """The tokens of a text; the completion is what ends after `border`, in characters."""
     encoded = lm.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
     tokens = lm.tokens(encoded["input_ids"])
-    # Special tokens that the tokenizer adds (BOS, EOS) have empty offsets and belong to nobody.
-    inside = [i for i, (start, end) in enumerate(encoded["offset_mapping"]) if end > border and end > start]
+    # Special tokens that the tokenizer adds (BOS, EOS) stand at (0, 0) and belong to nobody.
+    inside = [i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > border]
     if not inside:
         raise ValueError(f"A completion holds at least one token; {text[border:]!r} has none.")
     return Passage(tuple(tokens), inside[0], inside[-1] + 1)

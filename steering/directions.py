@@ -284,7 +284,9 @@ class Direction:
 
 def random_like(direction: Direction, seed: int = 0) -> Direction:
     """The control: a random direction of the same norm, space and number of nonzero entries."""
-    generator = torch.Generator().manual_seed(seed)
+    # Not `seed` alone: a direction that somebody drew with the same seed would be its own control.
+    drawn = hashlib.sha256(f"{direction.fingerprint} {seed}".encode()).digest()[:6]
+    generator = torch.Generator().manual_seed(int.from_bytes(drawn, "big"))
     width = direction.vector.numel()
     nonzero = int((direction.vector != 0).sum())
     vector = torch.randn(width, generator=generator)

@@ -30,7 +30,7 @@ CHECKED = [
     f"steering.{name}"
     for name in ("models", "saes", "activations", "estimators", "directions", "measurements", "statistics")
 ]
-install_import_hook(CHECKED, "beartype.beartype")
+install_import_hook(CHECKED, "checked.typechecked")
 
 import tiny  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
