@@ -237,6 +237,7 @@ def score(rows: Sequence[Row], max_batch: int = 64) -> list[list[float]]:
         part = list(rows[start : start + max_batch])
         if any(not row.targets for row in part):
             raise ValueError("Scoring needs at least one target token in every row; got a row with none.")
+        _ask_conditions([row for row in part if row.needs_prompt_pass])
         logits, _ = run_sequences(part[0].model, part, last_only=False)
         for row, one in zip(part, logits, strict=True):
             # The token at position t is predicted at t - 1; rows end at the same column.
@@ -245,3 +246,15 @@ def score(rows: Sequence[Row], max_batch: int = 64) -> list[list[float]]:
             target = torch.tensor(row.targets, device=logprobs.device)[:, None]
             found.append(logprobs.gather(1, target).squeeze(1).tolist())
     return found
+
+
+def _ask_conditions(rows: Sequence[Row]) -> None:
+    """Reads the prompts alone: a condition above what it gates has to be known before the targets are read."""
+    if rows:
+        targets = [row.targets for row in rows]
+        for row in rows:
+            row.targets = ()
+        run_sequences(rows[0].model, rows)
+        for row, kept in zip(rows, targets, strict=True):
+            row.targets = kept
+            row.forget()

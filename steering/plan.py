@@ -145,14 +145,15 @@ class Plan:
         for slot in range(max(map(len, slots), default=0)):
             found = []
             for r, (row, mine) in enumerate(zip(self.rows, slots, strict=True)):
-                if slot < len(mine) and self._open(row, index := mine[slot]):
+                if slot < len(mine) and self._may_open(row, index := mine[slot]):
                     _, placement = row.placements[index]
                     if placement.from_prompt is not None and (placement.whole_history or index not in row.edits):
                         keep = real[r]
                         if not placement.whole_history:
                             keep = keep & (positions[r] < len(row.prompt))
                         row.edits[index] = placement.from_prompt(x[r][keep])
-                    found.append((r, index))
+                    if self._open(row, index):
+                        found.append((r, index))
             for step in self._stack(site, found):
                 x = step.apply(x, positions, real, dtype)
         return x
@@ -197,6 +198,12 @@ class Plan:
     def _open(row: Row, index: int) -> bool:
         gate = row.placements[index][1].gate
         return gate is None or row.gates.get(gate, False)
+
+    @staticmethod
+    def _may_open(row: Row, index: int) -> bool:
+        """As `_open`, or the gate is above the edit and not asked yet: what the prompt says is needed later."""
+        gate = row.placements[index][1].gate
+        return gate is None or row.gates.get(gate, True)
 
     def _stack(self, site: Site, found: Sequence[tuple[int, int]]) -> list[_Step]:
         """Stacked edits for (row, placement) pairs of one slot: one for each kind."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .directions import Direction
-from .interventions.protocol import Edit, Gate, Intervention, Placement, Where
+from .interventions.protocol import Edit, Gate, Intervention, Placement, span_of
 from .models import Model
 from .receipts import Ledger, Receipt
 from .sampling import Sampling
@@ -85,11 +85,17 @@ class Row:
     def span(self, index: int) -> tuple[int, float]:
         """The absolute positions that a placement touches: from the first to before the second."""
         k, placement = self.placements[index]
-        one = self.interventions[k]
-        low, high = _span(one.where, len(self.prompt))
-        low2, high2 = _span(placement.where, len(self.prompt))
-        low, high = max(low, low2, one.start), min(high, high2)
+        low, high = self.interventions[k].span(len(self.prompt))
+        low2, high2 = span_of(placement.where, len(self.prompt))
+        low, high = max(low, low2), min(high, high2)
+        if _is_gated_later(placement):
+            low = max(low, len(self.prompt))
         return (max(low, 1) if self.starts_with_bos and not self.steer_bos else low), high
+
+    @property
+    def needs_prompt_pass(self) -> bool:
+        """Whether a condition on the prompt is answered only above the edits that it gates, and is not answered yet."""
+        return any(_is_gated_later(placement) and placement.gate not in self.gates for _, placement in self.placements)
 
     def forget(self) -> None:
         """Clears what the hooks saw, before the whole sequence is run again without a cache."""
@@ -146,13 +152,8 @@ class Row:
         return tuple(found)
 
 
-def _span(where: Where, prompt: int) -> tuple[int, float]:
-    return {
-        "all": (0, math.inf),
-        "prompt": (0, prompt),
-        "generated": (prompt, math.inf),
-        "from_last": (prompt - 1, math.inf),
-    }[where]
+def _is_gated_later(placement: Placement) -> bool:
+    return placement.gate is not None and placement.site < placement.gate.site
 
 
 class TextStream:

@@ -83,6 +83,10 @@ class ActAdd(Intervention):
         start = torch.tensor([self.start], device=model.device)
         return [Placement(self.site, AtPositions(matrix[None], start), where="prompt")]
 
+    def span(self, prompt_length: int) -> tuple[int, float]:
+        low, high = super().span(prompt_length)
+        return low, min(high, self.start + len(self.difference))
+
     def notes(self, prompt_length: int) -> tuple[str, ...]:
         wanted, room = len(self.difference), prompt_length - self.start
         if room >= wanted:

@@ -29,6 +29,8 @@ class Conditional(Intervention):
     Tested once, in the prompt pass, at the condition's site, on the prompt's tokens without padding and BOS. Edits at
     earlier sites than that can only begin with the generated tokens, and the prompt's own pass is then unsteered there.
 
+    `where` and `start` of `then` count as they do without a condition.
+
     Attributes:
         above: True steers when the similarity is larger than the threshold, False when it is smaller.
     """
@@ -48,6 +50,11 @@ class Conditional(Intervention):
         c = self.condition.decoded().to(model.device)
         gate = Gate(self.condition.site, lambda h: (condition_similarity(h, c) > self.threshold) == self.above)
         return [dataclasses.replace(placement, gate=gate) for placement in self.then.placements(model)]
+
+    def span(self, prompt_length: int) -> tuple[int, float]:
+        low, high = super().span(prompt_length)
+        low2, high2 = self.then.span(prompt_length)
+        return max(low, low2), min(high, high2)
 
     def notes(self, prompt_length: int) -> tuple[str, ...]:
         return self.then.notes(prompt_length)

@@ -30,6 +30,16 @@ from ..sites import Site
 Where = Literal["all", "prompt", "generated", "from_last"]
 
 
+def span_of(where: Where, prompt_length: int) -> tuple[int, float]:
+    """The absolute positions that a `where` means: from the first to before the second."""
+    return {
+        "all": (0, math.inf),
+        "prompt": (0, prompt_length),
+        "generated": (prompt_length, math.inf),
+        "from_last": (prompt_length - 1, math.inf),
+    }[where]
+
+
 class Effect(NamedTuple):
     """What an edit did: the new activations, the shift its formula asks for, and where a threshold was crossed.
 
@@ -114,6 +124,11 @@ class Intervention(ABC):
         Raises:
             ValueError: the model does not have the site or the width, or the direction comes from another model.
         """
+
+    def span(self, prompt_length: int) -> tuple[int, float]:
+        """The absolute positions that it may touch: from the first to before the second."""
+        low, high = span_of(self.where, prompt_length)
+        return max(low, self.start), high
 
     def notes(self, prompt_length: int) -> tuple[str, ...]:
         """What a reader of the receipt has to know about this prompt."""
