@@ -211,8 +211,8 @@ class Model:
         cache: Any = None,
         hooks: Mapping[Site, Hook] | None = None,
         last_only: bool = False,
-    ) -> Float[Tensor, "rows pos vocab"]:
-        """Logits of one pass (only those of the last position with `last_only`)."""
+    ) -> Float[Tensor, "out_rows out_pos vocab"]:
+        """Logits of one pass: of the last position only with `last_only`, of more rows where hooks part them."""
         with self.hooked(hooks or {}):
             extra = {} if positions is None else {"position_ids": positions}
             return self.hf(
@@ -339,8 +339,23 @@ class Model:
         return self.tokenizer.decode(list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
 
     def token_texts(self, tokens: Sequence[int]) -> list[str]:
-        """The text of each token alone, special tokens included; for showing, not for joining."""
-        return [self.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in tokens]
+        """The text of each token alone, with its leading space, special tokens included; for showing, not for joining.
+
+        Each is decoded behind another token: SentencePiece drops the space of whatever it decodes first.
+        """
+        before = self.tokenizer.decode(self._any_token)
+        decoded = [
+            self.tokenizer.decode([*self._any_token, token], clean_up_tokenization_spaces=False) for token in tokens
+        ]
+        return [
+            text[len(before) :] if text.startswith(before) else self.tokenizer.decode([token])
+            for text, token in zip(decoded, tokens, strict=True)
+        ]
+
+    @cached_property
+    def _any_token(self) -> list[int]:
+        """A token of plain text, alone in its list."""
+        return self.tokenizer.encode("a", add_special_tokens=False)[-1:]
 
 
 def _on_input(hook: Hook, *, in_place: bool) -> Callable[..., Any]:
