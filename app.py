@@ -23,6 +23,9 @@ MENU = {
     "Steer": [
         st.Page(HERE / "pages/steer/compare.py", title="Compare", icon=":material/splitscreen:", default=True),
     ],
+    "Explore": [
+        st.Page(HERE / "pages/explore/features.py", title="Features", icon=":material/grid_view:"),
+    ],
 }
 
 frame.logo(HERE / "assets")

@@ -8,6 +8,7 @@ Texts that come from a model or a visitor pass `plain`: plotly reads a little HT
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -391,8 +392,8 @@ def log_histogram(
 ) -> go.Figure:
     """Counts between edges that grow by a factor, on a logarithmic axis, so that all bars are equally wide."""
     figure = base(palette, height, x=x, y="tokens")
-    centers = [math.sqrt(low * high) for low, high in zip(edges, edges[1:], strict=False)]
-    ranges = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges, edges[1:], strict=False)]
+    centers = [math.sqrt(low * high) for low, high in itertools.pairwise(edges)]
+    ranges = [f"{low:.3g} to {high:.3g}" for low, high in itertools.pairwise(edges)]
     figure.add_bar(
         x=[math.log2(center) for center in centers], y=list(counts), width=0.46, marker={"color": palette.accent},
         customdata=ranges, hovertemplate="%{customdata}: %{y} tokens<extra></extra>",

@@ -6,12 +6,13 @@ bounded memory), `lens` and `neurons` (what the weights alone say), `build`, `in
 """
 
 from .build import build
-from .index import Band, Example, Feature, FeatureIndex, Neighbor, Neuron, Row, TokenScore, locate
-from .lens import promoted_tokens, token_effects
+from .index import SORTS, Band, Example, Feature, FeatureIndex, Neighbor, Neuron, Row, TokenScore, locate
+from .lens import decoder_cosines, promoted_tokens, token_effects
 from .notes import Notes
 from .ranking import TextFeatures, features_of_text, separation
 
 __all__ = [
+    "SORTS",
     "Band",
     "Example",
     "Feature",
@@ -23,6 +24,7 @@ __all__ = [
     "TextFeatures",
     "TokenScore",
     "build",
+    "decoder_cosines",
     "features_of_text",
     "locate",
     "promoted_tokens",

@@ -8,11 +8,14 @@ after the mean of v over channels is taken away. What later layers do with v is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..models import Model
+from ..saes import Sae
 
 
 def gain(norm: nn.Module, lm: Model) -> Float[Tensor, " d_model"]:
@@ -51,3 +54,9 @@ def promoted_tokens(
     effects = token_effects(lm, vectors)
     values, ids = effects.topk(min(k, effects.shape[-1]), dim=-1, largest=not suppressed)
     return ids.cpu(), values.cpu()
+
+
+def decoder_cosines(sae: Sae, features: Sequence[int]) -> Float[Tensor, "k k"]:
+    """The cosines between what some features of an SAE write."""
+    rows = torch.nn.functional.normalize(sae.W_dec[list(features)].float(), dim=-1)
+    return (rows @ rows.T).cpu()

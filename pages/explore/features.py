@@ -1,0 +1,20 @@
+"""Explore / Features: find a feature of the SAE, see what it fires on and what it writes, and steer with it."""
+
+import streamlit as st
+
+from steering.ui import explore, feature_cards, services
+
+st.title("Features")
+st.caption("What an SAE's features fire on, what they write, and what is near them. Click a row to open one.")
+lm = services.require_model()
+sae = services.require_sae()
+index = explore.require_index(lm, sae)
+left, right = st.columns([5, 7], gap="large")
+with left:
+    number = explore.choose(lm, index)
+with right:
+    feature_cards.show(lm, sae, index, number)
+st.caption(
+    f"Index of {index.about['tokens']:,} tokens of {index.about['texts']:,} texts; "
+    f"{int((index.density > 0).sum()):,} of {index.n_features:,} features fired on them."
+)

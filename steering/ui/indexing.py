@@ -1,0 +1,125 @@
+"""Building a feature index from the dashboard: texts, a job with progress, cancel, and going on after a stop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from . import services
+from .widgets import literal
+
+if TYPE_CHECKING:
+    from ..jobs import Job
+    from ..models import Model
+    from ..saes import Sae
+
+SOURCES = {"bundled": "Bundled texts", "paste": "Paste texts", "upload": "Upload a file"}
+TEXTS = "texts.jsonl"
+
+
+def job_name(sae: Sae) -> str:
+    """The name of the job that indexes an SAE: one at a time, for all visitors."""
+    return f"Feature index of {sae.name}"
+
+
+def offer(lm: Model, sae: Sae, problem: str | None = None) -> None:
+    """Draws what a page shows where an index is missing: why, the running job, or the form to start one."""
+    if problem:
+        st.error(literal(problem, 300))
+    job = next((job for job in services.jobs().all() if job.name == job_name(sae)), None)
+    if job is not None and job.active:
+        progress(job)
+        return
+    st.info(
+        f"There is no feature index for {literal(sae.name)} yet. It is built from texts, once: what each feature fires "
+        "on, how often, what it promotes and resembles. The longer the texts, the better the examples."
+    )
+    if job is not None and job.error is not None:
+        st.error(literal(f"The last build stopped: {job.error}", 400))
+    _form(lm, sae)
+
+
+def _form(lm: Model, sae: Sae) -> None:
+    from . import explore
+
+    folder = explore.home_of_index(lm, sae)
+    kept = folder / TEXTS
+    if (folder / "partial" / "tally.safetensors").is_file() and kept.is_file():
+        st.markdown("**An unfinished index is here.** It goes on where it stopped.")
+        if st.button("Continue", type="primary", key="indexing_continue"):
+            start(lm, sae, _kept_texts(kept), folder, restart=False)
+    source = st.segmented_control(
+        "Texts", list(SOURCES), default="bundled", format_func=SOURCES.__getitem__, key="indexing_source", required=True
+    )
+    texts = _texts(lm, str(source))
+    count = sum(len(text) for text in texts)
+    st.caption(f"{len(texts)} texts, {count} characters" if texts else "Blank lines stand between texts.")
+    if st.button("Build the index", key="indexing_build", disabled=not texts):
+        start(lm, sae, texts, folder, restart=True)
+
+
+def _texts(lm: Model, source: str) -> list[str]:
+    """The texts as chosen."""
+    if source == "bundled":
+        return services.neutral_texts(lm.name)
+    if source == "paste":
+        return split(st.text_area("Texts, with blank lines between them", key="indexing_paste", height=160) or "")
+    file = st.file_uploader("A .txt (blank lines between texts) or .jsonl (a text field)", ["txt", "jsonl"])
+    if file is None:
+        return []
+    try:
+        content = file.getvalue().decode("utf-8-sig")
+        return _json_texts(content) if file.name.endswith(".jsonl") else split(content)
+    except ValueError as error:
+        st.error(literal(f"{file.name} cannot be read: {error}", 300))
+        return []
+
+
+def split(content: str) -> list[str]:
+    """The texts between blank lines."""
+    return [part.strip("\n") for part in content.replace("\r\n", "\n").split("\n\n") if part.strip()]
+
+
+def _json_texts(content: str) -> list[str]:
+    rows = [json.loads(line) for line in content.split("\n") if line.strip()]
+    if not all(isinstance(row, dict) and isinstance(row.get("text"), str) for row in rows):
+        raise ValueError('every line reads {"text": "..."}')
+    return [row["text"] for row in rows]
+
+
+def _kept_texts(file: Path) -> list[str]:
+    return _json_texts(file.read_text(encoding="utf-8"))
+
+
+def start(lm: Model, sae: Sae, texts: list[str], folder: Path, *, restart: bool) -> None:
+    """Starts the job (or finds the one that runs) and shows it; the texts are kept so that it can go on later."""
+    from ..features import build
+    from ..store import write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if restart:
+        lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+        write_atomically(folder / TEXTS, lines.encode())
+
+    def work(job: Job) -> Path:
+        return build(lm, sae, texts, folder, job.tick, restart=restart)
+
+    services.jobs().start(job_name(sae), work)
+    st.rerun()
+
+
+def progress(job: Job) -> None:
+    """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
+
+    @st.fragment(run_every=0.5)
+    def card() -> None:
+        if not job.active:
+            st.rerun()
+        st.progress(job.fraction, text=literal(job.name))
+        st.caption("It goes on when you leave this page. What is done so far is kept when you stop it.")
+        st.button("Stop", key="indexing_stop", on_click=job.cancel)
+
+    card()
