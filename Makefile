@@ -35,6 +35,7 @@ format: $(READY_DEV)
 	$(PY) -m ruff format .
 
 bench: $(READY_DEV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt
 	$(PY) -m benchmarks $(ARGS)
 
 $(PY):
