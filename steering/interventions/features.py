@@ -12,13 +12,13 @@ from .protocol import Intervention, Placement
 
 
 def _known(sae: Sae, features: Sequence[int] | Mapping[int, float]) -> list[int]:
-    """The features, sorted; raises a ValueError when there are none or the SAE does not have them."""
+    """The features, each once and sorted; raises a ValueError when there are none or the SAE does not have them."""
     if not features:
         raise ValueError("A feature intervention names at least one feature; got none.")
     bad = [i for i in features if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < sae.d_sae]
     if bad:
         raise ValueError(f"Features of {sae.name} run from 0 to {sae.d_sae - 1}; got {bad[0]!r}.")
-    return sorted(features)
+    return sorted(set(features))
 
 
 def _place(model: Model, sae: Sae, edit: FeatureEdit) -> Sequence[Placement]:
