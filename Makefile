@@ -18,7 +18,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: run test lint types format bench browser clean
 
 run: $(READY)
-	$(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
+	@$(PY) steering/ui/warmup.py $(PORT) & exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
 
 test: $(READY_DEV) browser
 	$(PY) -m pytest $(ARGS)

@@ -22,6 +22,7 @@ from steering.ui import frame  # noqa: E402  the first import takes seconds: the
 MENU = {
     "Steer": [
         st.Page(HERE / "pages/steer/compare.py", title="Compare", icon=":material/splitscreen:", default=True),
+        st.Page(HERE / "pages/steer/chat.py", title="Chat", icon=":material/forum:"),
     ],
     "Explore": [
         st.Page(HERE / "pages/explore/features.py", title="Features", icon=":material/grid_view:"),

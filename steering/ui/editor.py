@@ -125,15 +125,18 @@ def _add(key: str) -> None:
 # Drawing ------------------------------------------------------------------------------------------------------------
 
 
-def edit(key: str, lm: Model, sae: Sae | None, directions: dict[str, str]) -> Recipe:
+def edit(key: str, lm: Model, sae: Sae | None, directions: dict[str, str], *, single: bool = False) -> Recipe:
     """The recipe that the visitor has put together, after drawing its editor.
 
     Args:
         directions: what a step can choose from, value -> shown name.
+        single: one variant only, whose steps can be edited.
     """
-    for card in list(cards(key)):
+    for card in list(cards(key))[: 1 if single else None]:
         with st.container(border=True, gap="xsmall", key=f"{key}_card_{card.id}"):
-            card.variant = _variant(key, card, lm, sae, directions)
+            card.variant = _variant(key, card, lm, sae, directions, list(ACTIONS)[:1] if single else list(ACTIONS))
+    if single:
+        return recipe_of(key)[:1]
     st.button(
         "Add a variant",
         icon=":material/add:",
@@ -146,13 +149,15 @@ def edit(key: str, lm: Model, sae: Sae | None, directions: dict[str, str]) -> Re
     return recipe_of(key)
 
 
-def _variant(key: str, card: Card, lm: Model, sae: Sae | None, directions: dict[str, str]) -> Variant:
+def _variant(
+    key: str, card: Card, lm: Model, sae: Sae | None, directions: dict[str, str], actions: list[str]
+) -> Variant:
     variant, prefix = card.variant, f"{key}_{card.id}"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
         on = st.toggle(literal(variant.title, 40), value=variant.on, key=f"{prefix}_on", width="stretch")
         st.menu_button(
             "More",
-            list(ACTIONS),
+            actions,
             format_func=ACTIONS.__getitem__,
             key=f"{prefix}_menu",
             on_click=_act,

@@ -176,7 +176,7 @@ def distributions(result: Result, prompt: int, label: str | None, groups: dict[s
     }
     threshold(
         {name: values for name, values in groups.items() if values},
-        colors={name: fixed.get(name, colors.series[(i + 1) % len(colors.series)]) for i, name in enumerate(groups)},
+        colors={**{row.title: colors.series[max(0, row.variant) % len(colors.series)] for row in rows}, **fixed},
         key=f"compare_tau_{label}",
         title=f"Where {label} separates",
     )

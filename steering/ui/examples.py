@@ -30,15 +30,15 @@ GENERAL = (
         "Happy and sad",
         "Once upon a time there was a little dog. One day",
         (
-            Variant("Toward happy", (_texts(0.6),)),
-            Variant("Toward sad", (_texts(-0.6),)),
+            Variant("Toward happy", (_texts(0.4),)),
+            Variant("Toward sad", (_texts(-0.4),)),
         ),
         "One direction, two signs: the same story turns bright or gloomy.",
     ),
     Example(
         "How strong is too strong",
         "Once upon a time there was a little dog. One day",
-        tuple(Variant(f"Alpha {alpha:g}", (_texts(alpha),)) for alpha in (0.3, 0.8, 1.6)),
+        tuple(Variant(f"Alpha {alpha:g}", (_texts(alpha),)) for alpha in (0.2, 0.5, 1.2)),
         "The same direction at three strengths: at first nothing changes, in the end the text breaks.",
     ),
 )

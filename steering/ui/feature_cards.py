@@ -179,9 +179,9 @@ def _neurons(lm: Model, index: FeatureIndex, feature: Feature) -> None:
         return
     by_number = {neuron.index: neuron for neuron in feature.neurons}
     st.caption(
-        f"The MLP neurons of layer {feature.neurons[0].layer} that write most nearly what it writes, by cosine. Among as "
-        f"many random directions the nearest would reach about {chance_cosine(lm, feature):.2f}. A feature along one neuron "
-        "is that neuron; one spread over many is seen in none of them alone."
+        f"The MLP neurons of layer {feature.neurons[0].layer} that write most nearly what it writes, by cosine. "
+        f"Of as many random directions the nearest would reach about {chance_cosine(lm, feature):.2f}. A feature along "
+        "one neuron is that neuron; one spread over many is seen in none of them alone."
     )
     chosen = st.segmented_control(
         "Neuron",

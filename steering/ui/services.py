@@ -201,9 +201,14 @@ def _direction_from_texts(
     from ..directions import mean_difference
     from ..pairs import PairSet
 
-    pairs = PairSet.from_lists([positive], [negative], name=f"{positive[:24]} − {negative[:24]}")
+    pairs = PairSet.from_lists([positive], [negative], name=f"“{_start(positive)}” − “{_start(negative)}”")
     sae = None if sae_choice is None else _sae(model_name, *sae_choice)
     return mean_difference(_model(model_name), pairs, site, sae=sae)
+
+
+def _start(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
 
 
 def direction_from_texts(name: str, positive: str, negative: str, site: Site, sae: Sae | None) -> Direction:

@@ -97,6 +97,8 @@ CARDS
 [class*="st-key-stream_"] [data-testid="stText"], [class*="st-key-stream_"] [data-testid="stText"] * {
   font-family: "Source Serif", Georgia, serif; font-size: 1.12rem; line-height: 1.75;
 }
+[class*="st-key-chat_user_"] [data-testid="stText"] { background: color-mix(in srgb, EDGE 45%, transparent);
+  border-radius: 10px; padding: 0.5rem 0.9rem; max-width: 44rem; }
 [class*="st-key-below_"] { min-height: 4.2rem; }
 [class*="st-key-below_"] [data-testid="stMetricLabel"] { font-size: 0.8rem; }
 [class*="st-key-below_"] [data-testid="stMetricValue"] { font-size: 1.1rem; }
@@ -108,9 +110,9 @@ CARDS
 def style() -> None:
     """Adds the CSS to the page: the cards' edges have the colors that their lines have in the charts."""
     colors = palette()
-    edges = [f".st-key-card_baseline_-1 {{ border-top-color: {colors.baseline}; }}"]
+    edges = [f"[class*=st-key-card_baseline_-1] {{ border-top-color: {colors.baseline}; }}"]
     edges += [
-        f".st-key-card_steered_{number} {{ border-top-color: {colors.series[number % len(colors.series)]}; }}"
+        f"[class*=st-key-card_steered_{number}] {{ border-top-color: {colors.series[number % len(colors.series)]}; }}"
         for number in range(8)
     ]
     st.html(CSS.replace("EDGE", colors.rule).replace("CARDS", "\n".join(edges)))

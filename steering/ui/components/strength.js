@@ -40,16 +40,17 @@ export default function ({ data, parentElement, setStateValue }) {
     out.textContent = signed(v)
     input.setAttribute("aria-valuetext", `${signed(v)} ${data.note || ""}`)
   }
-  const send = () => {
-    clearTimeout(timers.get(root))
-    timers.delete(root)
-    setStateValue("value", +input.value)
-  }
+  // The first step of a move goes out at once, the later ones every 80 ms, the last one always.
+  const send = () => { timers.delete(root); setStateValue("value", +input.value) }
   input.oninput = () => {
     paint()
-    clearTimeout(timers.get(root))
-    timers.set(root, setTimeout(send, 80))
+    if (timers.has(root)) { root.dataset.late = "1"; return }
+    setStateValue("value", +input.value)
+    timers.set(root, setTimeout(() => {
+      if (root.dataset.late) send()
+      else timers.delete(root)
+      delete root.dataset.late
+    }, 80))
   }
-  input.onchange = () => { if (timers.has(root)) send() }
   paint()
 }
