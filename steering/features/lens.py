@@ -60,3 +60,13 @@ def decoder_cosines(sae: Sae, features: Sequence[int]) -> Float[Tensor, "k k"]:
     """The cosines between what some features of an SAE write."""
     rows = torch.nn.functional.normalize(sae.W_dec[list(features)].float(), dim=-1)
     return (rows @ rows.T).cpu()
+
+
+@torch.no_grad()
+def to_logits(lm: Model, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+    """What the model would predict if the rest of its layers were left out: final norm, then unembedding."""
+    norm = lm.hf.get_submodule(lm.adapter.component_mapping["ln_final"].name)
+    head = lm.hf.get_output_embeddings()  # type: ignore[operator]
+    logits = head(norm(h.to(lm.device, lm.dtype))).float()
+    cap = getattr(lm.text_config, "final_logit_softcapping", None)
+    return cap * torch.tanh(logits / cap) if cap else logits

@@ -1,0 +1,90 @@
+"""How far pairs agree: by hand, against naive loops, and the laws of what is held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from steering import agreement, estimators
+from steering.agreement import contrasts, cosines, held_out
+
+
+def sides(n: int = 30, width: int = 12, signal: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    v = np.zeros(width)
+    v[0] = signal
+    base = rng.normal(size=(n, width)) * 2
+    return base + v + 0.5 * rng.normal(size=(n, width)), base - v + 0.5 * rng.normal(size=(n, width))
+
+
+def test_agreement_by_hand() -> None:
+    # Differences (1, 0), (0, 1), (1, 1). The first against the mean of the others, (0.5, 1): 0.5 / sqrt(1.25) = 0.447.
+    found = agreement.agreement(np.array([[1.0, 0], [0, 1], [1, 1]]), np.zeros((3, 2)))
+    r = 0.5**0.5
+    np.testing.assert_allclose(found.cosines, [[1, 0, r], [0, 1, r], [r, r, 1]], atol=1e-12)
+    assert found.others[0] == pytest.approx(0.5 / 1.25**0.5)
+    assert found.mean_cosine == pytest.approx(2 * r / 3)
+
+
+def test_the_cone_narrows_with_more_pairs_and_widens_with_noise() -> None:
+    few, many = (np.median(agreement.agreement(*sides(n)).cone) for n in (8, 200))
+    noise = np.median(agreement.agreement(*sides(200, signal=0.01)).cone)
+    assert many < few < 90 and noise > 2 * many
+
+
+def test_a_swapped_pair_is_an_outlier() -> None:
+    p, q = sides()
+    p[4], q[4] = q[4].copy(), p[4].copy()
+    assert agreement.agreement(p, q).outliers == [4]
+
+
+def test_held_out_leaves_the_pair_out() -> None:
+    p, q = sides(10)
+    found = held_out(p, q)
+    for i in range(10):
+        others = [j for j in range(10) if j != i]
+        v = p[others].mean(0) - q[others].mean(0)
+        middle, half = (p[others].mean(0) + q[others].mean(0)) @ v / 2, (p[others].mean(0) - q[others].mean(0)) @ v / 2
+        assert found.positive[i] == pytest.approx((p[i] @ v - middle) / half)
+        assert found.negative[i] == pytest.approx((q[i] @ v - middle) / half)
+
+
+@pytest.mark.parametrize("fit", agreement.FITS.values())
+def test_signal_is_found_and_noise_is_not(fit: agreement.Fit) -> None:
+    p, q = sides(40)
+    assert held_out(p, q, fit).auroc > 0.8 and held_out(p, q, fit).right.mean() > 0.95
+    # In 300 dimensions 40 pairs of pure noise are told apart by a direction that has seen them.
+    rng = np.random.default_rng(1)
+    p, q = rng.normal(size=(40, 300)), rng.normal(size=(40, 300))
+    if fit is not estimators.pca:
+        assert (p @ fit(p, q) > q @ fit(p, q)).mean() > 0.95
+    assert 0.25 < held_out(p, q, fit).auroc < 0.75
+
+
+def test_the_order_of_pairs_and_a_rotation_change_nothing() -> None:
+    p, q = sides(12)
+    Q = np.linalg.qr(np.random.default_rng(3).normal(size=(12, 12)))[0]
+    a, b = agreement.agreement(p, q), agreement.agreement(p @ Q, q @ Q)
+    np.testing.assert_allclose(a.others, b.others, atol=1e-9)
+    np.testing.assert_allclose(a.cone, b.cone, atol=1e-5)
+    flipped = agreement.agreement(p[::-1], q[::-1])
+    np.testing.assert_allclose(a.others, flipped.others[::-1], atol=1e-12)
+    np.testing.assert_allclose(held_out(p, q).positive, held_out(p[::-1], q[::-1]).positive[::-1], atol=1e-9)
+
+
+def test_contrasts_are_the_estimators() -> None:
+    p, q = sides()
+    found = contrasts(p, q)
+    assert list(found) == ["mean_difference", "pca", "probe", "lda"]
+    v = estimators.mean_difference(p, q)
+    np.testing.assert_allclose(found["mean_difference"], v / np.linalg.norm(v))
+    matrix = cosines(np.stack(list(found.values())))
+    np.testing.assert_allclose(np.diag(matrix), 1)
+    assert (matrix > 0).all()
+
+
+def test_one_pair_cannot_agree() -> None:
+    with pytest.raises(ValueError, match="at least two pairs"):
+        agreement.agreement(np.ones((1, 3)), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="at least two pairs"):
+        held_out(np.ones((1, 3)), np.zeros((1, 3)))
