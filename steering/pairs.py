@@ -143,10 +143,12 @@ class PairSet:
             raise ValueError(f"A file of pairs may have {MAX_BYTES // 10**6} MB; this one has {len(data) / 1e6:.1f}.")
         if isinstance(data, bytes):
             try:
-                data = data.decode("utf-8-sig")  # Excel writes a byte-order mark
+                data = data.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise ValueError(f"Pairs are UTF-8 text; byte {error.start} of this file is not.") from error
-        rows = {"jsonl": _jsonl, "json": _json, "csv": _csv}[format.lower()](data.removeprefix("\ufeff"))
+        rows = {"jsonl": _jsonl, "json": _json, "csv": _csv}[format.lower()](
+            data.removeprefix("\ufeff")
+        )  # Excel's mark
         pairs = []
         for where, row in rows:
             if len(pairs) >= MAX_PAIRS:

@@ -15,7 +15,7 @@ def same_in_every_format(tmp_path: Path, rows: list[dict[str, str]]) -> list[Pai
     import csv
 
     names = list(dict.fromkeys(name for row in rows for name in row))
-    (tmp_path / "set.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+    (tmp_path / "set.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n")
     (tmp_path / "set.json").write_text(json.dumps(rows, indent=1))
     with (tmp_path / "set.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
