@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,9 +28,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
 
-from .sites import STREAMS, Site
+from .checkpoints import DTYPES, best_device, bundled_models, counted_dtype, default_threads, placement, source_of
+from .downloads import Tick, fetch
+from .memory import check_fits, shape_of_folder
+from .sites import INNER_STREAMS, STREAMS, Site
 
-BUNDLED = Path(__file__).parent.parent / "assets" / "models"
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
 Hook = Callable[[Float[Tensor, "rows pos d_model"]], Float[Tensor, "rows pos d_model"] | None]
 
@@ -161,12 +162,33 @@ class Model:
         """
         if site.layer >= self.n_layers:
             raise ValueError(f"{self.name} has layers 0 to {self.n_layers - 1}; got layer {site.layer} ({site}).")
-        if site.stream not in self.streams:
+        if site.stream not in self.streams and site.stream not in INNER_STREAMS:
             raise ValueError(
                 f"{self.name} runs attention and MLP in parallel and has no {site.stream}; "
                 f"use one of {', '.join(self.streams)}."
             )
         return site
+
+    def width(self, site: Site) -> int:
+        """The width of the vectors at a site: `d_model`, except for the heads' outputs side by side."""
+        if site.stream != "attn_z":
+            return self.d_model
+        heads = int(self.text_config.num_attention_heads)
+        return heads * int(getattr(self.text_config, "head_dim", None) or self.d_model // heads)
+
+    def norm_before_mlp(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Gain and bias, each [d_model], of the norm in front of a layer's MLP.
+
+        Read off two inputs, so that it holds for every kind of norm: zero, and one that is normalised already.
+        """
+        parts = self.adapter.component_mapping["blocks"].submodules
+        norm = self.blocks[layer].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
+        even = torch.ones(self.d_model, device=self.device)
+        even[::2] = -1
+        with torch.no_grad():
+            # Large, so that the norm's epsilon does not count.
+            bias, both = (norm((scale * even).to(self.dtype)).float() for scale in (0.0, 1000.0))
+        return (both - bias) * even, bias
 
     def _module(self, site: Site) -> tuple[nn.Module, bool]:
         """The module of a site, and whether the site is that module's input."""
@@ -176,6 +198,10 @@ class Model:
             return block, site.stream == "resid_pre"
         if site.stream == "resid_mid":
             return block.get_submodule(parts["ln2"].name), True
+        if site.stream == "attn_z":
+            return block.get_submodule(f"{parts['attn'].name}.{parts['attn'].submodules['o'].name}"), True
+        if site.stream == "mlp_in":
+            return block.get_submodule(parts["mlp"].name), True
         part, post = ("attn", "ln1_post") if site.stream == "attn_out" else ("mlp", "ln2_post")
         return block.get_submodule(parts[post if post in parts else part].name), False
 
@@ -193,14 +219,25 @@ class Model:
                 for site, hook in hooks.items():
                     module, is_input = self._module(self.check_site(site))
                     if is_input:
-                        wrapped = _on_input(hook, in_place=site.stream == "resid_mid")
+                        wrapped = _on_input(self._at_home(hook), in_place=site.stream == "resid_mid")
                         handles.append(module.register_forward_pre_hook(wrapped, with_kwargs=True))
                     else:
-                        handles.append(module.register_forward_hook(_on_output(hook)))
+                        handles.append(module.register_forward_hook(_on_output(self._at_home(hook))))
                 yield
             finally:
                 for handle in handles:
                     handle.remove()
+
+    def _at_home(self, hook: Hook) -> Hook:
+        """The hook, called on the model's first device: over several GPUs, that is where interventions live."""
+        if not getattr(self.hf, "hf_device_map", None):
+            return hook
+
+        def moved(h: Tensor) -> Tensor | None:
+            new = hook(h.to(self.device))
+            return None if new is None else new.to(h.device)
+
+        return moved
 
     def forward(
         self,
@@ -396,46 +433,6 @@ def chat(user: str, system: str | None = None) -> list[dict[str, str]]:
     return [*messages, {"role": "user", "content": user}]
 
 
-def bundled_models() -> list[str]:
-    """The names of the models that ship with Tiller."""
-    return sorted(folder.parent.name for folder in BUNDLED.glob("*/config.json"))
-
-
-def best_device() -> str:
-    """CUDA where there is one, then Apple's MPS, then the CPU."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def default_threads(n_parameters: int) -> int:
-    """The thread count for a model of this size on the CPU: one for small models, the physical cores otherwise.
-
-    Below about 20 M parameters a second thread saves 15% on an idle machine and costs many times that on a busy one.
-    """
-    cores = os.cpu_count() or 2
-    return 1 if n_parameters < 20_000_000 else max(1, cores // 2 if cores > 4 else cores)
-
-
-def _source(name: str | Path) -> str:
-    """The folder or hub id that a name stands for."""
-    if str(name) in bundled_models():  # by name: joined to an absolute path, BUNDLED would drop out of the result
-        return str(BUNDLED / str(name))
-    path = Path(name).expanduser()
-    looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or path.is_dir()
-    if not looks_local:
-        return str(name)
-    if not path.is_dir():
-        raise ValueError(f"A local model is a folder; there is none at {str(name)!r}.")
-    if not (path / "config.json").is_file():
-        raise ValueError(f"A model folder holds a config.json; {str(name)!r} has none. Give a Hugging Face checkpoint.")
-    if not any(path.glob("*.safetensors")):
-        pickles = [file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in path.glob(pattern)]
-        found = f"only pickled weights ({pickles[0]}), which can run code when read" if pickles else "no weights"
-        raise ValueError(f"Weights are read from .safetensors files; {str(name)!r} has {found}. Convert them first.")
-    return str(path)
-
-
 def load_model(
     name: str | Path,
     *,
@@ -443,6 +440,9 @@ def load_model(
     dtype: torch.dtype | str | None = None,
     revision: str | None = None,
     threads: int | None = None,
+    device_map: str | dict[str, Any] | None = None,
+    quantize: int | None = None,
+    tick: Tick | None = None,
 ) -> Model:
     """A model by bundled name ("organism"), local Hugging Face folder, or hub id, with raw numerics.
 
@@ -451,25 +451,47 @@ def load_model(
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps"; default the best there is.
-        dtype: default float32 on the CPU and the checkpoint's own dtype on an accelerator.
+        dtype: "float32", "bfloat16" or "float16"; default float32 on the CPU and the checkpoint's own on an
+            accelerator.
         revision: branch, tag or commit on the hub.
         threads: torch threads on the CPU; default one below 20 M parameters, the cores otherwise.
+        device_map: parts of the model on several GPUs, as accelerate has it ("auto", "balanced").
+        quantize: 8 or 4 bits a weight, by bitsandbytes where it is installed.
+        tick: called while a hub model is fetched, with the bytes that are here and the bytes in all; may raise.
 
     Raises:
-        ValueError: not a model folder, no safetensors, or an architecture TransformerLens has no adapter for.
+        ValueError: not a model folder, no safetensors, no access, not enough memory, or an architecture TransformerLens
+            has no adapter for.
     """
-    source, device = _source(name), device or best_device()
+    source, device = source_of(name), device or best_device()
     if dtype is None:
-        dtype = torch.float32 if device == "cpu" else "auto"
+        dtype = torch.float32 if device == "cpu" and not quantize else "auto"
+    if str(dtype).removeprefix("torch.") not in (*DTYPES, "auto"):
+        raise ValueError(f"A dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
+    options = placement(device, device_map, quantize)
+    known = f" Bundled models: {', '.join(bundled_models()) or 'none'}."
+    if not Path(source).is_dir():
+        try:
+            fetched = fetch(source, revision=revision, tick=tick)
+        except ValueError as error:
+            raise ValueError(f"The model {str(name)!r} could not be loaded: {error}{known}") from error
+        source, revision = str(fetched.folder), fetched.revision
+    if device_map is None:
+        check_fits(str(name), shape_of_folder(source), counted_dtype(source, dtype, quantize), device)
     try:
         hf: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, revision=revision, use_safetensors=True, trust_remote_code=False
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        known = f" Bundled models: {', '.join(bundled_models()) or 'none'}."
         raise ValueError(f"The model {str(name)!r} could not be loaded: {_first_line(error)}{known}") from error
-    model = Model(str(name), hf.to(device).eval().requires_grad_(False), tokenizer, revision)
+    if any(parameter.is_meta for parameter in hf.parameters()):
+        raise ValueError(
+            f"{name} does not fit on the devices of this machine: parts of it would wait on the CPU or the disk. Use a "
+            "smaller dtype, quantize=8 or quantize=4, or a smaller model."
+        )
+    hf = hf if options else hf.to(device)
+    model = Model(str(name), hf.eval().requires_grad_(False), tokenizer, revision)
     model.adapter  # noqa: B018  an unknown architecture is told now, not at the first use
     if threads:
         torch.set_num_threads(threads)

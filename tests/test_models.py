@@ -130,6 +130,38 @@ def test_an_edit_of_what_a_part_writes(any_lm: Model) -> None:
     torch.testing.assert_close(seen["edited"] - seen["plain"], v.expand_as(seen["plain"]), atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_places_inside_attention_and_mlp_are_what_their_modules_get(any_lm: Model) -> None:
+    """z times the mixing matrix is what attention writes; the norm's output is what the MLP gets and computes with."""
+    tokens, layer = any_lm.tokens(TEXT), 1
+    sites = {stream: Site(layer, stream) for stream in ("attn_z", "mlp_in", "resid_pre", *any_lm.streams)}
+    found = {stream: any_lm.activations([tokens], [site])[0][site] for stream, site in sites.items()}
+    parts = any_lm.adapter.component_mapping["blocks"].submodules
+    block = any_lm.blocks[layer]
+    mixed = block.get_submodule(f"{parts['attn'].name}.{parts['attn'].submodules['o'].name}")(found["attn_z"])
+    written = block.get_submodule(parts["mlp"].name)(found["mlp_in"])
+    for name, out, post in (("attn_out", mixed, "ln1_post"), ("mlp_out", written, "ln2_post")):
+        out = block.get_submodule(parts[post].name)(out) if post in parts else out
+        torch.testing.assert_close(out, found[name], msg=lambda m, n=name: f"{n}: {m}")
+    assert found["attn_z"].shape[-1] == any_lm.width(sites["attn_z"])
+    _, cache = any_lm.bridge.run_with_cache(torch.tensor([tokens]))
+    for stream in ("attn_z", "mlp_in"):
+        theirs = cache[str(sites[stream])]
+        torch.testing.assert_close(theirs.reshape(found[stream].shape), found[stream], atol=2e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_norm_before_the_mlp(any_lm: Model) -> None:
+    h = torch.randn(5, any_lm.d_model, generator=torch.Generator().manual_seed(0)) * 3
+    gain, bias = any_lm.norm_before_mlp(1)
+    rms = "RMSNorm" in type(next(m for n, m in any_lm.blocks[1].named_modules() if "norm" in n or "ln" in n)).__name__
+    x = h if rms else h - h.mean(-1, keepdim=True)
+    normed = x / x.square().mean(-1, keepdim=True).sqrt()
+    parts = any_lm.adapter.component_mapping["blocks"].submodules
+    norm = any_lm.blocks[1].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
+    torch.testing.assert_close(normed * gain + bias, norm(h), atol=1e-4, rtol=1e-4)
+
+
 # Padding, hooks -----------------------------------------------------------------------------------------------------
 
 
@@ -260,6 +292,29 @@ def test_dtype_is_what_was_asked_for(checkpoint: Callable[[str], Path]) -> None:
     assert lm.dtype == torch.bfloat16
     site = Site(1)
     assert lm.activations([[1, 2, 3]], [site])[0][site].dtype == torch.bfloat16
+
+
+def test_placements_that_cannot_be(checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="A dtype is one of float32, bfloat16, float16; got 'int8'"):
+        load_model(checkpoint("llama"), dtype="int8")
+    with pytest.raises(ValueError, match="quantize is 8 or 4"):
+        load_model(checkpoint("llama"), quantize=3)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="8-bit weights need the package bitsandbytes"):
+        load_model(checkpoint("llama"), quantize=8)
+
+
+def test_a_device_map_is_the_same_model(checkpoint: Callable[[str], Path], tiny_llama: Model, tmp_path: Path) -> None:
+    """On one device it must change nothing; parts that would wait elsewhere are refused."""
+    mapped = load_model(checkpoint("llama"), device="cpu", device_map="auto")
+    tokens = torch.tensor([tiny_llama.tokens(TEXT)])
+    v = torch.randn(tiny_llama.d_model, generator=torch.Generator().manual_seed(1))
+    for hooks in ({}, {Site(1): lambda h: h + v}, {Site(2, "resid_mid"): lambda h: h + v}):
+        assert torch.equal(mapped.forward(tokens, hooks=hooks), tiny_llama.forward(tokens, hooks=hooks))
+    layers = {f"model.layers.{n}": "disk" if n == 3 else "cpu" for n in range(tiny_llama.n_layers)}
+    split = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu", **layers}
+    with pytest.raises(ValueError, match="(does not fit on the devices|could not be loaded)"):
+        load_model(checkpoint("llama"), device="cpu", device_map=split)
 
 
 def broken(tmp_path: Path, checkpoint: Callable[[str], Path], how: str) -> Path:

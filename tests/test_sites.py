@@ -20,6 +20,14 @@ def test_canonical_names_of_the_bridge_are_understood() -> None:
     assert Site.parse("blocks.2.hook_out") == Site(2, "resid_post")
 
 
+def test_places_inside_a_part_have_the_names_of_the_bridge() -> None:
+    for site, name in ((Site(2, "attn_z"), "blocks.2.attn.hook_z"), (Site(2, "mlp_in"), "blocks.2.mlp.hook_in")):
+        assert str(site) == name and Site.parse(name) == site
+    assert Site(2) > Site(2, "mlp_in") > Site(2, "resid_mid") > Site(2, "attn_out") > Site(2, "attn_z")
+    with pytest.raises(ValueError, match=r"Write blocks.2.hook_resid_mid or blocks.2.mlp.hook_in"):
+        Site.parse("blocks.2.hook_mlp_in")
+
+
 def test_sites_sort_as_a_forward_pass_meets_them() -> None:
     in_order = [Site(layer, stream) for layer in range(12) for stream in STREAMS]
     shuffled = in_order[7:] + in_order[:7]
