@@ -25,7 +25,11 @@ MENU = {
         st.Page(HERE / "pages/steer/chat.py", title="Chat", icon=":material/forum:"),
     ],
     "Explore": [
+        st.Page(HERE / "pages/explore/tokens.py", title="Tokens", icon=":material/text_fields:"),
         st.Page(HERE / "pages/explore/features.py", title="Features", icon=":material/grid_view:"),
+    ],
+    "Library": [
+        st.Page(HERE / "pages/library/library.py", title="Library", icon=":material/bookmarks:"),
     ],
 }
 

@@ -406,3 +406,55 @@ def log_histogram(
             range=[low - 0.3, high + 0.3], tickmode="array", tickvals=ticks, ticktext=[f"{2.0**t:.3g}" for t in ticks]
         )
     return figure
+
+
+def token_grid(
+    values: Sequence[Sequence[float]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    palette: Palette,
+    *,
+    cells: Sequence[Sequence[str]] | None = None,
+    limit: float | None = None,
+    unit: str = "",
+    selected: int | None = None,
+) -> go.Figure:
+    """A number for each layer (rows, the first at the bottom) and token (columns); texts in the cells where given.
+
+    Diverging around zero with a `limit`, else from 0 to 1.
+    """
+    figure = base(palette, 90 + 26 * len(rows), y="layer")
+    colors = palette.sequential if limit is None else palette.diverging
+    texts = [[plain(cell, 9) for cell in row] for row in cells] if cells else None
+    wide = len(columns) <= 24
+    figure.add_heatmap(
+        z=[list(row) for row in values],
+        zmin=0.0 if limit is None else -limit,
+        zmax=1.0 if limit is None else limit,
+        colorscale=[[i / (len(colors) - 1), color] for i, color in enumerate(colors)],
+        colorbar={"thickness": 10, "tickfont": {"color": palette.muted, "size": 11}, "outlinewidth": 0},
+        xgap=1,
+        ygap=1,
+        text=texts,
+        texttemplate="%{text}" if texts and wide else None,
+        textfont={"size": 11},
+        customdata=[
+            [[plain(row), plain(column), texts[r][c] if texts else ""] for c, column in enumerate(columns)]
+            for r, row in enumerate(rows)
+        ],
+        hovertemplate="layer %{customdata[0]}, “%{customdata[1]}”: %{z:.2f} "
+        + unit
+        + (" for “%{customdata[2]}”" if texts else "")
+        + "<extra></extra>",
+    )
+    step = max(1, math.ceil(len(columns) / 48))
+    ticks = list(range(0, len(columns), step))
+    figure.update_xaxes(
+        tickmode="array", tickvals=ticks, ticktext=[plain(columns[i], 12) for i in ticks], tickangle=-60, showgrid=False
+    )
+    figure.update_yaxes(tickmode="array", tickvals=list(range(len(rows))), ticktext=[plain(row) for row in rows])
+    if selected is not None and selected < len(columns):
+        figure.add_vrect(
+            x0=selected - 0.5, x1=selected + 0.5, line={"color": palette.ink, "width": 2}, fillcolor="rgba(0,0,0,0)"
+        )
+    return figure

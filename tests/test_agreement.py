@@ -57,7 +57,7 @@ def test_signal_is_found_and_noise_is_not(fit: agreement.Fit) -> None:
     rng = np.random.default_rng(1)
     p, q = rng.normal(size=(40, 300)), rng.normal(size=(40, 300))
     if fit is not estimators.pca:
-        assert (p @ fit(p, q) > q @ fit(p, q)).mean() > 0.95
+        assert (p @ fit(p, q) > q @ fit(p, q)).mean() > 0.85
     assert 0.25 < held_out(p, q, fit).auroc < 0.75
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..saes import Sae
 
 FEATURE = "feature"
+PAGE = "pages/explore/features.py"
 SORTS = {
     "maximum": "Maximum activation",
     "density": "Density",
@@ -95,7 +96,7 @@ def _separation(model: str, choice: tuple[str, str], pairs: str) -> np.ndarray:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _features_of_text(model: str, choice: tuple[str, str], text: str) -> TextFeatures:
+def _features_of_text(model: str, choice: tuple[str, str], text: str | tuple[int, ...]) -> TextFeatures:
     from ..features import features_of_text
 
     sae = services.sae(model, choice)
@@ -103,8 +104,8 @@ def _features_of_text(model: str, choice: tuple[str, str], text: str) -> TextFea
     return features_of_text(services.model(model), sae, text)
 
 
-def features_of(lm: Model, text: str) -> TextFeatures:
-    """The features on every token of a text, by the visitor's SAE.
+def features_of(lm: Model, text: str | tuple[int, ...]) -> TextFeatures:
+    """The features on every token of a text (or of token ids), by the visitor's SAE.
 
     Raises:
         ValueError: the text is empty or too long.
@@ -179,8 +180,10 @@ def _score_name(sort: str) -> str | None:
     return {"pairs": "AUROC", "text": "On text"}.get(sort)
 
 
-def table(rows: Sequence[Row], *, key: str, score: str | None = None, height: int | str = "content") -> None:
-    """Draws features as a table; a click on a row opens that feature."""
+def table(
+    rows: Sequence[Row], *, key: str, score: str | None = None, height: int | str = "content", opens: bool = False
+) -> None:
+    """Draws features as a table; a click on a row makes that feature the open one; with `opens`, on its own page."""
     columns: dict[str, Any] = {
         "#": st.column_config.NumberColumn(width=48),
         "Fires on": st.column_config.NumberColumn(format="%.2f%%", width=70, help="Share of tokens on which it fires."),
@@ -192,17 +195,25 @@ def table(rows: Sequence[Row], *, key: str, score: str | None = None, height: in
     }
     if score:
         columns[score] = st.column_config.NumberColumn(format="%.2f", width=64)
-    st.dataframe(
+    event = st.dataframe(
         [_cells(row, score) for row in rows],
         key=key,
         hide_index=True,
         column_config=columns,
-        column_order=["#", *([score] if score else []), "Fires on", "Max", "Promotes", "Fires most on"],
+        column_order=[
+            "#",
+            *([score] if score else []),
+            *([] if opens else ["Fires on", "Max"]),
+            "Promotes",
+            "Fires most on",
+        ],
         on_select=lambda: _open_row(key, [row.index for row in rows]),
         selection_mode="single-row",
         height=height,  # type: ignore[arg-type]
         row_height=32,
     )
+    if opens and event["selection"]["rows"]:
+        st.switch_page(PAGE)
 
 
 def _cells(row: Row, score: str | None) -> dict[str, Any]:

@@ -1,0 +1,18 @@
+"""Explore / Tokens: your text, token by token: which features fire, and which way each layer points."""
+
+import streamlit as st
+
+from steering.ui import explore, reading, services
+
+st.title("Tokens")
+st.caption("Your text as the model reads it: the features on each token, and each layer's way along a direction.")
+lm = services.require_model()
+sae = services.maybe_sae()
+index = explore.maybe_index(lm, sae)
+left, right = st.columns([7, 5], gap="large")
+with left:
+    text = reading.choose_text(lm, sae)
+    reading.show_tokens(text, index)
+with right:
+    reading.show_features(text, index)
+reading.show_layers(lm, text)
