@@ -190,6 +190,7 @@ class Decoder:
 
     def clear(self) -> None:
         """Forgets all rows and their cache, after a pass that failed half-way."""
+        self._flush()  # a row that was finished before the failure keeps its receipt
         self.rows, self._uncached, self._pads, self._plan, self._cache = [], [], [], None, RowCache()
 
     def discard(self, row: Row) -> None:

@@ -268,7 +268,7 @@ class Engine:
                 handle._row, handle.remembered = known, True
                 handle._finish()
         if fresh:
-            self._inbox.put(fresh)
+            self._put(fresh)
         return handles
 
     def generate(
@@ -342,14 +342,19 @@ class Engine:
         """What `work` returns, run on the engine's thread between two steps."""
         if threading.current_thread() is self._thread:
             return work()
-        if self._closed:
-            raise ValueError("This engine is closed; make a new one.")
         answer: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-        self._inbox.put((work, answer))
+        self._put((work, answer))
         good, value = answer.get()
         if not good:
             raise value
         return value
+
+    def _put(self, item: Any) -> None:
+        """Under the lock: nothing may come behind the item that ends the thread, or its caller waits for ever."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("This engine is closed; make a new one.")
+            self._inbox.put(item)
 
     @property
     def busy(self) -> tuple[int, int]:
@@ -358,8 +363,9 @@ class Engine:
 
     def close(self) -> None:
         """Ends the thread; what is under way is cancelled."""
-        self._closed = True
-        self._inbox.put(None)
+        with self._lock:
+            self._closed = True
+            self._inbox.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=30)
 
@@ -401,14 +407,6 @@ class Engine:
         for handle in [*self._active, *self._waiting]:
             handle._row.finish_reason = "cancelled"
             handle._finish()
-        # A call that came too late gets an answer too, or its caller would wait for ever.
-        with contextlib.suppress(queue.Empty):
-            while True:
-                item = self._inbox.get_nowait()
-                if isinstance(item, tuple):
-                    item[1].put((False, ValueError("This engine is closed; make a new one.")))
-                for handle in item if isinstance(item, list) else ():
-                    handle._finish(ValueError("This engine is closed; make a new one."))
 
     def _receive(self, block: bool) -> bool:
         """Takes what has arrived; False when the engine is to end."""

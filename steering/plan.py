@@ -23,9 +23,12 @@ from .rows import Row, Trace
 from .sites import Site
 
 
-def direction_label(direction: Direction) -> str:
-    """The name under which a direction's projections are recorded."""
-    return direction.name or f"{direction.site}#{direction.fingerprint[:6]}"
+def direction_label(direction: Direction, others: Sequence[Direction] = ()) -> str:
+    """The name under which a direction's projections are recorded, with site and hash where others have the name."""
+    shared = any(other.name == direction.name and other.fingerprint != direction.fingerprint for other in others)
+    if direction.name and not shared:
+        return direction.name
+    return f"{direction.name}@{direction.site}#{direction.fingerprint[:6]}".removeprefix("@")
 
 
 @dataclass(eq=False)
@@ -258,7 +261,7 @@ class Plan:
                 wanted = {direction.fingerprint for direction in row.record}
                 for column, direction in enumerate(self._recorded[site]):
                     if direction.fingerprint in wanted:
-                        trace = row.traces.setdefault(direction_label(direction), Trace([], []))
+                        trace = row.traces.setdefault(direction_label(direction, row.record), Trace([], []))
                         trace.before.extend(before[r, keep, column].tolist())
                         trace.after.extend(after[r, keep, column].tolist())
             passes.clear()

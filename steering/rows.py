@@ -124,18 +124,21 @@ class Row:
         self.generated.append(token)
         self.logprobs.append(logprob)
         self.alternatives.append(alternatives)
-        self.text += self._text.push(token)
+        text, reason = self.text + self._text.push(token), None
+        stops = [place for stop in self.stop if (place := text.find(stop)) >= 0]
         if token in self.model.eos_tokens and not self.ignore_eos:
-            self.finish_reason = "eos"
-        elif any(stop in self.text for stop in self.stop):
-            self.text = self.text[: min(self.text.find(stop) for stop in self.stop if stop in self.text)]
-            self.finish_reason = "stop"
+            reason = "eos"
+        elif stops:
+            text, reason = text[: min(stops)], "stop"
         elif len(self.generated) >= self.max_new_tokens:
-            self.finish_reason = "length"
+            reason = "length"
         elif len(self.prompt) + len(self.generated) >= self.model.n_ctx:
-            self.finish_reason = "context"
-        if self.finish_reason and self.finish_reason != "stop":
-            self.text += self._text.rest()
+            reason = "context"
+        if reason and reason != "stop":
+            text += self._text.rest()
+        # Assigned once and last: a reader in another thread must never see a stop string that is about to be cut off.
+        self.text = text
+        self.finish_reason = reason
 
     def receipts(self) -> tuple[Receipt, ...]:
         """What was really applied, an entry an intervention."""

@@ -59,7 +59,8 @@ def nucleus(logits: Float[Tensor, "rows vocab"], top_p: Float[Tensor, "rows"]) -
     """Logits with everything outside the nucleus at minus infinity; the most probable token always stays."""
     ordered, index = logits.sort(dim=-1, descending=True)
     before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-    ordered = ordered.masked_fill(before >= top_p[:, None], -math.inf)
+    # At top_p 1 nothing is cut, also where rounding makes the sum reach 1 early: a neighbour's nucleus changes no row.
+    ordered = ordered.masked_fill((before >= top_p[:, None]) & (top_p[:, None] < 1), -math.inf)
     return torch.empty_like(logits).scatter_(1, index, ordered)
 
 
