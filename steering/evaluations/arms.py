@@ -1,0 +1,153 @@
+"""Arms of an experiment: the baseline, what is tested, and the controls that stand beside it.
+
+A control answers "is it the direction, or any push of this size?": every direction replaced by a random one of equal
+norm, the SAE's reconstruction alone, or a sentence in the prompt that asks for the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+
+from ..directions import Direction, random_like
+from ..interventions import ActAdd, FeatureAblation, FeatureAddition, FeatureClamp, SaeReconstruction, Sara
+from ..interventions.protocol import Intervention, fingerprint
+from ..saes import Sae
+
+Kind = Literal["baseline", "steered", "control"]
+PLACES = ("system", "before", "after")
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One row of the table: a name, what is done to the activations, and a sentence that is added to the prompt.
+
+    Attributes:
+        kind: "baseline", "steered" or "control"; every table needs exactly one baseline.
+        of: the name of the arm that a control belongs to, or "".
+        group: controls of one group (several seeds) can be shown as one.
+        place: where the instruction goes: the "system" message, or "before" or "after" the user's words.
+        seed: shifts the seed of the sampling; a second baseline with another seed shows what chance alone does.
+        settings: the values that a grid varied, for tables.
+    """
+
+    name: str
+    interventions: tuple[Intervention, ...] = ()
+    kind: Kind = "steered"
+    of: str = ""
+    group: str = ""
+    instruction: str = ""
+    place: str = "system"
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError("An arm has a name; this one's is empty.")
+        if self.place not in PLACES:
+            raise ValueError(f"An instruction goes to one of {', '.join(PLACES)}; got {self.place!r}.")
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the arm does, whatever it is called."""
+        return fingerprint([*self.interventions, self.instruction, self.place, self.seed])
+
+
+BASELINE = Arm("Baseline", kind="baseline")
+
+
+def check_arms(arms: Sequence[Arm]) -> None:
+    """Nothing; a ValueError when names repeat or there is not exactly one baseline."""
+    names = [arm.name for arm in arms]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"Each arm has a name of its own; {repeated[0]!r} comes twice.")
+    baselines = [arm.name for arm in arms if arm.kind == "baseline"]
+    if len(baselines) != 1:
+        raise ValueError(f"An experiment has exactly one baseline; got {', '.join(baselines) or 'none'}.")
+
+
+def again(seed: int = 1) -> Arm:
+    """The baseline drawn anew with another seed: what chance alone does (only where answers are sampled)."""
+    return Arm(f"Baseline, seed {seed}", kind="control", group="baseline again", seed=seed)
+
+
+def prompting(instruction: str, place: str = "system", name: str = "Prompting") -> Arm:
+    """The prompting baseline: nothing is steered, a sentence asks for the behavior."""
+    return Arm(name, kind="control", group="prompting", instruction=instruction, place=place)
+
+
+def reconstruction(sae: Sae) -> Arm:
+    """The SAE's reconstruction alone: what its error does, the control of every method that drops it."""
+    return Arm("SAE reconstruction only", (SaeReconstruction(sae),), "control", group="SAE reconstruction")
+
+
+def random_control(arm: Arm, seed: int) -> Arm:
+    """The arm with every direction replaced by a random one of equal norm, and features by others drawn at random."""
+    made = tuple(randomized(one, seed) for one in arm.interventions)
+    return replace(
+        arm,
+        name=f"Random {seed + 1} for {arm.name}",
+        interventions=made,
+        kind="control",
+        of=arm.name,
+        group=f"random for {arm.name}",
+    )
+
+
+def randomized(one: Intervention, seed: int) -> Intervention:
+    """The intervention with random directions, matrices or features of the same size.
+
+    For SARA the channels of both prompts are shuffled alike, which keeps the sizes of its gains and loses their places.
+    """
+    if isinstance(one, (FeatureAblation, FeatureAddition, FeatureClamp)):
+        return _other_features(one, seed)
+    if isinstance(one, Sara):
+        order = torch.randperm(one.attract.shape[1], generator=torch.Generator().manual_seed(seed))
+        return replace(one, attract=one.attract[:, order], repel=one.repel[:, order])
+    changes: dict[str, Any] = {}
+    for number, entry in enumerate(dataclasses.fields(one)):
+        value = getattr(one, entry.name)
+        if isinstance(value, Direction):
+            changes[entry.name] = random_like(value, 1000 * number + seed)
+        elif isinstance(value, Intervention):
+            changes[entry.name] = randomized(value, seed)
+    if isinstance(one, ActAdd):
+        noise = torch.randn(one.difference.shape, generator=torch.Generator().manual_seed(seed))
+        size = one.difference.float().norm(dim=-1, keepdim=True)
+        changes["difference"] = noise / noise.norm(dim=-1, keepdim=True) * size
+    return replace(one, **changes)
+
+
+def _other_features(one: Any, seed: int) -> Intervention:
+    names = {"FeatureAblation": "features", "FeatureAddition": "amounts", "FeatureClamp": "values"}
+    name = names[type(one).__name__]
+    now = getattr(one, name)
+    others = [feature for feature in range(one.sae.d_sae) if feature not in now]
+    if len(others) < len(now):
+        raise ValueError(f"A control takes {len(now)} other features; {one.sae.name} has only {len(others)} left.")
+    drawn = random.Random(seed).sample(others, len(now))
+    made = drawn if name == "features" else dict(zip(drawn, now.values(), strict=True))
+    return replace(one, **{name: made})
+
+
+def with_controls(
+    arms: Sequence[Arm], *, seeds: Sequence[int] = (0, 1, 2), sae: Sae | None = None, instruction: str = ""
+) -> list[Arm]:
+    """Baseline, the arms, and the controls beside them: random directions, reconstruction alone, prompting."""
+    steered = [arm for arm in arms if arm.kind == "steered"]
+    found = [BASELINE, *steered]
+    if instruction:
+        found.append(prompting(instruction))
+    if sae is not None:
+        found.append(reconstruction(sae))
+    return found + [random_control(arm, seed) for arm in steered for seed in seeds if _has_control(arm)]
+
+
+def _has_control(arm: Arm) -> bool:
+    return bool(arm.interventions) and not all(isinstance(one, SaeReconstruction) for one in arm.interventions)
