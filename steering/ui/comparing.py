@@ -97,6 +97,7 @@ def choose_settings(lm: Model) -> Settings:
             value=lm.has_chat_template,
             key=f"compare_chat_{lm.has_chat_template}",
             disabled=not lm.has_chat_template,
+            persist_state="session",
             help="Through the model's chat template" if lm.has_chat_template else "This model has no chat template",
         )
     controls = st.segmented_control(
@@ -112,6 +113,15 @@ def choose_settings(lm: Model) -> Settings:
         lm.name, prompts, int(tokens or 1), float(temperature or 0), float(top_p or 1), int(seed or 0),
         int(controls or 0), bool(bos), bool(chat),
     )  # fmt: skip
+
+
+def choose_again(settings: Settings) -> None:
+    """Puts a run's settings back into the widgets."""
+    st.session_state["compare_prompt"] = "\n---\n".join(settings.prompts)
+    names = ("tokens", "temperature", "seed", "top_p", "bos", "controls")
+    fields = ("max_new_tokens", "temperature", "seed", "top_p", "steer_bos", "controls")
+    for name, value in zip(names, fields, strict=True):
+        st.session_state[f"compare_{name}"] = getattr(settings, value)
 
 
 def go() -> None:

@@ -1,0 +1,38 @@
+"""Saved directions and runs: search, inspect, rename, compare, delete with undo, import, export, replay."""
+
+import streamlit as st
+
+from steering.ui import library, services
+
+lm = services.require_model()
+library.goto()
+
+st.title("Library", anchor=False)
+st.caption("What you saved on this machine. A run can be replayed: equal, or drifted, and where.")
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    shelf = st.segmented_control(
+        "Shelf", ["Directions", "Runs"], default="Directions", required=True, key="library_shelf", bind="query-params"
+    )
+    search = st.text_input("Search", key="library_search", type="search", live="300ms") or ""
+library.undo_bar()
+
+listed, details = st.columns([3, 2], gap="medium")
+if shelf == "Directions":
+    with listed:
+        chosen = library.directions(search)
+        library.import_direction(lm)
+    with details:
+        if chosen:
+            library.direction_details(chosen, lm)
+        else:
+            st.caption("Choose a row to see it; several rows to compare them.")
+else:
+    with listed:
+        picked = library.runs(search)
+        library.import_run()
+    with details:
+        if picked:
+            library.run_details(picked)
+        else:
+            st.caption("Choose a row to see its texts, and to replay it.")
