@@ -174,7 +174,7 @@ def test_an_sae_of_another_width(tiny_llama: Model, tmp_path: Path) -> None:
     ("hook", "message"),
     [
         ("blocks.9.hook_resid_post", "has layers 0 to 3; got layer 9"),
-        ("blocks.1.attn.hook_z", "A hook name reads like"),
+        ("blocks.1.attn.hook_pattern", "A hook name reads like"),
         ("blocks.1.hook_pattern", "A stream is one of"),
         (None, "does not say where it belongs"),
     ],
