@@ -80,11 +80,13 @@ ACTIONS = {
 
 def _act(key: str, id: str, widget: str) -> None:
     """Does what was chosen in a variant's menu."""
-    found = cards(key)
-    index = next((i for i, card in enumerate(found) if card.id == id), None)
-    action = st.session_state.get(widget)
-    if index is None or action is None:
-        return
+    index = next((i for i, card in enumerate(cards(key)) if card.id == id), None)
+    if index is not None:
+        apply(cards(key), index, st.session_state.get(widget))
+
+
+def apply(found: list[Card], index: int, action: str | None) -> None:
+    """Changes the list of variants as one entry of a variant's menu says."""
     card = found[index]
     if action == "duplicate" and len(found) < MAX_VARIANTS:
         found.insert(index + 1, Card(card.variant))

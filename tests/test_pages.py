@@ -1,0 +1,261 @@
+"""Every page rendered through app.py, as a visitor gets it: with the bundled model, and with a bare folder.
+
+AppTest runs the real script without a browser; what a browser adds is in tests/browser.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from steering.ui import chatting, comparing, editor, export, library, recipes, running, services, state
+from steering.ui.recipes import Step, Variant
+from steering.ui.results import Result
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "pages").rglob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def clean_caches() -> Iterator[None]:
+    """Nothing of one test reaches the next: engines are closed by the cache itself."""
+    yield
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def folder(checkpoint: Callable[[str], Path]) -> str:
+    """A model loaded by its folder: no SAE, no chat template."""
+    return str(checkpoint("llama"))
+
+
+def open_page(page: str, model: str = "", **query: str) -> AppTest:
+    """The app at a page, after its first run."""
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    if model:
+        at.query_params["model"] = model
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    if page != "pages/steer/compare.py":
+        at.switch_page(page).run()
+    return at
+
+
+def fine(at: AppTest) -> AppTest:
+    assert not at.exception, at.exception
+    return at
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_renders_on_a_bare_folder(page, folder):
+    at = fine(open_page(page, folder))
+    assert at.title, "a page opens with its title"
+
+
+@pytest.mark.skipif(not state.bundled_models(), reason="the bundled model is not built yet")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_renders_on_the_bundled_model(page):
+    at = fine(open_page(page))
+    assert at.title and not at.error
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_model_that_cannot_be_loaded_is_one_sentence(page, tmp_path):
+    at = fine(open_page(page, str(tmp_path / "nothing")))
+    assert any("there is none at" in error.value for error in at.error)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_thin(page):
+    source = (ROOT / page).read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    imported = {
+        alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
+    imported |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not imported & {"torch", "threading", "sqlite3"}
+    assert len(source.splitlines()) <= 90
+    long = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and len(node.body) > 10]
+    assert not long
+
+
+# Compare ------------------------------------------------------------------------------------------------------------
+
+TEXTS = Step("add", direction="texts", positive="The sun is warm.", negative="The rain is cold.", alpha=0.4)
+
+
+WARM = (Variant("Warm", (TEXTS,)),)
+
+
+def compare(folder: str, recipe: recipes.Recipe = WARM, **query: str) -> AppTest:
+    return open_page(
+        "pages/steer/compare.py",
+        folder,
+        recipe=recipes.encode(recipe),
+        compare_prompt="Hello there",
+        compare_tokens="6",
+        **query,
+    )
+
+
+def results(at: AppTest) -> list[Result]:
+    return list(at.session_state[running.RESULTS].values()) if running.RESULTS in at.session_state else []
+
+
+def test_compare_opens_filled_in_and_one_click_gives_a_result(folder):
+    at = fine(compare(folder))
+    assert at.text_area(key="compare_prompt").value == "Hello there"
+    assert not results(at)
+    fine(at.button(key="compare_go").click().run())
+    (result,) = results(at)
+    assert [row.kind for row in result.rows] == ["baseline", "steered", "control"]
+    assert all(len(row.tokens) <= 6 and row.prompt_tokens == result.rows[0].prompt_tokens for row in result.rows)
+    (receipt,) = result.rows[1].receipts
+    assert receipt["agrees"] and receipt["tokens"] > 0 and receipt["measured"] > 0
+
+
+def test_a_link_gives_the_same_result_in_a_fresh_session(folder):
+    at = fine(compare(folder, run="1", compare_temperature="1.0", compare_seed="7"))
+    query = {name: at.query_params[name] for name in at.query_params}
+    other = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    for name, value in query.items():
+        other.query_params[name] = value
+    fine(other.run())
+    (first,), (second,) = results(at), results(other)
+    assert first.settings == second.settings and first.recipe == second.recipe
+    assert [row.tokens for row in first.rows] == [row.tokens for row in second.rows]
+
+
+def test_a_moved_slider_changes_the_steered_row_only(folder):
+    at = fine(compare(folder, run="1"))
+    card = at.session_state[comparing.RECIPE][0]
+    at.session_state[f"{comparing.RECIPE}_{card.id}_{card.steps[0]}_alpha"] = {"value": 1.5}
+    fine(at.run())
+    before, after = results(at)
+    assert before.rows[0].tokens == after.rows[0].tokens
+    assert after.rows[1].receipts[0]["measured"] > 2 * before.rows[1].receipts[0]["measured"]
+
+
+def test_a_result_is_shown_again_after_a_page_switch_without_running(folder):
+    at = fine(compare(folder, run="1"))
+    fine(at.switch_page("pages/library/library.py").run())
+    fine(at.switch_page("pages/steer/compare.py").run())
+    assert len(results(at)) == 1
+
+
+def test_a_broken_link_shows_the_example_and_says_so(folder):
+    at = fine(open_page("pages/steer/compare.py", folder, recipe="%00broken"))
+    assert any("cannot be read" in warning.value for warning in at.warning)
+    assert at.session_state[comparing.RECIPE]
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (Step("clamp", features={3: 1.0}), "sparse autoencoder"),
+        (Step("add", direction="pairs:no-such-set"), "no pair set"),
+        (Step("add", direction="saved:" + "0" * 24), "no direction with the id"),
+        (Step("add", direction="texts"), "both of them"),
+        (Step("sara"), "text to attract"),
+    ],
+)
+def test_a_step_that_cannot_run_is_one_clear_sentence(folder, step, says):
+    at = fine(compare(folder, (Variant("x", (step,)),), run="1"))
+    # The editor moves an unknown choice to a known one, so what is built is asked as well.
+    shown = " ".join(error.value for error in at.error)
+    if says not in shown.replace("\\", ""):
+        with pytest.raises(ValueError, match=says):
+            from steering.ui import building
+
+            building.build(services.model(folder), None, Variant("x", (step,)))
+
+
+def test_an_empty_prompt_is_one_clear_sentence(folder):
+    at = fine(compare(folder))
+    at.text_area(key="compare_prompt").set_value("")
+    fine(at.button(key="compare_go").click().run())
+    assert any("at least one character" in error.value.replace("\\", "") for error in at.error)
+
+
+def test_variants_can_be_duplicated_moved_switched_off_and_removed(folder):
+    at = fine(compare(folder, (Variant("A", (TEXTS,)), Variant("B", (TEXTS,)))))
+
+    def names() -> list[str]:
+        return [card.variant.name for card in at.session_state[comparing.RECIPE]]
+
+    def act(index: int, action: str) -> None:
+        editor.apply(at.session_state[comparing.RECIPE], index, action)
+        fine(at.run())
+
+    act(0, "duplicate")
+    assert names() == ["A", "A", "B"]
+    act(2, "up")
+    assert names() == ["A", "B", "A"]
+    act(0, "remove")
+    assert names() == ["B", "A"]
+    card = at.session_state[comparing.RECIPE][0]
+    fine(at.toggle(key=f"{comparing.RECIPE}_{card.id}_on").set_value(False).run())
+    fine(at.button(key="compare_go").click().run())
+    assert [row.title for row in results(at)[-1].rows if row.kind == "steered"] == ["A"]
+
+
+def test_exports_hold_the_run_and_the_bundle_reads_back(folder):
+    at = fine(compare(folder, run="1"))
+    (result,) = results(at)
+    again = export.read_bundle(export.bundle(result))
+    assert json.dumps(again.to_data()) == json.dumps(result.to_data())
+    assert export.table(result).count("\n") == 1 + sum(len(row.tokens) for row in result.rows)
+    page = export.page(result)
+    assert "<script" not in page and "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+    code = export.code(result)
+    compile(code, "run.py", "exec")
+    with pytest.raises(ValueError, match="JSON bundle"):
+        export.read_bundle(b"{}")
+
+
+def test_the_exported_python_writes_the_same_text(folder):
+    at = fine(compare(folder, run="1"))
+    (result,) = results(at)
+    namespace: dict = {}
+    exec(export.code(result), namespace)
+    assert [c.tokens for c in namespace["completions"]] == [row.tokens for row in result.rows if row.kind != "control"]
+
+
+# Chat and Library ---------------------------------------------------------------------------------------------------
+
+
+def test_chat_keeps_two_histories_and_regenerates(folder):
+    at = fine(open_page("pages/steer/chat.py", folder))
+    at.number_input(key="chat_tokens").set_value(5)
+    fine(at.chat_input[0].set_value("Hello").run())
+    fine(at.chat_input[0].set_value("And then?").run())
+    turns = at.session_state[f"{chatting.TURNS}_{folder}"]
+    assert [turn.user for turn in turns] == ["Hello", "And then?"] and not any(turn.open for turn in turns)
+    lm = services.model(folder)
+    plain = str(chatting.prompt_of(lm, turns, "plain"))
+    assert turns[0].plain in plain and "And then?" in plain
+    fine(at.button(key="chat_again").click().run())
+    assert not at.session_state[f"{chatting.TURNS}_{folder}"][-1].open
+    fine(at.button(key="chat_back").click().run())
+    assert len(at.session_state[f"{chatting.TURNS}_{folder}"]) == 1
+
+
+def test_a_saved_run_replays_as_equal_and_a_changed_one_as_drifted(folder):
+    at = fine(compare(folder, run="1"))
+    (result,) = results(at)
+    saved = services.store().save_run(export.bundle_data(result), "one", model=folder, prompt="Hello there")
+    data = Result.from_data(services.store().run(saved.id))
+    assert library.replayed(data) == []
+    data.rows[1].tokens[2] += 1
+    data.rows[1].pieces[len(data.rows[1].prompt_tokens) + 2] = "other"
+    (drift,) = library.replayed(data)
+    assert (drift.title, drift.token, drift.saved) == (data.rows[1].title, 2, "other")
+    services.store().delete("runs", saved.id)
