@@ -13,7 +13,7 @@ LEVELS = {
     0: {
         "sites", "pairs", "jobs", "plots", "statistics", "estimators", "receipts", "checkpoints", "memory", "downloads",
     },
-    1: {"models", "saes", "agreement"},
+    1: {"models", "origins", "saes", "agreement"},
     2: {"activations", "cache", "sampling"},
     3: {"directions", "sae_training"},
     4: {
@@ -22,13 +22,15 @@ LEVELS = {
     },
     5: {"decoding"},
     6: {"engine"},
-    7: {"evaluations", "layers"},
+    7: {"evaluations", "layers", "calibration"},
     8: {"sweeps"},
 }  # fmt: skip
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 # Arrows that the levels do not draw.
 ALSO = {
     ("saes", "models"),
+    ("saes", "origins"),
+    ("origins", "models"),
     ("weights", "interventions"),
     ("rows", "interventions"),
     ("plan", "interventions"),
