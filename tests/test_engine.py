@@ -325,7 +325,7 @@ def test_the_cache_check_agrees_and_notices(engine: Engine, tiny_llama: Model, s
 
 
 def test_scores_are_those_of_the_completion(engine: Engine) -> None:
-    base, steered_one = engine.generate(TEXT, [(), STRONG], **SHORT)
+    (base,) = engine.generate(TEXT, **SHORT)
     own, other = engine.score(TEXT, base.tokens, [(), STRONG])
     assert own == pytest.approx(base.logprobs, abs=1e-3) and other != pytest.approx(own, abs=0.1)
     (text,) = engine.score(TEXT, " the dog")
