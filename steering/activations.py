@@ -169,8 +169,7 @@ def read(
     sites = [lm.check_site(Site.parse(site)) for site in sites]
     if sae is not None and sites != [sae.site]:
         raise ValueError(f"{sae.name} reads {sae.site}; asked for {', '.join(map(str, sites))}.")
-    width = sae.d_sae if sae else lm.d_model
-    found = {site: torch.empty(len(sequences), width) for site in sites}
+    found = {site: torch.empty(len(sequences), sae.d_sae if sae else lm.width(site)) for site in sites}
     done = 0
     for batch in batches([len(sequence) for sequence in sequences], batch_tokens):
         streams, mask = lm.activations([sequences[row] for row in batch], sites)

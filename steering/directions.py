@@ -101,9 +101,13 @@ class Direction:
         """What the direction is in the residual stream: itself, or v @ W_dec in feature space.
 
         For an SAE that rescales its input, in the SAE's units (`Sae.scale` of a token turns them into the stream's).
+
+        Raises:
+            ValueError: the features are a transcoder's, which are read at one site and written at another.
         """
         if self.sae is None:
             return self.vector
+        self.sae.check_editable()
         return self.vector @ self.sae.rows.to("cpu", torch.float32)
 
     # Algebra --------------------------------------------------------------------------------------------------------
@@ -190,10 +194,10 @@ class Direction:
         Raises:
             ValueError: the model lacks the site, has another width, or is not the one the direction was read from.
         """
-        model.check_site(self.site)
+        expected = model.width(model.check_site(self.site))
         width = self.sae.d_model if self.sae else self.vector.numel()
-        if width != model.d_model:
-            raise ValueError(f"{self._called} has width {width}; {model.name} has width {model.d_model}.")
+        if width != expected:
+            raise ValueError(f"{self._called} has width {width}; {model.name} has width {expected}.")
         known = self.provenance.get("model")
         if known:
             for key, what in (("loading", "loaded in the mode"), ("fingerprint", "with the weights")):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -149,6 +150,17 @@ class Model:
         """Whether the family normalises what attention and MLP write (Gemma-2, Gemma-3)."""
         return "ln1_post" in self.adapter.component_mapping["blocks"].submodules
 
+    @cached_property
+    def uses_rms_norm(self) -> bool:
+        """Whether its norms leave the mean over channels alone, so that centred weights mean nothing to it."""
+        return any("RMSNorm" in type(module).__name__ for module in self.hf.modules())
+
+    @cached_property
+    def has_value_bias(self) -> bool:
+        """Whether attention adds a bias to its values."""
+        names = [name for name, _ in self.blocks[0].named_parameters()]
+        return any(re.search(r"(v_proj|c_attn|query_key_value|qkv_proj)\.bias$", name) for name in names)
+
     @property
     def streams(self) -> tuple[str, ...]:
         """The streams this architecture has."""
@@ -176,19 +188,30 @@ class Model:
         heads = int(self.text_config.num_attention_heads)
         return heads * int(getattr(self.text_config, "head_dim", None) or self.d_model // heads)
 
-    def norm_before_mlp(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Gain and bias, each [d_model], of the norm in front of a layer's MLP.
-
-        Read off two inputs, so that it holds for every kind of norm: zero, and one that is normalised already.
-        """
+    def normalizer(self, layer: int) -> Callable[[Float[Tensor, "*batch d_model"]], Float[Tensor, "*batch d_model"]]:
+        """What the norm before a layer's MLP does before its gain and bias: TransformerLens' `ln2.hook_normalized`."""
         parts = self.adapter.component_mapping["blocks"].submodules
         norm = self.blocks[layer].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
-        even = torch.ones(self.d_model, device=self.device)
-        even[::2] = -1
-        with torch.no_grad():
-            # Large, so that the norm's epsilon does not count.
-            bias, both = (norm((scale * even).to(self.dtype)).float() for scale in (0.0, 1000.0))
-        return (both - bias) * even, bias
+        epsilon = next((float(getattr(norm, n)) for n in ("eps", "variance_epsilon") if hasattr(norm, n)), 1e-5)
+        centers = isinstance(norm, nn.LayerNorm)
+
+        def normalize(h: Tensor) -> Tensor:
+            h = h.float()
+            h = h - h.mean(-1, keepdim=True) if centers else h
+            return h * torch.rsqrt(h.square().mean(-1, keepdim=True) + epsilon)
+
+        return normalize
+
+    def mixing(self, layer: int) -> Float[Tensor, "d_heads d_model"]:
+        """The matrix by which attention mixes the heads' outputs into the stream: attn_out = attn_z @ mixing (+ bias).
+
+        A family that norms what attention writes scales the result by one more factor per token, and each channel by
+        that norm's gain; neither is in it.
+        """
+        module, _ = self._module(Site(layer, "attn_z"))
+        weight = module.weight.detach()
+        # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
+        return weight.T if isinstance(module, nn.Linear) else weight
 
     def _module(self, site: Site) -> tuple[nn.Module, bool]:
         """The module of a site, and whether the site is that module's input."""

@@ -14,7 +14,7 @@ import hashlib
 import io
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +26,22 @@ from sae_lens import SAE
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 from torch import Tensor
 
+from .downloads import Tick, fetch
 from .models import Model
-from .sites import Site
+from .origins import differences, place_of
+from .sites import STREAMS, Site
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "saes"
 
 # A feature of these depends on its own weights only. TopK needs the k-th largest of all features, and matching pursuit
 # the residue that the others leave, so they are always encoded whole.
-SLICEABLE = ("standard", "gated", "jumprelu", "transcoder", "skip_transcoder", "jumprelu_transcoder")
+SLICEABLE = (
+    "standard", "gated", "jumprelu",
+    "transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder",
+)  # fmt: skip
+
+# SAELens' loaders of releases whose files are pickles.
+PICKLED = ("connor_rob_hook_z", "dictionary_learning_1", "deepseek_r1", "qwen_scope", "goodfire")
 
 
 @dataclass(eq=False)
@@ -42,12 +50,19 @@ class Sae:
 
     An edit in feature space adds `change @ rows` to the residual stream and so keeps the SAE's error: decoding is
     affine, hence decode(f + change) - decode(f) = change @ W_dec, and nothing has to be decoded twice.
+
+    A transcoder reads at `site` what the MLP gets and `writes` what the MLP gives, so its features can be read, and
+    added to, but not set: what they are is known at one place and what they do at another.
     """
 
     name: str
     site: Site
     sae: Any
     center: bool = False
+    writes: Site | None = None  # where a transcoder writes; None for a dictionary that writes where it reads
+    prepare: Callable[[Tensor], Tensor] | None = None  # what is done to the activation before it is encoded
+    mix: Tensor | None = None  # from the SAE's space to the stream's, for a dictionary of the heads' outputs
+    warnings: tuple[str, ...] = ()  # in what this model differs from the one that the SAE was made on
     _slices: dict[tuple[int, ...], SaeSlice] = field(default_factory=dict, repr=False)
     # SAELens keeps the statistics of an input on the object between encode and decode.
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -62,7 +77,21 @@ class Sae:
 
     @property
     def d_model(self) -> int:
+        """The width of the vectors that it reads: the model's, but for a dictionary of the heads' outputs."""
         return int(self.sae.cfg.d_in)
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it writes at another site than it reads."""
+        return self.writes is not None
+
+    def check_editable(self) -> None:
+        """Nothing; raises a ValueError for a dictionary whose features can be read but not set."""
+        if self.writes is not None:
+            raise ValueError(
+                f"{self.name} is a transcoder: it reads {self.site} and writes {self.writes}, so its features can be "
+                "read and added to (FeatureAddition), not set. Use an SAE of the stream for that."
+            )
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -96,6 +125,11 @@ class Sae:
         return rows
 
     @property
+    def written(self) -> Float[Tensor, "d_sae d_stream"]:
+        """What one unit of each feature adds to the residual stream, for the logit lens and for cosines."""
+        return self.rows if self.mix is None else self.rows @ self.mix.float()
+
+    @property
     def normalizes(self) -> bool:
         """Whether the SAE rescales each input at run time, so that what a feature writes depends on the token."""
         return self.sae.cfg.normalize_activations in ("layer_norm", "constant_norm_rescale")
@@ -107,7 +141,12 @@ class Sae:
 
     @torch.no_grad()
     def reconstruct(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """decode(encode(h)): what is left of the activation without the SAE's error."""
+        """decode(encode(h)): what is left of the activation without the SAE's error.
+
+        Raises:
+            ValueError: a transcoder, which approximates what the MLP gives and not what it reads.
+        """
+        self.check_editable()
         with self._lock:
             out = self.sae.decode(self.sae.encode(self._centered(h)))
         # A centred dictionary has never seen the mean over channels; it is not part of its error, so it is put back.
@@ -159,6 +198,7 @@ class Sae:
         return self._slices[key]
 
     def _centered(self, h: Tensor) -> Tensor:
+        h = h if self.prepare is None else self.prepare(h)
         return h - h.mean(-1, keepdim=True) if self.center else h
 
     def _encode(self, sae: Any, h: Tensor) -> Tensor:
@@ -231,12 +271,15 @@ def _quiet(load: Callable[[], Any]) -> Any:
         return load()
 
 
-def load_sae(lm: Model, release: str | Path, sae_id: str | None = None) -> Sae:
+def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick: Tick | None = None) -> Sae:
     """An SAE for a model: bundled (release, id), a local SAELens folder, or a release and id of SAELens' registry.
+
+    Args:
+        tick: called while the SAE is fetched, with the bytes that are here and the bytes in all; may raise.
 
     Raises:
         ValueError: no such folder, release or id (near ones are listed), an architecture or hook that cannot be
-            steered, or an SAE that does not fit the model.
+            steered, weights that are pickled, or an SAE that does not fit the model.
     """
     device = str(lm.device)
     if sae_id is not None and sae_id in bundled_saes().get(str(release), ()):
@@ -256,12 +299,12 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None) -> Sae:
         except Exception as error:  # SAELens lets JSON, key and safetensors errors through as they come
             raise ValueError(f"The SAE in {str(folder)!r} could not be read: {error}") from error
     else:
-        sae, name = _from_registry(lm, str(release), sae_id, device)
-    return _wrap(lm, sae.eval().requires_grad_(False), name)
+        sae, name = _from_registry(lm, str(release), sae_id, device, tick)
+    return fit(lm, sae.eval().requires_grad_(False), name)
 
 
-def _from_registry(lm: Model, release: str, sae_id: str | None, device: str) -> tuple[Any, str]:
-    directory = get_pretrained_saes_directory()
+def _from_registry(lm: Model, release: str, sae_id: str | None, device: str, tick: Tick | None) -> tuple[Any, str]:
+    directory = registry()
     bundled = bundled_saes()
     if release in bundled and release not in directory:
         near = difflib.get_close_matches(str(sae_id), bundled[release], n=3, cutoff=0.0)
@@ -276,23 +319,64 @@ def _from_registry(lm: Model, release: str, sae_id: str | None, device: str) -> 
     if sae_id not in ids:
         near = difflib.get_close_matches(str(sae_id), ids, n=3, cutoff=0.0)
         raise ValueError(f"{release!r} has {len(ids)} SAEs, none of them {sae_id!r}; near: {', '.join(near)}.")
+    about = directory[release]
+    if about.conversion_func in PICKLED:
+        raise ValueError(
+            f"{release!r} is stored as a pickle, which can run code when read, so Tiller does not load it. Where you "
+            f"trust it, SAELens converts it: SAE.from_pretrained({release!r}, {sae_id!r}).save_model(folder); then "
+            "give that folder."
+        )
+    fetch_files(about.repo_id, about.saes_map[str(sae_id)], tick)
     try:
         return _quiet(lambda: SAE.from_pretrained(release, str(sae_id), device=device)), f"{release}/{sae_id}"
-    except OSError as error:
-        first = (str(error).strip().splitlines() or ["no answer"])[0]
-        raise ValueError(f"{release}/{sae_id} could not be downloaded: {first}") from error
+    except Exception as error:  # SAELens lets its loaders' errors through as they come
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{release}/{sae_id} could not be loaded: {first}") from error
 
 
-def _wrap(lm: Model, sae: Any, name: str) -> Sae:
+def registry() -> dict[str, Any]:
+    """SAELens' registry of published SAEs: release -> what it says of it."""
+    return get_pretrained_saes_directory()
+
+
+def fetch_files(repo: str, path: str, tick: Tick | None) -> None:
+    """Brings what SAELens will read of a repository into the hub's cache, with progress and clear errors."""
+
+    def choose(names: Iterable[str]) -> list[str]:
+        found = [name for name in names if name.startswith(f"{path}/") or name == path]
+        wanted = [name for name in found if name.endswith((".safetensors", ".json", ".npz", ".yaml"))]
+        if found and not any(name.endswith((".safetensors", ".npz")) for name in wanted):
+            raise ValueError(f"SAE weights are read from .safetensors or .npz files; {path!r} has none ({found[0]}).")
+        return wanted + [name for name in names if "/" not in name and name.endswith(".yaml")]
+
+    fetch(repo, choose, tick=tick)
+
+
+def fit(lm: Model, sae: Any, name: str) -> Sae:
+    """A SAELens object as an `Sae` of this model, with what it reads, where it writes, and what differs.
+
+    Raises:
+        ValueError: it has no place in this model, is of another width, or reads other tokens.
+    """
     metadata = sae.cfg.metadata
     if sae.cfg.architecture() == "temporal":
         raise ValueError(f"{name} is a temporal SAE: its features depend on other tokens, so it cannot be used at one.")
     if not metadata.hook_name:
         raise ValueError(f"{name} does not say where it belongs: metadata.hook_name is missing in its cfg.json.")
-    site = lm.check_site(Site.parse(metadata.hook_name))
-    if sae.cfg.d_in != lm.d_model:
-        raise ValueError(f"{name} reads vectors of width {sae.cfg.d_in}; {lm.name} has width {lm.d_model}.")
-    # Made on TransformerLens' processed weights, a LayerNorm model's stream has its mean over channels removed.
+    if metadata.hook_head_index is not None:
+        raise ValueError(f"{name} reads one attention head; Tiller reads dictionaries of whole streams.")
+    site, prepare = place_of(lm, metadata)
+    if sae.cfg.d_in != lm.width(site):
+        raise ValueError(f"{name} reads vectors of width {sae.cfg.d_in}; {lm.name} has width {lm.width(site)}.")
+    writes = None
+    if "transcoder" in sae.cfg.architecture():
+        writes = lm.check_site(Site.parse(metadata.hook_name_out or Site(site.layer, "mlp_out")))
+        if sae.cfg.d_out != lm.d_model:
+            raise ValueError(f"{name} writes vectors of width {sae.cfg.d_out}; {lm.name} has width {lm.d_model}.")
+    if getattr(sae.cfg, "reshape_activations", "none") == "hook_z":
+        sae.turn_off_forward_pass_hook_z_reshaping()  # transformers keeps the heads side by side already
+    # Made on TransformerLens' processed weights, what a LayerNorm model writes has its mean over channels removed.
     processed = (metadata.model_from_pretrained_kwargs or {}).get("center_writing_weights", False)
-    rms = any("RMSNorm" in type(module).__name__ for module in lm.hf.modules())
-    return Sae(name, site, sae, center=bool(processed) and not rms)
+    center = bool(processed) and not lm.uses_rms_norm and site.stream in STREAMS and prepare is None
+    mix = lm.mixing(site.layer) if site.stream == "attn_z" else None
+    return Sae(name, site, sae, center, writes, prepare, mix, tuple(differences(lm, sae.cfg, site)))

@@ -151,15 +151,26 @@ def test_places_inside_attention_and_mlp_are_what_their_modules_get(any_lm: Mode
 
 
 @torch.no_grad()
-def test_the_norm_before_the_mlp(any_lm: Model) -> None:
-    h = torch.randn(5, any_lm.d_model, generator=torch.Generator().manual_seed(0)) * 3
-    gain, bias = any_lm.norm_before_mlp(1)
-    rms = "RMSNorm" in type(next(m for n, m in any_lm.blocks[1].named_modules() if "norm" in n or "ln" in n)).__name__
-    x = h if rms else h - h.mean(-1, keepdim=True)
-    normed = x / x.square().mean(-1, keepdim=True).sqrt()
+def test_normalized_is_the_norm_without_gain_and_bias(any_lm: Model) -> None:
+    """norm(h) = normalized(h) * gain + bias: checked by a least-squares line through each channel."""
+    h = torch.randn(40, any_lm.d_model, generator=torch.Generator().manual_seed(0)) * 3
     parts = any_lm.adapter.component_mapping["blocks"].submodules
     norm = any_lm.blocks[1].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
-    torch.testing.assert_close(normed * gain + bias, norm(h), atol=1e-4, rtol=1e-4)
+    x, y = any_lm.normalizer(1)(h), norm(h)
+    slope = ((x - x.mean(0)) * (y - y.mean(0))).sum(0) / (x - x.mean(0)).square().sum(0)
+    torch.testing.assert_close(x * slope + (y.mean(0) - slope * x.mean(0)), y, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(x.square().mean(-1), torch.ones(40), atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_mixing_gives_what_attention_writes(any_lm: Model) -> None:
+    tokens, z, out = any_lm.tokens(TEXT), Site(1, "attn_z"), Site(1, "attn_out")
+    if any_lm.post_norms:
+        return
+    found, _ = any_lm.activations([tokens], [z, out])
+    mixed = found[z] @ any_lm.mixing(1)
+    rest = (found[out] - mixed)[0]  # the bias, the same at every token
+    torch.testing.assert_close(rest, rest[:1].expand_as(rest), atol=1e-4, rtol=1e-4)
 
 
 # Padding, hooks -----------------------------------------------------------------------------------------------------

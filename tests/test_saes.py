@@ -235,5 +235,5 @@ def test_near_names_are_listed(tiny_llama: Model) -> None:
         load_sae(tiny_llama, "gpt2-smal-res-jb", "blocks.3.hook_resid_pre")
     with pytest.raises(ValueError, match="near: .*blocks.3.hook_resid_pre"):
         load_sae(tiny_llama, "gpt2-small-res-jb", "blocks.3.hook_resid_prre")
-    with pytest.raises(ValueError, match="could not be downloaded"):
+    with pytest.raises(ValueError, match="jbloom.GPT2-Small-SAEs-Reformatted cannot be fetched: offline mode is on"):
         load_sae(tiny_llama, "gpt2-small-res-jb", "blocks.3.hook_resid_pre")

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import torch
 from sae_lens import GatedSAE, GatedSAEConfig, JumpReLUSAE, JumpReLUSAEConfig, StandardSAE, StandardSAEConfig
+from sae_lens.registry import get_sae_class
+from sae_lens.saes.abstopk_sae import AbsTopKSAE, AbsTopKSAEConfig
 from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+from sae_lens.saes.matching_pursuit_sae import MatchingPursuitSAE, MatchingPursuitSAEConfig
+from sae_lens.saes.matryoshka_batchtopk_sae import MatryoshkaBatchTopKTrainingSAE, MatryoshkaBatchTopKTrainingSAEConfig
 from sae_lens.saes.sae import SAEMetadata
 from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -21,17 +25,25 @@ from transformers import (
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
+    Phi3Config,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
 )
 
+from steering.models import load_model
+from steering.sites import INNER_STREAMS, Site
+
 D_MODEL, N_LAYERS, N_CTX, D_SAE = 32, 4, 128, 96
 VOCAB = 304  # a few more than the tokenizer has, as in most real checkpoints
-FAMILIES = ("gpt2", "llama", "gemma2", "gemma3", "qwen2", "qwen3", "neox", "neox_sequential")
+FAMILIES = ("gpt2", "llama", "gemma2", "gemma3", "qwen2", "qwen3", "neox", "neox_sequential", "mistral", "phi3")
 ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk")
+# The rest of what SAELens can load and steer: further SAEs, and dictionaries from what the MLP gets to what it gives.
+FURTHER = ("abstopk", "matching_pursuit", "matryoshka_batchtopk")
+TRANSCODERS = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
 # Families whose tokenizer puts a BOS in front of a text, and those with a chat template, as the real ones have.
-WITH_BOS = ("llama", "gemma2", "gemma3")
+WITH_BOS = ("llama", "gemma2", "gemma3", "mistral")
 WITH_CHAT = ("gemma2", "qwen2")
 
 BOS, EOS = "<s>", "</s>"
@@ -112,6 +124,10 @@ def config(family: str, vocab: int):
             **common, num_attention_heads=4, rotary_pct=0.5, use_parallel_residual=family == "neox",
             tie_word_embeddings=False,
         )  # fmt: skip
+    if family == "mistral":
+        return MistralConfig(**common, **heads, sliding_window=16, tie_word_embeddings=False)
+    if family == "phi3":
+        return Phi3Config(**common, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False)
     raise ValueError(f"A family is one of {FAMILIES}; got {family!r}.")
 
 
@@ -141,6 +157,10 @@ def write_checkpoint(family: str, folder: Path, *, seed: int = 0) -> Path:
 @torch.no_grad()
 def sample_activations(checkpoint: Path, layer: int, stream: str = "resid_post") -> torch.Tensor:
     """Activations of a tiny model on random tokens, read by transformers alone, [512 d_model]."""
+    if stream in INNER_STREAMS:
+        lm, site = load_model(checkpoint, device="cpu", threads=1), Site(layer, stream)
+        tokens = torch.randint(4, lm.d_vocab, (8, 64), generator=torch.Generator().manual_seed(0))
+        return lm.activations(tokens.tolist(), [site])[0][site].flatten(0, 1)
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     tokens = torch.randint(4, model.config.vocab_size, (8, 64), generator=torch.Generator().manual_seed(0))
     index = layer if stream == "resid_pre" else layer + 1
@@ -166,7 +186,7 @@ def write_sae(
     g = torch.Generator().manual_seed(seed + 7)
     d_in = h.shape[-1]
     about = SAEMetadata(
-        model_name="tiny", hook_name=f"blocks.{layer}.hook_{stream}", prepend_bos=False, **(metadata or {})
+        **{"model_name": "tiny", "hook_name": str(Site(layer, stream)), "prepend_bos": False, **(metadata or {})}
     )
     shape = {"d_in": d_in, "d_sae": d_sae, "metadata": about, **options}
     if architecture == "standard":
@@ -179,6 +199,17 @@ def write_sae(
         sae = TopKSAE(TopKSAEConfig(k=d_sae // 5, **shape))
     elif architecture == "batchtopk":
         sae = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(k=d_sae // 5, **shape))
+    elif architecture == "matryoshka_batchtopk":
+        widths = [d_sae // 2, d_sae]
+        config = MatryoshkaBatchTopKTrainingSAEConfig(k=d_sae // 5, matryoshka_widths=widths, **shape)
+        sae = MatryoshkaBatchTopKTrainingSAE(config)
+    elif architecture == "matching_pursuit":
+        sae = MatchingPursuitSAE(MatchingPursuitSAEConfig(max_iterations=d_sae // 5, **shape))
+    elif architecture == "abstopk":
+        sae = AbsTopKSAE(AbsTopKSAEConfig(k=d_sae // 5, **shape))
+    elif architecture in TRANSCODERS:
+        kind, of = get_sae_class(architecture)
+        sae = kind(of(d_out=D_MODEL, **{"apply_b_dec_to_input": False, **shape}))
     else:
         raise ValueError(f"An architecture is one of {ARCHITECTURES}; got {architecture!r}.")
     sae = sae.float()
@@ -187,24 +218,34 @@ def write_sae(
         directions = directions / directions.norm(dim=-1, keepdim=True)
         sae.W_enc.copy_((directions + 0.1 * torch.randn(d_sae, d_in, generator=g)).T)
         # Decoder rows of different lengths: a code that takes them for unit vectors is caught.
-        sae.W_dec.copy_(directions * (0.5 + torch.rand(d_sae, 1, generator=g)))
-        sae.b_dec.copy_(h.mean(0) + 0.1 * torch.randn(d_in, generator=g))
+        lengths = 0.5 + torch.rand(d_sae, 1, generator=g)
+        if architecture in TRANSCODERS:
+            out = torch.randn(d_sae, D_MODEL, generator=g)
+            sae.W_dec.copy_(out / out.norm(dim=-1, keepdim=True) * lengths)
+            sae.b_dec.copy_(torch.randn(D_MODEL, generator=g))
+            if "skip" in architecture:
+                sae.W_skip.copy_(0.1 * torch.randn(D_MODEL, d_in, generator=g))
+        else:
+            sae.W_dec.copy_(directions if architecture == "matching_pursuit" else directions * lengths)
+            sae.b_dec.copy_(h.mean(0) + 0.1 * torch.randn(d_in, generator=g))
         pre = (sae.process_sae_in(h) if sae.cfg.apply_b_dec_to_input else h) @ sae.W_enc
         bias = -pre.quantile(0.8, dim=0)
         if architecture == "gated":
             sae.b_gate.copy_(bias)
             sae.b_mag.copy_(bias + 0.3)
             sae.r_mag.copy_(0.2 * torch.randn(d_sae, generator=g))
-        elif architecture == "jumprelu":
+        elif architecture.startswith("jumprelu"):
             threshold = 0.2 + torch.rand(d_sae, generator=g)
             sae.b_enc.copy_(bias + threshold)
             sae.threshold.copy_(threshold)
-        elif architecture == "batchtopk":
+        elif architecture == "matching_pursuit":
+            pass  # the decoder is all it has
+        elif architecture.endswith("batchtopk"):
             sae.b_enc.copy_(bias + 0.5)
             sae.topk_threshold = torch.tensor(0.5, dtype=torch.double)
             if sae.cfg.rescale_acts_by_decoder_norm:
                 sae.b_enc.copy_(bias + 0.5 / sae.W_dec.norm(dim=-1))
         else:
             sae.b_enc.copy_(bias)
-    (sae.save_inference_model if architecture == "batchtopk" else sae.save_model)(folder)
+    (sae.save_inference_model if architecture.endswith("batchtopk") else sae.save_model)(folder)
     return folder

@@ -58,7 +58,7 @@ def promoted_tokens(
 
 def decoder_cosines(sae: Sae, features: Sequence[int]) -> Float[Tensor, "k k"]:
     """The cosines between what some features of an SAE write."""
-    rows = torch.nn.functional.normalize(sae.W_dec[list(features)].float(), dim=-1)
+    rows = torch.nn.functional.normalize(sae.written[list(features)], dim=-1)
     return (rows @ rows.T).cpu()
 
 

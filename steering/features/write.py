@@ -83,7 +83,7 @@ def _histogram(tally: Tally) -> Table:
 
 def _from_weights(passes: Passes, tick: Callable[[float], None]) -> Table:
     """What the decoder rows promote and suppress, resemble, and which neurons they lie along."""
-    settings, rows = passes.settings, passes.sae.W_dec.float()
+    settings, rows = passes.settings, passes.sae.written
     unit = normalize(rows, dim=-1)
     k = min(settings.neighbors, len(rows) - 1)
     found: dict[str, list[np.ndarray]] = {}

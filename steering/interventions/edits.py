@@ -135,6 +135,7 @@ class FeatureEdit:
         nonneg: bool = False,
         drop: bool = False,
     ) -> FeatureEdit:
+        sae.check_editable()
         device = sae.W_dec.device
 
         def row(values: Sequence[float] | Tensor | None) -> Tensor:

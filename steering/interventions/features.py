@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from ..models import Model
 from ..saes import Sae
-from .edits import FeatureEdit
+from .edits import FeatureEdit, RankOne
 from .protocol import Intervention, Placement
 
 
@@ -22,15 +24,18 @@ def _known(sae: Sae, features: Sequence[int] | Mapping[int, float]) -> list[int]
 
 
 def _place(model: Model, sae: Sae, edit: FeatureEdit) -> Sequence[Placement]:
-    model.check_site(sae.site)
-    if sae.d_model != model.d_model:
-        raise ValueError(f"{sae.name} reads vectors of width {sae.d_model}; {model.name} has width {model.d_model}.")
+    width = model.width(model.check_site(sae.site))
+    if sae.d_model != width:
+        raise ValueError(f"{sae.name} reads vectors of width {sae.d_model}; {model.name} has width {width}.")
     return [Placement(sae.site, edit)]
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureAddition(Intervention):
-    """h' = h + sum_j amount_j W_dec[j], whatever the features are at the token; amounts in units of activation."""
+    """h' = h + sum_j amount_j W_dec[j], whatever the features are at the token; amounts in units of activation.
+
+    Of a transcoder too: there h is what the MLP writes.
+    """
 
     sae: Sae
     amounts: Mapping[int, float]
@@ -41,7 +46,11 @@ class FeatureAddition(Intervention):
 
     def placements(self, model: Model) -> Sequence[Placement]:
         features = _known(self.sae, self.amounts)
-        edit = FeatureEdit.make(self.sae, features, add=[float(self.amounts[i]) for i in features])
+        amounts = [float(self.amounts[i]) for i in features]
+        if self.sae.writes is not None:
+            written = torch.tensor(amounts, device=model.device) @ self.sae.features(features).rows
+            return [Placement(model.check_site(self.sae.writes), RankOne.make(written, offset=1.0))]
+        edit = FeatureEdit.make(self.sae, features, add=amounts)
         return _place(model, self.sae, edit)
 
 
