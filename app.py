@@ -28,6 +28,9 @@ MENU = {
         st.Page(HERE / "pages/explore/tokens.py", title="Tokens", icon=":material/text_fields:"),
         st.Page(HERE / "pages/explore/features.py", title="Features", icon=":material/grid_view:"),
     ],
+    "Build": [
+        st.Page(HERE / "pages/build/direction.py", title="Direction", icon=":material/arrow_outward:"),
+    ],
     "Library": [
         st.Page(HERE / "pages/library/library.py", title="Library", icon=":material/bookmarks:"),
     ],

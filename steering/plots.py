@@ -458,3 +458,36 @@ def token_grid(
             x0=selected - 0.5, x1=selected + 0.5, line={"color": palette.ink, "width": 2}, fillcolor="rgba(0,0,0,0)"
         )
     return figure
+
+
+def effect_by_layer(
+    layers: Sequence[int],
+    effects: Sequence[tuple[float, float, float]],
+    controls: Sequence[Sequence[float]],
+    palette: Palette,
+    *,
+    y: str = "effect",
+    height: int = 320,
+) -> go.Figure:
+    """Each layer's effect with its interval, and the range of the controls as a band around zero."""
+    figure = base(palette, height, x="layer", y=y)
+    low, high = [min(values) for values in controls], [max(values) for values in controls]
+    figure.add_scatter(x=list(layers), y=high, mode="lines", line={"width": 1, "color": palette.band}, hoverinfo="skip")
+    figure.add_scatter(
+        x=list(layers), y=low, mode="lines", line={"width": 1, "color": palette.band}, fill="tonexty",
+        fillcolor=palette.band, hoverinfo="skip",
+    )  # fmt: skip
+    values = [value for value, _, _ in effects]
+    figure.add_scatter(
+        x=list(layers), y=values, mode="lines+markers", line={"color": palette.accent, "width": 2.2},
+        marker={"size": 9},
+        error_y={
+            "type": "data", "symmetric": False, "color": palette.accent, "thickness": 1.5, "width": 4,
+            "array": [up - value for value, _, up in effects],
+            "arrayminus": [value - down for value, down, _ in effects],
+        },
+        hovertemplate="layer %{x}: %{y:.3f}<extra></extra>",
+    )  # fmt: skip
+    figure.add_hline(y=0, line={"color": palette.rule, "width": 1})
+    figure.update_xaxes(tickmode="array", tickvals=list(layers))
+    return figure

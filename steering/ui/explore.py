@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,6 +215,11 @@ def table(
     )
     if opens and event["selection"]["rows"]:
         st.switch_page(PAGE)
+
+
+def with_score(row: Row, score: float) -> Row:
+    """The row with another score to show."""
+    return replace(row, score=score)
 
 
 def _cells(row: Row, score: str | None) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def start(lm: Model, sae: Sae, texts: list[str], folder: Path, *, restart: bool)
     st.rerun()
 
 
-def progress(job: Job) -> None:
+def progress(job: Job, note: str = "What is done so far is kept when you stop it.") -> None:
     """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
 
     @st.fragment(run_every=0.5)
@@ -119,7 +119,7 @@ def progress(job: Job) -> None:
         if not job.active:
             st.rerun()
         st.progress(job.fraction, text=literal(job.name))
-        st.caption("It goes on when you leave this page. What is done so far is kept when you stop it.")
-        st.button("Stop", key="indexing_stop", on_click=job.cancel)
+        st.caption(f"It goes on when you leave this page. {note}")
+        st.button("Stop", key=f"stop_{job.id}", on_click=job.cancel)
 
     card()

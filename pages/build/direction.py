@@ -1,0 +1,24 @@
+"""Build / Direction: pairs of texts to a direction, and what is known of it before anything is generated."""
+
+import streamlit as st
+
+from steering.ui import direction, direction_panels, pair_table, services
+from steering.ui.widgets import clear_errors
+
+st.title("Direction")
+st.caption("Pairs of texts make a direction. What it is worth shows before a single token is generated.")
+lm = services.require_model()
+sae = services.maybe_sae()
+left, right = st.columns([7, 5], gap="large")
+with left:
+    pairs = pair_table.choose_pairs(lm)
+with right:
+    choice = direction.choose(lm, sae)
+if pairs is None:
+    st.stop()
+with clear_errors():
+    found = direction.study(lm, pairs, choice)
+    with right:
+        direction.keep(found)
+    direction_panels.headline(found)
+    direction_panels.show(found)
