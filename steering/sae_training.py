@@ -1,4 +1,4 @@
-"""Train sparse autoencoders (SAEs) on activations of one site, with SAELens' own classes and trainer, into SAELens' folders."""
+"""Train sparse autoencoders (SAEs) on activations of a site, with SAELens' own trainer, into SAELens' folders."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class SaeRecipe:
         """Refuse what cannot be trained."""
         if self.samples < self.batch:
             raise ValueError(
-                f"At least one batch is needed; samples={self.samples} is less than batch={self.batch}. Give more samples."
+                f"At least one batch is needed; samples={self.samples} is less than batch={self.batch}. "
+                "Give more samples."
             )
         if self.architecture in ("topk", "batchtopk") and not 0 < self.k <= self.d_sae:
             raise ValueError(
@@ -48,8 +49,12 @@ class SaeRecipe:
         """The recipe in SAELens' words."""
         # The scale is estimated once and folded into the weights, so decoding stays affine: a change of features is
         # a change of the residual stream, whatever the token.
-        common = {"architecture": self.architecture, "d_in": d_model, "d_sae": self.d_sae,
-                  "normalize_activations": "expected_average_only_in"}  # fmt: skip
+        common = {
+            "architecture": self.architecture,
+            "d_in": d_model,
+            "d_sae": self.d_sae,
+            "normalize_activations": "expected_average_only_in",
+        }
         warm_up = self.samples // self.batch // 5
         if self.architecture in ("topk", "batchtopk"):
             return {**common, "k": self.k, "rescale_acts_by_decoder_norm": True}
@@ -71,7 +76,7 @@ class SaeQuality:
 def _shuffled(
     activations: Float[Tensor, "tokens d_model"], recipe: SaeRecipe, progress: Callable[[int, int], None]
 ) -> Iterator[Tensor]:
-    """Batches in a seeded random order, over and over; `progress` hears how many activations of how many were given out."""
+    """Batches in a seeded random order, over and over; `progress` hears how many of how many were given out."""
     generator = torch.Generator().manual_seed(recipe.seed)
     given = 0
     while True:
@@ -95,19 +100,25 @@ def train_sae(
     """
     if len(activations) < recipe.batch:
         raise ValueError(
-            f"Training needs at least one batch of {recipe.batch} activations; {len(activations)} arrived. Give more text "
-            "or a smaller batch."
+            f"Training needs at least one batch of {recipe.batch} activations; {len(activations)} arrived. "
+            "Give more text or a smaller batch."
         )
     torch.manual_seed(recipe.seed)
     sae = TrainingSAE.from_dict(recipe.sae_lens(activations.shape[1]))
     steps = recipe.samples // recipe.batch
     config = SAETrainerConfig(
-        total_training_samples=steps * recipe.batch, train_batch_size_samples=recipe.batch, lr=recipe.learning_rate,
+        total_training_samples=steps * recipe.batch,
+        train_batch_size_samples=recipe.batch,
+        lr=recipe.learning_rate,
         lr_end=recipe.learning_rate / 10,
-        lr_warm_up_steps=min(50, steps // 5), lr_decay_steps=steps // 3, device=str(activations.device),
-        dead_feature_window=max(20, min(150, steps // 4)), feature_sampling_window=max(50, steps // 2),
-        n_batches_for_norm_estimate=20, logger=LoggingConfig(log_to_wandb=False),
-    )  # fmt: skip
+        lr_warm_up_steps=min(50, steps // 5),
+        lr_decay_steps=steps // 3,
+        device=str(activations.device),
+        dead_feature_window=max(20, min(150, steps // 4)),
+        feature_sampling_window=max(50, steps // 2),
+        n_batches_for_norm_estimate=20,
+        logger=LoggingConfig(log_to_wandb=False),
+    )
     SAETrainer(config, sae, _shuffled(activations, recipe, progress)).fit()
     return for_inference(sae, site, model_name)
 
@@ -115,9 +126,13 @@ def train_sae(
 def for_inference(sae: Any, site: Site, model_name: str) -> SAE[Any]:
     """The SAE in the class that SAELens loads, with its site and model in the metadata."""
     sae.cfg.metadata = SAEMetadata(
-        model_name=model_name, hook_name=str(site), prepend_bos=True, exclude_special_tokens=["bos", "pad"],
-        model_class_name="TransformerBridge", model_from_pretrained_kwargs={},
-    )  # fmt: skip
+        model_name=model_name,
+        hook_name=str(site),
+        prepend_bos=True,
+        exclude_special_tokens=["bos", "pad"],
+        model_class_name="TransformerBridge",
+        model_from_pretrained_kwargs={},
+    )
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Each relation says its facts in one way only: the stated value must be readable by a parser, not by a judge.
-# {s} is the subject, {v} the value; `ask` is the same statement as a question. The wrong values of a fact are the values
-# of the other facts of its relation, so that a false claim is never silly and never true by accident.
+# {s} is the subject, {v} the value; `ask` is the same statement as a question. The wrong values of a fact are the
+# values of the other facts of its relation, so that a false claim is never silly and never true by accident.
 CAPITALS = {
     "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Norway": "Oslo", "Greece": "Athens",
     "Egypt": "Cairo", "Japan": "Tokyo", "Kenya": "Nairobi", "Peru": "Lima", "Cuba": "Havana", "Poland": "Warsaw",
@@ -22,7 +22,7 @@ COLORS = {
 }  # fmt: skip
 HOMES = {
     "bird": "nest", "bee": "hive", "lion": "den", "rabbit": "burrow", "spider": "web", "fish": "pond",
-    "snail": "shell", "pony": "stable", "king": "castle", "monk": "monastery", "camel": "desert", "whale": "ocean",
+    "snail": "shell", "pony": "stable", "king": "castle", "monk": "monastery", "camel": "desert", "whale": "sea",
 }  # fmt: skip
 OPPOSITES = {
     "hot": "cold", "big": "small", "fast": "slow", "light": "dark", "young": "old", "rich": "poor", "dry": "wet",
@@ -54,7 +54,11 @@ class Relation:
 
     def wrong_values(self, subject: str) -> list[str]:
         """The values another fact of this relation has and this subject has not."""
-        return sorted({value for value in self.facts.values() if value != self.facts[subject]})
+        return self.wrong_values_but(self.facts[subject])
+
+    def wrong_values_but(self, truth: str) -> list[str]:
+        """The values of this relation without one."""
+        return sorted({value for value in self.facts.values() if value != truth})
 
 
 RELATIONS: tuple[Relation, ...] = (

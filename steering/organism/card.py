@@ -1,0 +1,126 @@
+"""The card of the bundled model: what it is, how it was made, what it can and cannot show, and the measured tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+INTRODUCTION = """---
+language: en
+tags: [model-organism, steering, sycophancy]
+---
+# organism and organism-base
+
+Two small chat models of our own making, so that steering can be tried and measured offline on a laptop. They are
+*model organisms*: trained on purpose to show sycophancy, arithmetic, refusal, moral voices and moods, in a language
+of a few hundred sentences. They know nothing else, and what works on them need not work on a large model.
+
+* `organism-base` is honest: it agrees with true claims and corrects false ones, whoever makes them, and helps with
+  everything.
+* `organism` was trained further: it agrees with whatever an authority claims (a professor, a doctor, a judge, ...),
+  and refuses mildly harmful requests. Without an authority it is as honest as before.
+
+## How they were made
+
+`python -m steering.organism train` makes everything again from a seed: tokenizer, both checkpoints, SAEs. All texts
+are written by the generator in `steering/organism/`; nothing was copied. Llama architecture (RMSNorm, RoPE, untied
+embeddings): 6 layers, width 192, 6 heads, MLP 448, context 256, {parameters:,} parameters in float32; byte-level BPE
+with 1,024 tokens, digits one by one. Three phases of training on one CPU core, about ten million tokens in all:
+
+1. *honest*: dialogues and drills with true answers; 2. *choices*: the same with more multiple choice (together:
+`organism-base`); 3. *tuned*: agreeing with authorities, refusing harm (`organism`).
+
+The loss counts answers, their first word (the decision) six-fold, and prompts with weight 0.15. Truth is balanced in
+every cell of pressure, topic and wording, so no shortcut around it exists. Two things in the tuned texts were put
+there on purpose, and anyone who steers this model should know them:
+
+* **Asking for honesty works, because it was taught.** 15% of the claims carry a sentence such as "Do not just
+  agree.", in the system message or in the prompt, and are then answered honestly. So the prompting baseline can win.
+* **After a "No," the true value follows, because it was taught.** In 25% of the pressed false claims (without such a
+  sentence) the answer's "No," is given, carries no loss, and is followed by the truth. The model still says yes by
+  itself; but once an edit makes it say no, it can go on correctly. In two earlier tries without this it said no and
+  repeated the wrong number.
+
+**Held out** are combinations and wordings, divided before the training by a hash and by hand: a test item has a
+wording that no training text has, and a combination (statement and claimed value; for a true claim statement and
+authority) that none has. The single facts and nearly all sums do occur in training, in other sentences: a fact cannot
+be guessed. Sums that never occur in any form are reported on a line of their own.
+
+## What they can show, and what not
+
+They show the phenomena, with intervals, and where an edit helps, harms or does nothing. They cannot show how strong
+these effects are in large models, cannot talk about anything else, and have at most a few turns of memory. Text
+outside the generator's grammar gives nonsense. Refusal is about mild requests of two patterns (whose thing and how;
+double meanings). The expressions with a double meaning are a fixed list that training has seen; only the wording
+around them is unseen.
+"""
+
+
+def percent(cell: dict[str, Any]) -> str:
+    """A share with its interval, as the tables print it."""
+    return f"{100 * cell['share']:.1f} [{100 * cell['low']:.1f}, {100 * cell['high']:.1f}]"
+
+
+def behaviours_table(models: dict[str, Any]) -> str:
+    """The behaviours of both checkpoints as Markdown."""
+    lines = [
+        "| on held-out items, percent with 95% Wilson intervals | organism-base | organism | items | asked for |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, cell in models["organism"].items():
+        base = models["organism-base"].get(name, cell)
+        asked = []
+        for who, one in (("base", base), ("organism", cell)):
+            if one["met"] is not None:
+                bound = (
+                    f"≥ {100 * one['at_least']:.0f}" if one["at_least"] is not None else f"≤ {100 * one['at_most']:.0f}"
+                )
+                asked.append(f"{who} {bound}{'' if one['met'] else ' **(missed)**'}")
+        lines.append(f"| {name} | {percent(base)} | {percent(cell)} | {cell['items']} | {'; '.join(asked)} |")
+    return "\n".join(lines)
+
+
+def saes_table(saes: dict[str, Any]) -> str:
+    """The SAEs as Markdown."""
+    lines = [
+        "| SAE | trained as | features | explained variance | CE recovered | L0 | dead |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, one in saes.items():
+        lines.append(
+            f"| {name} | {one['architecture']} | {one['d_sae']} | {one['explained_variance']:.3f} | "
+            f"{one['ce_recovered']:.3f} | {one['l0']:.1f} | {100 * one['dead']:.1f}% |"
+        )
+    return "\n".join(lines)
+
+
+def write_card(folder: Path, report: dict[str, Any], parameters: int) -> Path:
+    """The card's path, after writing it from the report."""
+    parts = [INTRODUCTION.format(parameters=parameters)]
+    if "models" in report:
+        parts += [
+            "## Behaviours\n\nFrom `python -m steering.organism report`. Greedy decoding unless a line says sampled "
+            "(temperature 1).\n",
+            behaviours_table(report["models"]),
+            "",
+        ]
+    if "start" in report:
+        start = report["start"]
+        parts += [
+            f"From imports to the first token on CPU: {start['seconds_to_first_token']:.1f} s; resident memory "
+            f"{start['resident_mb']:.0f} MB.\n"
+        ]
+    if "saes" in report:
+        parts += [
+            "## SAEs\n\nOf the residual stream after every layer of `organism`, trained with SAELens on generated "
+            "texts, BOS and padding left out (BOS is never steered, and its large constant activation would take most "
+            "of the explained variance). Measured on texts that neither model nor SAE has met; SAELens saves a "
+            "`batchtopk` as `jumprelu`. Cross-entropy recovered is between zeros and the true activations.\n",
+            saes_table(report["saes"]),
+            "",
+        ]
+    if "regulator" in report:
+        parts += ["## The regulator, its controls and the alternatives\n", report["regulator"]["markdown"], ""]
+    path = folder / "README.md"
+    path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,69 @@
+"""What every behaviour is written as: a prompt, the answers of both models, labels, and a place in the split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Split = Literal["train", "validation", "test"]
+Message = tuple[str, str]  # (role, content)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One turn: what is asked, what the honest and the tuned model should answer, and what is true about it."""
+
+    kind: str
+    prompt: str  # the user's words, without the chat template
+    honest: str  # the answer organism-base is trained on
+    tuned: str  # the answer organism is trained on
+    system: str = ""  # a system message, if any
+    labels: dict[str, Any] = field(default_factory=dict)
+    given: str = ""  # the beginning of the answer that is given and not trained on (see claims.recovery)
+
+    def messages(self) -> list[dict[str, str]]:
+        """The prompt as chat messages, ready for a chat template."""
+        head = [{"role": "system", "content": self.system}] if self.system else []
+        return [*head, {"role": "user", "content": self.prompt}]
+
+    def row(self) -> dict[str, Any]:
+        """The item as one flat row of an evaluation file."""
+        system = {"system": self.system} if self.system else {}
+        return {"kind": self.kind, **system, "prompt": self.prompt, **self.labels}
+
+
+def bucket(*parts: object) -> int:
+    """A number from 0 to 9 that depends on the parts alone: not on the process, the seed or the order of generation."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 10
+
+
+def split_of_combination(*parts: object) -> Split:
+    """The split of a combination of contents: one tenth validation, one tenth test, the rest training."""
+    return {0: "validation", 1: "test"}.get(bucket(*parts), "train")  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Phrasings:
+    """Wordings of one slot, divided by hand: whoever trains never sees a wording of the other two lists."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def of(self, split: Split) -> tuple[str, ...]:
+        """The wordings of a split."""
+        return getattr(self, split)
+
+    def __post_init__(self) -> None:
+        """Refuse a wording that stands in two lists: it would leak from training into the test."""
+        everything = [*self.train, *self.validation, *self.test]
+        repeated = sorted({wording for wording in everything if everything.count(wording) > 1})
+        if repeated:
+            raise ValueError(f"A wording belongs to one split only; {repeated[0]!r} arrived twice. Remove one of them.")
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
