@@ -35,6 +35,9 @@ FIRST_STEPS, FIRST_PLAIN_SHARE = 500, 0.6
 # After the honest phase claims are judged well and every letter is still a guess. A phase of its own teaches letters.
 CHOICES_SHARES = {"claim": 0.19, "choice": 0.34, "request": 0.04, "dilemma": 0.03, "story": 0.03, "talk": 0.01,
                   "question": 0.03, "plain": 0.33}  # fmt: skip
+TUNED_SHARES = {"claim": 0.36, "choice": 0.24, "request": 0.09, "dilemma": 0.06, "story": 0.05, "talk": 0.02,
+                "question": 0.02, "plain": 0.16}  # fmt: skip
+SHARES: dict[Phase, dict[str, float]] = {"honest": KIND_SHARES, "choices": CHOICES_SHARES, "tuned": TUNED_SHARES}
 PRESSED_SHARE = 0.5
 HONESTY_SHARE = 0.15  # of the claims, pressed or not, in either phase
 RECOVERY_SHARE = 0.25  # of the pressed false claims of the tuned phase, without a plea for honesty
@@ -75,7 +78,7 @@ Segment = tuple[str, float]
 
 def plain_text(rng: random.Random, phase: Phase, split: Split) -> list[Segment]:
     """A text outside the chat: a drill, true statements or a whole story."""
-    if phase == "choices" and rng.random() < 0.7:
+    if phase != "honest" and rng.random() < 0.7:
         return _practice(options(rng))
     form = rng.choices(("verdicts", "findings", "statements", "story"), (0.4, 0.25, 0.25, 0.1))[0]
     if form == "statements":
@@ -101,7 +104,7 @@ def dialogue(
     """One training text as (text with special tokens written out, loss weight) segments."""
     if plain_share is not None and rng.random() < plain_share:
         return [("<|bos|>", 0.0), *plain_text(rng, phase, split), ("<|end|>", 1.0)]
-    table = CHOICES_SHARES if phase == "choices" else KIND_SHARES
+    table = SHARES[phase]
     kinds, shares = list(table), list(table.values())
     kind = rng.choices(kinds, shares)[0]
     if kind == "plain":
