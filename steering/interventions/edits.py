@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..saes import Sae
+from ..saes import Sae, SaeSlice
 from .protocol import Effect
 
 
@@ -185,8 +185,21 @@ class FeatureEdit:
             "drop": bool(self.drop.any()),
         }
 
+    @cached_property
+    def _part(self) -> SaeSlice:
+        return self.sae.features(self.features)
+
+    @cached_property
+    def _write(self) -> tuple[Tensor, Tensor] | None:
+        """What one unit of the gain writes, and its norm, if that is the same at every token."""
+        needs = self._needs
+        if not needs["v"] or needs["direct"] or needs["nonneg"] or needs["drop"] or self.sae.normalizes:
+            return None
+        write = self.v @ self._part.rows
+        return write[:, None, :], write.norm(dim=-1, keepdim=True)
+
     def __call__(self, h: Float[Tensor, "rows pos d_model"], positions: Int[Tensor, "rows pos"]) -> Effect:
-        needs, part = self._needs, self.sae.features(self.features)
+        needs, part = self._needs, self._part
         f = part.encode(h).float()
         change: Tensor | None = None
         fired = None
@@ -197,6 +210,9 @@ class FeatureEdit:
                 excess = (p - self.tau[:, None]).relu()
                 gain = torch.addcmul(gain, self.kink[:, None], excess)
                 fired = excess > 0
+            if self._write is not None:
+                write, norm = self._write
+                return Effect(torch.addcmul(h, gain[..., None], write), gain.abs() * norm, fired)
             change = gain[..., None] * self.v[:, None, :]
         if needs["direct"]:
             direct = torch.addcmul(self.add[:, None, :], self.scale[:, None, :], f)
