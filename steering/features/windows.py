@@ -46,7 +46,7 @@ def windows(lm: Model, texts: Iterable[str], context: int, bos: bool) -> Iterato
     size = min(context, lm.n_ctx) - len(start)
     for text in texts:
         ids = lm.tokenizer.encode(text, verbose=False) if text else []
-        if start and ids[:1] == start:
+        while start and ids[:1] == start:  # a rendered chat brings a BOS beside the tokenizer's own
             ids = ids[1:]
         for first in range(0, len(ids), size):
             yield start + ids[first : first + size]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from . import indexing, services, state
+from .pair_table import suitable
 from .widgets import literal
 
 if TYPE_CHECKING:
@@ -158,15 +159,14 @@ def _number(index: FeatureIndex, place: Any) -> int:
 
 def _order(lm: Model, index: FeatureIndex) -> tuple[str, np.ndarray | None, bool]:
     """How the list is sorted: a name, numbers where they do not come from the index, and which end first."""
-    from ..pairs import bundled_pairs
-
-    options = [name for name in SORTS if name != "pairs" or bundled_pairs()]
+    sets = suitable(lm)
+    options = [name for name in SORTS if name != "pairs" or sets]
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     sort = left.selectbox("Sort by", options, key="features_sort", bind="query-params", format_func=SORTS.__getitem__)
     lowest = right.toggle("Lowest first", key="features_lowest", bind="query-params")
     try:
         if sort == "pairs":
-            pairs = st.selectbox("Pair set", bundled_pairs(), key="features_pairs", bind="query-params")
+            pairs = st.selectbox("Pair set", sets, key="features_pairs", bind="query-params")
             return sort, separation_by(lm, pairs), not lowest
         if sort == "text":
             text = st.text_area("Your text", EXAMPLE_TEXT, key="features_text", bind="query-params", height=80)
@@ -214,7 +214,7 @@ def table(
         row_height=32,
     )
     if opens and event["selection"]["rows"]:
-        st.switch_page(PAGE)
+        st.switch_page(PAGE, query_params={})
 
 
 def with_score(row: Row, score: float) -> Row:

@@ -33,7 +33,7 @@ EXAMPLE = (
 def choose_pairs(lm: Model) -> PairSet | None:
     """The pairs that are switched on, after drawing source, upload and editor; None where there are too few."""
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
-    options = [*_suitable(lm), OWN]
+    options = [*suitable(lm), OWN] if lm.has_chat_template else [OWN, *suitable(lm)]
     source = left.selectbox(
         "Pairs", options, key="direction_source", bind="query-params", format_func=_source_name,
         help="Two texts that differ in what the direction is to capture. Edit any cell; your changes stay yours.",
@@ -49,16 +49,17 @@ def choose_pairs(lm: Model) -> PairSet | None:
     return None
 
 
-def _suitable(lm: Model) -> list[str]:
-    """The bundled sets, for the bundled models first."""
+def suitable(lm: Model) -> list[str]:
+    """The bundled sets for a model: those in the bundled models' own small language, or the general ones."""
     from ..pairs import bundled_pairs
 
-    names = bundled_pairs()
-    return names if lm.name in state.bundled_models() else []
+    own = lm.name in state.bundled_models()
+    names = [name for name in bundled_pairs() if name.startswith("general_") != own]
+    return sorted(names, key=lambda name: ("sycophancy" not in name, name))
 
 
 def _source_name(source: str) -> str:
-    return "Your own pairs" if source == OWN else source.replace("_", " ")
+    return "Your own pairs" if source == OWN else source.removeprefix("general_").replace("_", " ")
 
 
 def _load(source: str) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from .. import plots
 from . import explore, services, theme
 from .examples import HAPPY, SAD
+from .pair_table import suitable
 from .tokens import Token, pieces, token_view, visible
 from .widgets import chart, clear_errors, literal
 
@@ -199,8 +200,20 @@ def show_layers(lm: Model, text: Text) -> None:
         select(int(point["x"]) if point else None)
 
 
+def directions(lm: Model) -> dict[str, str]:
+    """The directions that fit a model, value -> shown name; two texts come first where there is no chat template."""
+    fit = {f"pairs:{name}" for name in suitable(lm)}
+    found = {
+        key: name.removeprefix("general ")
+        for key, name in services.direction_choices().items()
+        if not key.startswith("pairs:") or key in fit
+    }
+    first = sorted(found, key=lambda key: (key == "texts") == lm.has_chat_template)
+    return {key: found[key] for key in first}
+
+
 def _directions(lm: Model, text: Text) -> dict | None:
-    choices = services.direction_choices()
+    choices = directions(lm)
     left, right = st.columns([1, 2], gap="medium", vertical_alignment="bottom")
     options = list(choices)
     source = left.selectbox(

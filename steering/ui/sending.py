@@ -20,7 +20,7 @@ def steer_with(lm: Model, *variants: Variant) -> None:
     comparing.start(lm)
     editor.load(comparing.RECIPE, tuple(variants))
     st.session_state[comparing.RAN] = True
-    st.switch_page(PAGE)
+    st.switch_page(PAGE, query_params={})
 
 
 def add_to_recipe(lm: Model, step: Step, name: str) -> str:
