@@ -140,7 +140,7 @@ def _steer(row: SavedDirection, lm: Model) -> None:
 def goto() -> None:
     """Moves to the page that a button asked for."""
     if page := st.session_state.pop("library_goto", None):
-        st.switch_page(page)
+        st.switch_page(page, query_params={})
 
 
 def _compare(chosen: list[SavedDirection]) -> None:
