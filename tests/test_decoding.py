@@ -34,6 +34,21 @@ def eight(lm: Model, family: str, sae_of: Callable[..., Sae]) -> list[steered.Va
     return [(), *(methods[name] for name in names)]
 
 
+@pytest.fixture(scope="module")
+def alone(lm: Model, eight: list[steered.Variant]) -> Callable[..., Row]:
+    """alone(prompt, 3) -> the third variant's row, decoded by itself, once."""
+    rows: dict[tuple[str, int, float], Row] = {}
+
+    def row(prompt: str, index: int, temperature: float = 0.0) -> Row:
+        key = (prompt, index, temperature)
+        if key not in rows:
+            nucleus = 0.9 if temperature else 1.0
+            rows[key] = decode(lm, prompt, eight[index], temperature=temperature, top_p=nucleus, seed=3, **LONG)
+        return rows[key]
+
+    return row
+
+
 # A batch is its rows alone --------------------------------------------------------------------------------------------
 
 
@@ -46,27 +61,29 @@ def test_the_baseline_is_transformers_own(lm: Model) -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_eight_variants_with_unequal_prompts_are_eight_solo_runs(
-    temperature: float, lm: Model, eight: list[steered.Variant]
+    temperature: float, lm: Model, eight: list[steered.Variant], alone: Callable[..., Row]
 ) -> None:
     options = {**LONG, "temperature": temperature, "top_p": 0.9 if temperature else 1.0, "seed": 3}
     rows = batch(lm, PROMPTS, eight, **options)
-    for row, prompt, variant in zip(rows, PROMPTS, eight, strict=True):
-        alone = decode(lm, prompt, variant, **options)
-        assert row.generated == alone.generated and row.text == alone.text
-        assert row.logprobs == pytest.approx(alone.logprobs, abs=1e-3)
-        assert [token for token, _ in row.alternatives[0]] == [token for token, _ in alone.alternatives[0]]
+    for index, (row, prompt) in enumerate(zip(rows, PROMPTS, strict=True)):
+        solo = alone(prompt, index, temperature)
+        assert row.generated == solo.generated and row.text == solo.text
+        assert row.logprobs == pytest.approx(solo.logprobs, abs=1e-3)
+        assert [token for token, _ in row.alternatives[0]] == [token for token, _ in solo.alternatives[0]]
     assert len({tuple(row.generated) for row in rows}) == 8
 
 
-def test_a_shared_prefill_is_separate_prefills(lm: Model, eight: list[steered.Variant]) -> None:
+def test_a_shared_prefill_is_separate_prefills(
+    lm: Model, eight: list[steered.Variant], alone: Callable[..., Row]
+) -> None:
     """Eight variants of one prompt, and of two prompts: one pass a prompt up to the first steered layer."""
-    for prompts in ([PROMPTS[1]] * 8, [PROMPTS[0], PROMPTS[2]] * 4):
+    for prompts in ([PROMPTS[1]] * 8, [PROMPTS[0]] + [PROMPTS[1]] * 6 + [PROMPTS[7]]):
         rows = batch(lm, prompts, eight, **LONG)
-        for row, prompt, variant in zip(rows, prompts, eight, strict=True):
-            alone = decode(lm, prompt, variant, **LONG)
-            assert row.generated == alone.generated
-            assert row.logprobs == pytest.approx(alone.logprobs, abs=1e-3)
-            assert [r.positions for r in row.receipts()] == [r.positions for r in alone.receipts()]
+        for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+            solo = alone(prompt, index)
+            assert row.generated == solo.generated
+            assert row.logprobs == pytest.approx(solo.logprobs, abs=1e-3)
+            assert [r.positions for r in row.receipts()] == [r.positions for r in solo.receipts()]
 
 
 @pytest.mark.parametrize("site", [Site(0, "resid_pre"), Site(2, "attn_out"), Site(1, "resid_mid"), Site(3, "mlp_out")])
@@ -127,7 +144,9 @@ def test_rows_join_and_leave_mid_way(lm: Model, eight: list[steered.Variant]) ->
             assert one.measured == pytest.approx(other.measured, rel=1e-3, abs=1e-5)
 
 
-def test_a_row_that_is_dropped_is_not_noticed(lm: Model, eight: list[steered.Variant]) -> None:
+def test_a_row_that_is_dropped_is_not_noticed(
+    lm: Model, eight: list[steered.Variant], alone: Callable[..., Row]
+) -> None:
     rows, decoder = [Request(p, v, **LONG).row(lm) for p, v in zip(PROMPTS, eight, strict=True)], Decoder(lm)
     decoder.add(rows)
     decoder.step()
@@ -135,15 +154,15 @@ def test_a_row_that_is_dropped_is_not_noticed(lm: Model, eight: list[steered.Var
     while len(decoder):
         decoder.step()
     for index, row in enumerate(rows):
-        alone = decode(lm, PROMPTS[index], eight[index], **LONG).generated
-        assert row.generated == (alone[:2] if index in (2, 5) else alone)
+        solo = alone(PROMPTS[index], index).generated
+        assert row.generated == (solo[:2] if index in (2, 5) else solo)
         assert row.finish_reason == ("cancelled" if index in (2, 5) else "length")
 
 
-def test_a_row_goes_on_behind_what_it_has(lm: Model, eight: list[steered.Variant]) -> None:
+def test_a_row_goes_on_behind_what_it_has(lm: Model, eight: list[steered.Variant], alone: Callable[..., Row]) -> None:
     """Added again with tokens already there (after another row's failure), it continues as if nothing had been."""
-    for variant in eight:
-        row = Request(PROMPTS[1], variant, **LONG, temperature=1.0).row(lm)
+    for index, variant in enumerate(eight):
+        row = Request(PROMPTS[1], variant, **LONG).row(lm)
         decoder = Decoder(lm)
         decoder.add([row])
         for _ in range(4):
@@ -151,15 +170,14 @@ def test_a_row_goes_on_behind_what_it_has(lm: Model, eight: list[steered.Variant
         decoder.clear()
         row.forget()
         generate([row])
-        alone = decode(lm, PROMPTS[1], variant, **LONG, temperature=1.0)
-        assert row.generated == alone.generated
-        assert [r.positions for r in row.receipts()] == [r.positions for r in alone.receipts()]
+        assert row.generated == alone(PROMPTS[1], index).generated
+        assert [r.positions for r in row.receipts()] == [r.positions for r in alone(PROMPTS[1], index).receipts()]
 
 
-def test_small_batches_give_the_same(lm: Model, eight: list[steered.Variant]) -> None:
+def test_small_batches_give_the_same(lm: Model, eight: list[steered.Variant], alone: Callable[..., Row]) -> None:
     rows = [Request(p, v, **LONG).row(lm) for p, v in zip(PROMPTS, eight, strict=True)]
     generate(rows, max_batch=3)
-    assert [row.generated for row in rows] == [row.generated for row in batch(lm, PROMPTS, eight, **LONG)]
+    assert [row.generated for row in rows] == [alone(prompt, i).generated for i, prompt in enumerate(PROMPTS)]
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------
@@ -234,6 +252,16 @@ def test_an_incomplete_character_comes_at_the_end(lm: Model) -> None:
     pieces = [stream.push(token) for token in tokens]
     assert "".join(pieces) == "a"
     assert stream.rest() == lm.text([*lm.tokens("A"), *tokens])[2:]
+
+
+def test_what_was_held_back_is_in_a_finished_rows_text(lm: Model) -> None:
+    """A row whose length ends inside a character shows what there is of it, once nothing more can come."""
+    tokens = lm.tokenizer.encode("a🙂", add_special_tokens=False)[:-1]
+    row = Request("A", max_new_tokens=len(tokens)).row(lm)
+    for token in tokens:
+        assert row.text in ("", "a")
+        row.accept(token, -1.0, [])
+    assert row.finish_reason == "length" and row.text == lm.text([*row.prompt, *tokens])[1:] != "a"
 
 
 def test_streamed_text_is_the_text_of_the_tokens(lm: Model) -> None:
