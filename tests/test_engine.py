@@ -187,10 +187,19 @@ def test_a_row_that_waits_is_cancelled_before_it_begins(tiny_llama: Model) -> No
 
 
 def test_a_cancelled_row_is_not_remembered(engine: Engine) -> None:
-    request = Request(TEXT, max_new_tokens=60, ignore_eos=True)
-    handle = engine.submit(request)
-    handle.cancel()
-    handle.result(60)
+    """Cancelled while it was decoded; asked again, it is decoded to its end."""
+    box: list = []
+    ready = threading.Event()
+
+    def what(passes: int) -> None:
+        ready.wait(30)
+        if passes == 3:
+            box[0].cancel()
+
+    request = Request(TEXT, calling(what), **SHORT)
+    box.append(engine.submit(request))
+    ready.set()
+    assert box[0].result(60).finish_reason == "cancelled"
     again = engine.submit(request).result(60)
     assert not again.remembered and again.finish_reason == "length"
 
