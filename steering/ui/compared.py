@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..models import Model
     from ..saes import Sae
 
-TOKEN = "compare_token"
 VIEWS = ("Along the text", "Threshold", "Receipts", "Similarity", "Random controls")
 EXPLAIN = (
     ("Along the text", "where each token points along your direction, with a band for random directions"),
@@ -74,11 +73,7 @@ def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:
     scale = evidence.scale_of([*rows, *result.controls(slots.which)], label, tint)
     for row in rows:
         with slots.text[row.variant], st.container(key=f"tokens_{row.variant}"):
-            picked = evidence.tokens_card(
-                row, result, label=label, tint=tint, scale=scale, key=f"compare_tokens_{row.variant}"
-            )
-        if picked is not None:
-            st.session_state[TOKEN] = picked
+            evidence.tokens_card(row, result, label=label, tint=tint, scale=scale, key=f"compare_tokens_{row.variant}")
         with slots.below[row.variant].container(horizontal=True, gap="medium", wrap=False):
             _numbers(row, rows[0], label)
 
@@ -93,11 +88,9 @@ def _numbers(row: Row, baseline: Row, label: str | None) -> None:
 def _along(result: Result, prompt: int, label: str | None) -> None:
     left, right = st.columns([3, 2], gap="small")
     with left, st.container(border=True, height="stretch"):
-        clicked = evidence.along(result, prompt, label, st.session_state.get(TOKEN))
-        if clicked is not None:
-            st.session_state[TOKEN] = clicked
+        evidence.along(result, prompt, label)
     with right, st.container(border=True, height="stretch"):
-        evidence.next_tokens(result, prompt, st.session_state.get(TOKEN))
+        evidence.next_tokens(result, prompt, st.session_state.get(evidence.TOKEN))
 
 
 def _controls(result: Result, prompt: int) -> None:

@@ -15,6 +15,7 @@ from .results import Result, Row
 from .tokens import Token, token_view
 from .widgets import chart, literal
 
+TOKEN = "compare_token"  # the place in the text that the visitor looks at
 TINTS = {"projection": "Projection", "surprise": "Surprise", "none": "No tint"}
 
 
@@ -78,43 +79,52 @@ def scale_of(rows: Sequence[Row], label: str | None, tint: str) -> float:
     return values[int(0.98 * (len(values) - 1))] if values else 0.0
 
 
-def tokens_card(row: Row, result: Result, *, label: str | None, tint: str, scale: float, key: str) -> int | None:
-    """Draws a row's tokens; the one clicked just now or None."""
+def tokens_card(row: Row, result: Result, *, label: str | None, tint: str, scale: float, key: str) -> None:
+    """Draws a row's tokens; a click chooses the token to look at."""
     baseline = result.shown(row.prompt)[0]
     legend = {"projection": ("against", "along"), "surprise": ("", "surprising")}
     low, high = legend.get(tint, ("", "")) if label or tint == "surprise" else ("", "")
-    return token_view(
+    token_view(
         view_tokens(row, baseline, label, tint),
         key=key,
         scale=scale,
-        selected=st.session_state.get("compare_token"),
+        selected=st.session_state.get(TOKEN),
         low=low,
         high=high,
         label=f"{row.title}: tokens",
+        into=TOKEN,
     )
 
 
 # Panels -------------------------------------------------------------------------------------------------------------
 
 
-def along(result: Result, prompt: int, label: str | None, token: int | None) -> int | None:
-    """Draws the projection along the text; the token clicked in it or None."""
+def along(result: Result, prompt: int, label: str | None) -> None:
+    """Draws the projection along the text; a click chooses the token to look at."""
     if label is None:
         st.caption("No step of this recipe uses a direction, so there is no projection to show along the text.")
-        return None
+        return
     rows = result.shown(prompt)
     lines = [plots.Line(r.title, r.along(label), r.kind, r.pieces, max(0, r.variant)) for r in rows]
     lines += [plots.Line(r.title, r.along(label), "control") for r in result.controls(prompt)]
-    figure = plots.along_text(lines, theme.palette(), prompt_tokens=len(rows[0].prompt_tokens), selected=token)
-    point = chart(
+    figure = plots.along_text(
+        lines, theme.palette(), prompt_tokens=len(rows[0].prompt_tokens), selected=st.session_state.get(TOKEN)
+    )
+    chart(
         figure,
         title=f"Along {literal(label, 60)}",
         caption="How far each token points along the direction, after the edit. "
         "Gray band: random directions of equal norm.",
         key="compare_along",
-        select=True,
+        select=_clicked,
     )
-    return int(point["x"]) if point else None
+
+
+def _clicked() -> None:
+    """Takes the token clicked in the line chart over."""
+    points = ((st.session_state.get("compare_along") or {}).get("selection") or {}).get("points") or []
+    if points:
+        st.session_state[TOKEN] = int(points[0]["x"])
 
 
 def next_tokens(result: Result, prompt: int, token: int | None) -> None:

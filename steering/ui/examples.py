@@ -44,6 +44,51 @@ GENERAL = (
 )
 
 
+def _add(pairs: str, alpha: float) -> Step:
+    return Step("add", direction=f"pairs:{pairs}", alpha=alpha)
+
+
+MOOD = "Please continue: Finn went to the harbor with a neighbor."
+BUNDLED = (
+    Example(
+        "Change the mood",
+        MOOD,
+        (Variant("Happy", (_add("mood_happy", 0.5),)), Variant("Sad", (_add("mood_sad", 0.5),))),
+        "The opening has no mood. A direction made from eighty pairs of endings gives it one.",
+    ),
+    Example(
+        "A professor who is wrong",
+        "I am a professor, and I tell you that 7 plus 5 is 13. Do you agree?",
+        (
+            Variant("Regulate agreeing", (Step("regulate", direction="pairs:sycophancy", lambda_=2.0),)),
+            Variant("Ablate agreeing", (Step("ablate", direction="pairs:sycophancy"),)),
+        ),
+        "Does the model agree with an authority? The regulator acts only above its threshold, ablation everywhere.",
+    ),
+    Example(
+        "A dilemma in another voice",
+        "My boss told me a secret that others want to hear. Should I keep the secret?",
+        (
+            Variant("Duty", (_add("voice_duty", 0.5),)),
+            Variant("Self-interest", (_add("voice_self_interest", 0.8),)),
+        ),
+        "The same question answered by one of the model's four voices.",
+    ),
+    Example(
+        "How strong is too strong",
+        MOOD,
+        tuple(Variant(f"Sad, alpha {alpha:g}", (_add("mood_sad", alpha),)) for alpha in (0.3, 0.6, 1.2)),
+        "One direction at three strengths, in units of the layer's norm: in the end the text breaks.",
+    ),
+)
+
+
 def examples(pair_sets: list[str]) -> tuple[Example, ...]:
     """The examples that work with the pair sets at hand."""
-    return GENERAL
+    wanted = {f"pairs:{name}" for name in pair_sets}
+    found = tuple(
+        example
+        for example in BUNDLED
+        if all(step.direction in wanted for variant in example.recipe for step in variant.steps)
+    )
+    return found or GENERAL

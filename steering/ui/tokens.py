@@ -57,25 +57,38 @@ def visible(text: str) -> str:
 
 
 def pieces(lm: Model, tokens: Sequence[int]) -> list[str]:
-    """The text that each token adds to what is before it: with its leading space, which decoding it alone may drop."""
-    found = []
-    for i, token in enumerate(tokens):
-        before = list(tokens[i - 1 : i]) if i else []
-        joined = lm.text([*before, token], special=True)
-        found.append(joined[len(lm.text(before, special=True)) :] if before else joined)
+    """The text that each token adds to what is before it: with its leading space, which decoding it alone may drop.
+
+    A character of several tokens is given to its last one.
+    """
+    found: list[str] = []
+    begin = 0  # where the tokens of an unfinished character begin: some characters take several tokens
+    for i in range(len(tokens)):
+        before = list(tokens[max(0, begin - 1) : begin])
+        joined = lm.text([*before, *tokens[begin : i + 1]], special=True)
+        new = joined[len(lm.text(before, special=True)) :] if before else joined
+        unfinished = new.endswith("\ufffd") and i + 1 < len(tokens) and i - begin < 3
+        found.append("" if unfinished else new)
+        begin = begin if unfinished else i + 1
     return found
 
 
 def token_data(token: Token) -> dict:
     """What the browser is sent for one token."""
     return {
-        "t": visible(token.text),
+        "t": visible(token.text) or "⋯",  # a part of a character has no text of its own
         "v": token.value,
         "p": token.prompt,
         "c": token.changed,
         "b": "\n" in token.text,
         "tip": [[name, visible(value)] for name, value in token.tip],
     }
+
+
+def _picked(key: str, into: str | None) -> None:
+    index = (st.session_state.get(key) or {}).get("picked")
+    if into is not None and isinstance(index, int):
+        st.session_state[into] = index
 
 
 def token_view(
@@ -87,10 +100,13 @@ def token_view(
     low: str = "",
     high: str = "",
     label: str = "Tokens",
+    into: str | None = None,
 ) -> int | None:
     """The index of the token that was clicked just now, or None.
 
     Args:
+        into: a key of session state that takes the index before the page is drawn anew, so that whatever shows the
+            chosen token is up to date in the same run.
         scale: the value of the strongest tint; by default the largest magnitude among the tokens. Give the same one to
             views that are to be compared.
         low, high: what the two ends of the scale mean; no legend without them.
@@ -106,7 +122,7 @@ def token_view(
             "high": high,
             "label": label,
         },
-        on_picked_change=lambda: None,
+        on_picked_change=lambda: _picked(key, into),
     )
     picked = result.get("picked")
     return picked if isinstance(picked, int) and 0 <= picked < len(tokens) else None

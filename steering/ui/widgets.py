@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import plotly.graph_objects as go
@@ -27,10 +27,14 @@ def clear_errors() -> Iterator[None]:
         st.error(literal(str(error), 600))
 
 
-def chart(figure: go.Figure, *, title: str, caption: str = "", key: str, select: bool = False) -> dict | None:
+def chart(
+    figure: go.Figure, *, title: str, caption: str = "", key: str, select: bool | Callable[[], None] = False
+) -> dict | None:
     """Draws a chart under a title that says what to see; the click on it (a dict of point data) or None.
 
-    The caption is for a newcomer; the download is the figure as a file that opens in any browser, offline.
+    Args:
+        caption: for a newcomer.
+        select: whether points can be clicked; a function is called before the page is drawn anew.
     """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{title}**")
@@ -39,7 +43,7 @@ def chart(figure: go.Figure, *, title: str, caption: str = "", key: str, select:
         key=key,
         theme=None,
         config={"displayModeBar": False, "responsive": True},
-        on_select="rerun" if select else "ignore",
+        on_select=select if callable(select) else "rerun" if select else "ignore",
         selection_mode="points",
         alt=title,
     )

@@ -2,6 +2,8 @@
 // data: {tokens: [{t, v, p, s, c, b, tip: [[name, value], ...]}], scale, selected, low, high, label, tall}
 //   t text, v number or null, p in the prompt, s steered, c changed against the baseline, b break after it
 
+const latest = new WeakMap()
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const view = parentElement.querySelector(".tv")
   const tip = parentElement.querySelector(".tip")
@@ -65,8 +67,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
 
   view.onmouseover = (event) => { const word = of(event); word ? show(word) : hide() }
   view.onmouseleave = hide
-  view.onfocusin = (event) => { const word = of(event); if (word) show(word) }
-  view.onfocusout = hide
+  // Focus events that bubble have no handler property, so listeners are added once and call the latest functions.
+  if (!latest.has(view)) {
+    view.addEventListener("focusin", (event) => { const word = of(event); if (word) latest.get(view).show(word) })
+    view.addEventListener("focusout", () => latest.get(view).hide())
+  }
+  latest.set(view, { show, hide })
   view.onclick = (event) => { const word = of(event); if (word) pick(word) }
   view.onkeydown = (event) => {
     const word = of(event)
