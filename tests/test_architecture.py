@@ -12,9 +12,10 @@ CORE = ROOT / "steering"
 LEVELS = {
     0: {
         "sites", "pairs", "jobs", "plots", "statistics", "estimators", "receipts", "checkpoints", "memory", "downloads",
+        "chat", "labels",
     },
     1: {"models", "origins", "saes", "agreement"},
-    2: {"activations", "cache", "sampling"},
+    2: {"activations", "cache", "catalogue", "sampling"},
     3: {"directions", "sae_training"},
     4: {
         "interventions", "weights", "measurements", "discovery", "features", "store", "control_vectors", "plan", "rows",
