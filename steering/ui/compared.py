@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from . import building, evidence, services
+from . import building, comparing, editor, evidence, running, services
 from .recipes import KINDS, from_data
 from .results import Result, Row
 from .running import Slots
@@ -53,8 +53,8 @@ def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
     _cards(result, slots, label, str(tint))
     panels = {
         "Along the text": lambda: _along(result, slots.which, label),
-        "Threshold": lambda: evidence.distributions(result, slots.which, label, _groups(result, lm, sae, label)),
-        "Receipts": lambda: evidence.receipts(result, slots.which),
+        "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, lm, sae, label)),
+        "Receipts": lambda: _receipts(result, slots.which, lm, sae),
         "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, lm, sae, label)),
         "Random controls": lambda: _controls(result, slots.which),
     }
@@ -91,6 +91,41 @@ def _along(result: Result, prompt: int, label: str | None) -> None:
         evidence.along(result, prompt, label)
     with right, st.container(border=True, height="stretch"):
         evidence.next_tokens(result, prompt, st.session_state.get(evidence.TOKEN))
+
+
+def _threshold(result: Result, prompt: int, label: str | None, groups: dict[str, list[float]]) -> None:
+    with st.container(border=True):
+        tau = evidence.distributions(result, prompt, label, groups)
+        if tau is None:
+            return
+        st.caption(
+            "Drag the line. What share of the positive pairs lies above it is the true positive rate, of the negative "
+            "pairs and of neutral text the false positive rate; a regulator acts on the tokens above it."
+        )
+        regulated = any(step.kind == "regulate" for variant in from_data(result.recipe) for step in variant.steps)
+        if regulated:
+            st.button(
+                f"Regulate at tau {tau:.3g}",
+                key="compare_use_tau",
+                on_click=editor.set_tau,
+                args=(comparing.RECIPE, tau),
+                icon=":material/check:",
+            )
+
+
+def _receipts(result: Result, prompt: int, lm: Model, sae: Sae | None) -> None:
+    evidence.receipts(result, prompt)
+    rows = result.shown(prompt)
+    if any(row.receipts for row in rows):
+        check = st.button(
+            "Check against decoding without a cache",
+            key="compare_check",
+            help="Runs each text once more in one pass without the key-value cache and compares log-probabilities.",
+        )
+        if check:
+            for title, worst, agrees in running.cache_checks(result, lm, sae, prompt):
+                said = "the same" if agrees else "not the same"
+                st.text(f"{title}: {said}, log-probabilities differ by at most {worst:.2g}")
 
 
 def _controls(result: Result, prompt: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from . import building, services
+from . import building, feature_picker, services
 from .recipes import (
     CONTRASTS,
     KINDS,
@@ -187,7 +187,7 @@ def _step(prefix: str, card: Card, id: str, step: Step, lm: Model, sae: Sae | No
     with right.popover("Settings", width="stretch"):
         settings = _settings(prefix, step, kind, lm, sae)
     step = replace(step, kind=kind, **settings)
-    step = _material(prefix, step, lm, directions)
+    step = _material(prefix, step, lm, sae, directions)
     step = _sliders(prefix, step, lm, sae)
     if len(card.steps) > 1:
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):
@@ -205,19 +205,26 @@ def _step(prefix: str, card: Card, id: str, step: Step, lm: Model, sae: Sae | No
     return step
 
 
-def _material(prefix: str, step: Step, lm: Model, directions: dict[str, str]) -> Step:
+def _material(prefix: str, step: Step, lm: Model, sae: Sae | None, directions: dict[str, str]) -> Step:
     """The step with its direction, texts or features as chosen."""
     needs = KINDS[step.kind].needs
     if needs == "features":
-        text = st.text_input(
-            "Features", show_features(step.features), key=f"{prefix}_features", placeholder="17: 8, 203: 4"
-        )
+        text_key = f"{prefix}_features"
+        if text_key not in st.session_state:
+            st.session_state[text_key] = show_features(step.features)
+        text = st.text_input("Features", key=text_key, placeholder="17: 8, 203: 4")
+        feature_picker.find(prefix, step, lm, sae, text_key)
         try:
             return replace(step, features=parse_features(text or ""))
         except ValueError as error:
             st.error(literal(str(error), 300))
             return step
     if needs == "direction":
+        # A direction of a link or a saved run that is not here stays chosen, so that running it says what is missing.
+        missing = (
+            {} if step.direction in directions or step.direction == "pairs:" else {step.direction: "Not found here"}
+        )
+        directions = {**missing, **directions}
         options = list(directions)
         known = step.direction if step.direction in options else options[0]
         chosen = st.selectbox(
@@ -336,3 +343,13 @@ def tau_range(lm: Model, sae: Sae | None, step: Step) -> tuple[float, float, flo
     low, high = min(values), max(values)
     room = 0.25 * (high - low) or 1.0
     return float(f"{low - room:.2g}"), float(f"{high + room:.2g}"), middle
+
+
+def set_tau(key: str, tau: float) -> None:
+    """Gives every regulator of the draft a threshold; fresh ids make their sliders start from it."""
+    for card in cards(key):
+        card.variant = replace(
+            card.variant,
+            steps=tuple(replace(s, tau=float(f"{tau:.4g}")) if s.kind == "regulate" else s for s in card.variant.steps),
+        )
+        card.steps = [_new_id() for _ in card.steps]

@@ -165,11 +165,11 @@ def visible_piece(piece: str) -> str:
     return visible(piece)
 
 
-def distributions(result: Result, prompt: int, label: str | None, groups: dict[str, list[float]]) -> None:
-    """Draws where the classes, neutral text and the generated tokens lie along the direction, with a movable tau."""
+def distributions(result: Result, prompt: int, label: str | None, groups: dict[str, list[float]]) -> float | None:
+    """The tau at which the line stands, after drawing where the groups lie along the direction."""
     if label is None:
         st.caption("No step of this recipe uses a direction, so there is nothing to distribute.")
-        return
+        return None
     from .threshold import threshold
 
     rows = result.shown(prompt)
@@ -184,7 +184,7 @@ def distributions(result: Result, prompt: int, label: str | None, groups: dict[s
         "neutral text": colors.muted,
         "baseline tokens": colors.baseline,
     }
-    threshold(
+    return threshold(
         {name: values for name, values in groups.items() if values},
         colors={**{row.title: colors.series[max(0, row.variant) % len(colors.series)] for row in rows}, **fixed},
         key=f"compare_tau_{label}",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from .. import plots
-from . import building, comparing, editor, export, services, state, theme
+from . import comparing, editor, export, running, services, state, theme
 from .recipes import Step, Variant, from_data
-from .results import Result, Row, fill, plan
+from .results import Result, Row, fill
 from .widgets import chart, clear_errors, literal
 
 if TYPE_CHECKING:
@@ -306,15 +306,7 @@ def replayed(result: Result) -> list[Drift]:
     s = result.settings
     lm = services.model(s.model)
     sae: Sae | None = services.sae(s.model)
-    variants = [variant for variant in from_data(result.recipe) if variant.on]
-    built = [building.build(lm, sae, variant) for variant in variants]
-    controls = [
-        [building.control(lm, sae, variant, seed) for seed in range(s.controls)]
-        if building.controllable(variant)
-        else []
-        for variant in variants
-    ]
-    jobs = plan(s, built, controls)
+    _, _, jobs = running.jobs_of(s, from_data(result.recipe), lm, sae)
     engine = services.engine(s.model)
     handles: list[Completion] = [handle.result() for handle in engine.submit_all([job.request for job in jobs])]
     fresh = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]

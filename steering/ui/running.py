@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from . import building, services, state
-from .recipes import Recipe, to_data
-from .results import Result, Row, Settings, fill, plan, stream
+from .recipes import Recipe, Variant, from_data, to_data
+from .results import Job, Result, Row, Settings, fill, plan, stream
 from .widgets import literal
 
 if TYPE_CHECKING:
@@ -74,8 +74,10 @@ def remembered(settings: Settings, recipe: Recipe) -> Result | None:
     return st.session_state.get(RESULTS, {}).get(key_of(settings, recipe))
 
 
-def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: Slots) -> Result:
-    """A new result; its texts stream into the slots while it is made.
+def jobs_of(
+    settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None
+) -> tuple[list[Variant], list[building.Built], list[Job]]:
+    """The variants that are on, what they were built to, and the rows to run.
 
     Raises:
         ValueError: something chosen does not fit; the message is one sentence.
@@ -88,7 +90,29 @@ def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: S
         else []
         for variant in active
     ]
-    jobs = plan(settings, built, controls)
+    return active, built, plan(settings, built, controls)
+
+
+def cache_checks(result: Result, lm: Model, sae: Sae | None, prompt: int) -> list[tuple[str, float, bool]]:
+    """For baseline and variants: the largest difference to decoding without a cache, and whether it is negligible."""
+    _, _, jobs = jobs_of(result.settings, from_data(result.recipe), lm, sae)
+    wanted = [job for job in jobs if job.row.prompt == prompt and job.row.kind != "control"]
+    engine = services.engine(result.settings.model)
+    handles = [handle.result() for handle in engine.submit_all([job.request for job in wanted])]
+    found = []
+    for job, handle in zip(wanted, handles, strict=True):
+        check = engine.check(handle)
+        found.append((job.row.title, check.max_difference, check.agrees))
+    return found
+
+
+def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: Slots) -> Result:
+    """A new result; its texts stream into the slots while it is made.
+
+    Raises:
+        ValueError: something chosen does not fit; the message is one sentence.
+    """
+    active, built, jobs = jobs_of(settings, recipe, lm, sae)
     engine, began = services.engine(settings.model), time.perf_counter()
     handles = engine.submit_all([job.request for job in jobs])
     stream(handles, lambda n, text: slots.show(jobs[n].row, text), lambda waited: slots.waiting(waited, engine.busy))

@@ -294,8 +294,11 @@ def direction_choices() -> dict[str, str]:
     """What a recipe's step can choose from, value -> shown name: bundled pair sets, saved directions, two texts."""
     from ..pairs import bundled_pairs
 
-    found = {f"pairs:{name}": name.replace("_", " ") for name in bundled_pairs()}
     lm = model()
+    # The bundled model's sets are written in its small language; the general ones are plain English.
+    own = lm.name == state.DEFAULT_MODEL
+    names = [name for name in bundled_pairs() if name.startswith("general_") != own]
+    found = {f"pairs:{name}": name.removeprefix("general_").replace("_", " ") for name in names}
     for row in store().directions():
         if row.model in ("", lm.name):
             found[f"saved:{row.id}"] = f"{row.name} (saved)"
