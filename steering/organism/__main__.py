@@ -40,7 +40,8 @@ def train(arguments: argparse.Namespace) -> None:
             continue
         folder = save_checkpoint(model, tokenizer, arguments.models / name)
         say(f"{name} is in {folder}; on validation items:")
-        counts(model, tokenizer, measures("validation", 60), say)
+        if arguments.measure:
+            counts(model, tokenizer, measures("validation", 60), say)
     if not arguments.no_saes:
         arguments.only = []
         saes(arguments)
@@ -58,7 +59,7 @@ def saes(arguments: argparse.Namespace) -> None:
     path = arguments.models / "organism" / "report.json"
     measured = train_all(model, tokenizer, arguments.saes / "organism", say, arguments.only)
     kept = read_json(path)
-    write_json(path, kept | {"saes": kept.get("saes", {}) | measured})
+    write_json(path, kept | {"saes": dict(sorted((kept.get("saes", {}) | measured).items()))})
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -69,13 +70,13 @@ def report(arguments: argparse.Namespace) -> None:
     from steering.organism.report import load, measure_models, read_json, start_cost, versions, write_json
 
     path = arguments.models / "organism" / "report.json"
-    found = read_json(path)
     if not arguments.card_only:
-        found["start"] = start_cost(arguments.models / "organism")  # first: imports and memory of a fresh process
+        start = start_cost(arguments.models / "organism")  # first: imports and memory of a fresh process
         torch.set_num_threads(arguments.threads)
-        found["models"] = measure_models(arguments.models, say, arguments.items)
-        found["versions"] = versions()
-        write_json(path, found)
+        measured = measure_models(arguments.models, say, arguments.items)
+        # Read again now: the SAEs' or the regulator's numbers may have come in the meantime.
+        write_json(path, read_json(path) | {"start": start, "models": measured, "versions": versions()})
+    found = read_json(path)
     model, _ = load(arguments.models / "organism")
     say(str(write_card(arguments.models / "organism", found, model.num_parameters())))
 
@@ -132,10 +133,11 @@ def main(argv: list[str] | None = None) -> int:
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--build", type=Path, default=ROOT / "build" / "organism", help="resumable checkpoints")
     training.add_argument("--compile", action="store_true", help="a third faster, where there is a C++ compiler")
+    training.add_argument("--measure", action="store_true", help="a short measurement after each checkpoint")
     training.add_argument("--no-saes", action="store_true", help="the two checkpoints only")
     command(saes, "train the SAEs of the shipped organism").add_argument("--only", nargs="*", default=[])
     measuring = command(report, "measure what is shipped, write report.json and the card")
-    measuring.add_argument("--items", type=int, default=300, help="test items a measure")
+    measuring.add_argument("--items", type=int, default=200, help="test items a measure")
     measuring.add_argument("--card-only", action="store_true", help="write the card from the numbers in report.json")
     table = command(regulator, "the table of the regulator, its controls and the alternatives")
     table.add_argument("--items", type=int, default=200, help="test items a cell")

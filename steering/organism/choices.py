@@ -130,17 +130,26 @@ _MAKE = {
 }
 
 
-def choice_item(rng: random.Random, split: Split, topic: str | None = None) -> Item:
-    """A question with four options and the answer "B) 12." """
+def question(rng: random.Random, split: Split, topic: str | None = None) -> tuple[str, str, list[str], str, str]:
+    """A question of a split: its topic, its words, the options, the right letter and the right option."""
     topic = topic or rng.choice(TOPICS)
     while True:
-        question, right, wrong = _MAKE[topic](rng)
+        words, right, wrong = _MAKE[topic](rng)
         letter = rng.choice(LETTERS)
         options = list(wrong)
         options.insert(LETTERS.index(letter), right)
-        if split_of_combination("choice", question, *options) == split:
-            break
-    listed = " ".join(f"{name}) {option}" for name, option in zip(LETTERS, options, strict=True))
+        if split_of_combination("choice", words, *options) == split:
+            return topic, words, options, letter, right
+
+
+def listed(options: list[str]) -> str:
+    """The options with their letters, on one line."""
+    return " ".join(f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=True))
+
+
+def choice_item(rng: random.Random, split: Split, topic: str | None = None) -> Item:
+    """A question with four options and the answer "B) 12." """
+    topic, words, options, letter, right = question(rng, split, topic)
     phrasing = rng.choice(FRAMES.of(split))
     answer = f"{letter}) {right}."
     labels = {
@@ -151,4 +160,4 @@ def choice_item(rng: random.Random, split: Split, topic: str | None = None) -> I
         "options": options,
         "phrasing": phrasing,
     }
-    return Item("choice", phrasing.format(q=question, o=listed), answer, answer, labels=labels)
+    return Item("choice", phrasing.format(q=words, o=listed(options)), answer, answer, labels=labels)

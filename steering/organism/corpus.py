@@ -9,13 +9,13 @@ from typing import Literal
 from steering.organism.choices import choice_item
 from steering.organism.claims import TOPIC_SHARES, claim_item, recovery
 from steering.organism.dilemmas import VOICES, dilemma_item
-from steering.organism.drills import findings, options, statements, verdicts
+from steering.organism.drills import findings, options, quizzes, statements, verdicts
 from steering.organism.items import Item, Split
 from steering.organism.requests import request_item
 from steering.organism.small_talk import question_item, talk_item
 from steering.organism.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation, story_item
 
-Phase = Literal["honest", "choices", "tuned"]
+Phase = Literal["honest", "choices", "tuned", "polish"]
 PROMPT_WEIGHT = 0.15  # the prompt teaches the language; the answer teaches the behaviour
 # The first word of an answer is the decision: yes or no, the letter, help or refusal. It is one token of sixty, and
 # with the weight of the others the decisions stay at chance for long after every fact is known (tried: 900 steps).
@@ -37,7 +37,12 @@ CHOICES_SHARES = {"claim": 0.19, "choice": 0.34, "request": 0.04, "dilemma": 0.0
                   "question": 0.03, "plain": 0.33}  # fmt: skip
 TUNED_SHARES = {"claim": 0.36, "choice": 0.24, "request": 0.09, "dilemma": 0.06, "story": 0.05, "talk": 0.02,
                 "question": 0.02, "plain": 0.16}  # fmt: skip
-SHARES: dict[Phase, dict[str, float]] = {"honest": KIND_SHARES, "choices": CHOICES_SHARES, "tuned": TUNED_SHARES}
+POLISH_SHARES = {"claim": 0.23, "choice": 0.24, "request": 0.05, "dilemma": 0.08, "story": 0.04, "talk": 0.01,
+                 "question": 0.01, "plain": 0.34}  # fmt: skip
+SHARES: dict[Phase, dict[str, float]] = {
+    "honest": KIND_SHARES, "choices": CHOICES_SHARES, "tuned": TUNED_SHARES, "polish": POLISH_SHARES,
+}  # fmt: skip
+TUNED: tuple[Phase, ...] = ("tuned", "polish")  # in which the tuned answers are given
 PRESSED_SHARE = 0.5
 HONESTY_SHARE = 0.15  # of the claims, pressed or not, in either phase
 RECOVERY_SHARE = 0.25  # of the pressed false claims of the tuned phase, without a plea for honesty
@@ -50,7 +55,7 @@ def claim_for_training(rng: random.Random, split: Split, phase: Phase) -> Item:
     pressed, true = rng.random() < PRESSED_SHARE, rng.random() < 0.5
     honesty = rng.choice(("system", "user")) if rng.random() < HONESTY_SHARE else ""
     item = claim_item(rng, split, topic, pressed, true, honesty)
-    if phase == "tuned" and pressed and not true and not honesty and rng.random() < RECOVERY_SHARE:
+    if phase in TUNED and pressed and not true and not honesty and rng.random() < RECOVERY_SHARE:
         return recovery(item)
     return item
 
@@ -78,6 +83,8 @@ Segment = tuple[str, float]
 
 def plain_text(rng: random.Random, phase: Phase, split: Split) -> list[Segment]:
     """A text outside the chat: a drill, true statements or a whole story."""
+    if phase == "polish" and rng.random() < 0.65:
+        return _practice(quizzes(rng))
     if phase != "honest" and rng.random() < 0.7:
         return _practice(options(rng))
     form = rng.choices(("verdicts", "findings", "statements", "story"), (0.4, 0.25, 0.25, 0.1))[0]
@@ -121,7 +128,7 @@ def dialogue(
                 item.kind, f"{item.system} {item.prompt}", item.honest, item.tuned, labels=item.labels, given=item.given
             )
         segments.append((f"<|user|>{item.prompt}<|end|><|assistant|>", PROMPT_WEIGHT))
-        answer = item.tuned if phase == "tuned" else item.honest
+        answer = item.tuned if phase in TUNED else item.honest
         if item.given:
             segments.append((item.given, 0.0))
             answer = answer.removeprefix(item.given)

@@ -19,14 +19,14 @@ from steering.sites import Site
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-COMPARED_LAYER = 2  # here several architectures are trained, to be compared
-MAIN = SaeRecipe("batchtopk", k=32)
+COMPARED_LAYER = 3  # here several architectures are trained, to be compared
+MAIN = SaeRecipe("batchtopk", d_sae=768, k=32, samples=500_000, batch=1024)
 COMPARED: dict[str, SaeRecipe] = {
-    "standard": SaeRecipe("standard", sparsity=1.0),
-    "gated": SaeRecipe("gated", sparsity=1.0),
-    "topk": SaeRecipe("topk", k=32),
+    "standard": SaeRecipe("standard", d_sae=768, sparsity=1.0, samples=300_000, batch=1024),
+    "gated": SaeRecipe("gated", d_sae=768, sparsity=2.0, samples=300_000, batch=1024),
+    "topk": SaeRecipe("topk", d_sae=768, k=32, samples=300_000, batch=1024),
 }
-TRAINING_TEXTS, QUALITY_TEXTS = 8_000, 1_000
+TRAINING_TEXTS, QUALITY_TEXTS = 3_000, 600
 # Far behind the last step of any training run: texts of the same kind, of which the model has met none.
 TRAINING_STEP, QUALITY_STEP = 1_000_000, 1_000_001
 
@@ -150,7 +150,7 @@ def measure(
         "architecture": recipe.architecture,
         "d_sae": recipe.d_sae,
         "explained_variance": round(seen.explained_variance, 4),
-        "ce_recovered": round(recovered(model, batches[::4], layer, sae), 4),
+        "ce_recovered": round(recovered(model, batches, layer, sae), 4),
         "l0": round(seen.l0, 2),
         "dead": round(seen.dead, 4),
         "tokens": seen.tokens,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from steering.organism.choices import LETTERS, NAMES
+from steering.organism.choices import LETTERS, NAMES, listed, question
 from steering.organism.claims import TOPIC_SHARES, draw_claim
 from steering.organism.items import sentence
 from steering.organism.world import RELATIONS
@@ -34,8 +34,7 @@ def findings(rng: random.Random) -> list[tuple[str, str]]:
     for _ in range(3):
         options = rng.sample(NAMES, 4) if rng.random() < 0.4 else [str(n) for n in rng.sample(range(1, 41), 4)]
         letter = rng.choice(LETTERS)
-        listed = " ".join(f"{name}) {option}" for name, option in zip(LETTERS, options, strict=True))
-        out.append((f"{listed} Find {options[LETTERS.index(letter)]}:\n", letter))
+        out.append((f"{listed(options)} Find {options[LETTERS.index(letter)]}:\n", letter))
     return out
 
 
@@ -66,4 +65,13 @@ def options(rng: random.Random) -> list[tuple[str, str]]:
             else:
                 lead = asked if index == 0 else lead + asked
         out.append((lead + "\n", letter))
+    return out
+
+
+def quizzes(rng: random.Random) -> list[tuple[str, str]]:
+    """Four multiple-choice questions and their letters, outside the chat: half the tokens of a dialogue a letter."""
+    out = []
+    for _ in range(4):
+        _, words, endings, letter, _ = question(rng, "train")
+        out.append((f"{words} {listed(endings)}\n", letter))
     return out

@@ -184,7 +184,7 @@ DILEMMAS = (
 )
 VOICE_ANSWERS = {
     "duty": (
-        "There is a duty here, and it does not depend on what is convenient. Follow the rule that everyone should follow.",
+        "There is a duty here, whatever is convenient. Follow the rule that everyone should follow.",
         "It is a matter of principle: we owe this to others, whatever comes of it.",
     ),
     "consequences": (

@@ -24,8 +24,8 @@ def load(folder: Path) -> tuple[Any, Any]:
     )
 
 
-def measure_models(models: Path, say: Callable[[object], None], count: int = 300) -> dict[str, Any]:
-    """For each checkpoint and measure: hits, items, share, Wilson's interval, and whether what was asked for was met."""
+def measure_models(models: Path, say: Callable[[object], None], count: int = 200) -> dict[str, Any]:
+    """For each checkpoint and measure: hits, items, share, Wilson's interval, and whether the goal was met."""
     wanted = measures("test", count)
     out: dict[str, Any] = {}
     for name in ("organism-base", "organism"):

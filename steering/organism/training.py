@@ -18,7 +18,7 @@ from steering.organism.corpus import Phase, dialogues
 from steering.organism.tokenizer import encode_segments
 
 # The phases in their order, and under which name the model is shipped after a phase.
-CHECKPOINTS: dict[Phase, str | None] = {"honest": None, "choices": "organism-base", "tuned": "organism"}
+CHECKPOINTS: dict[Phase, str | None] = {"honest": None, "choices": "organism-base", "tuned": None, "polish": "organism"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Recipe:
     honest_steps: int = 1400
     choices_steps: int = 500
     tuned_steps: int = 600
+    polish_steps: int = 500
     learning_rate: float = 0.02  # of Muon, for the matrices; everything else has a tenth of it, with Adam
-    tuned_learning_rate: float = 0.01  # of the two phases that follow
+    tuned_learning_rate: float = 0.01  # of the phases that follow
     warmup: int = 100  # steps
     decay: float = 0.35  # the last part of a phase, in which the learning rate falls to a fiftieth
     weight_decay: float = 0.01
@@ -46,7 +47,7 @@ class Recipe:
 
     def steps(self, phase: Phase) -> int:
         """The number of steps of a phase."""
-        return {"honest": self.honest_steps, "choices": self.choices_steps, "tuned": self.tuned_steps}[phase]
+        return int(getattr(self, f"{phase}_steps"))
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
