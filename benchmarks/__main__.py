@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import steering  # noqa: F401  sets how waiting threads wait, before they start
-from steering.models import default_threads
+from steering.checkpoints import default_threads
 
 from . import models
 from .machine import load
@@ -51,7 +51,8 @@ def main() -> None:
         with torch.inference_mode():
             plain = plain_copy(model)
         found[model.name] = about, Bench(model, targets, repeats, short, plain).run()
-    command = "make bench" + (" ARGS=--quick" if options.quick else "")
+    arguments = [*(["--quick"] if options.quick else []), *([f"--only {options.only}"] if options.only else [])]
+    command = "make bench" + (f' ARGS="{" ".join(arguments)}"' if arguments else "")
     options.out.write_text(markdown(command, found, time.perf_counter() - start, (before, load())))
     print(f"Wrote {options.out.name} after {time.perf_counter() - start:.0f} s.")
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from steering.decoding import Decoder
 from steering.directions import mean_difference
 from steering.engine import Completion, Engine, Request, Variant
 from steering.interventions import ActivationAddition
 from steering.models import Model
 from steering.pairs import PairSet
+from steering.rows import Row
 from steering.sites import Site
 
 from . import peers
@@ -247,14 +251,7 @@ class Bench:
         lines = []
         bandwidth = read_bandwidth()
         for rows in (1, 8):
-            timings = interleaved(
-                {
-                    "long": lambda rows=rows: self.decode([()] * rows),
-                    "short": lambda rows=rows: self.decode([()] * rows, new=NEW // 2),
-                },
-                self.repeats,
-            )
-            step = (timings["long"].seconds - timings["short"].seconds) / (NEW - NEW // 2)
+            step = self._step_seconds(rows)
             share = size / bandwidth / step
             detail = (
                 f"{size / 2**20:,.0f} MiB of weights a step, {bandwidth / 1e9:.1f} GB/s measured, "
@@ -265,13 +262,25 @@ class Bench:
             )
         return lines
 
+    def _step_seconds(self, rows: int) -> float:
+        """The median time of one step of the decode loop, for rows of one prompt without steering."""
+        decoder = Decoder(self.model)
+        prompt = tuple(prompt_of(self.model, PROMPT))
+        decoder.add([Row(self.model, prompt, max_new_tokens=NEW, ignore_eos=True) for _ in range(rows)])
+        seconds = []
+        while len(decoder):
+            start = time.perf_counter()
+            decoder.step()
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds)
+
 
 def _ms(timing: Timing) -> str:
     return f"{1e3 * timing.seconds:,.0f} ms (CPU {1e3 * timing.cpu_seconds:,.0f})"
 
 
 def plain_copy(model: Model) -> Any:
-    """The transformers model as transformers makes it: the same weights in the usual layout."""
+    """A transformers model of the same weights that nothing of ours has touched."""
     hf: Any = model.hf
     other = type(hf)(hf.config).eval().requires_grad_(False)
     other.load_state_dict(hf.state_dict())

@@ -23,8 +23,7 @@ five most probable tokens of every step, and receipts.
 
 - Contestants take turns, and the order turns from round to round. Times are medians over the rounds; a ratio is the
   median over rounds of the ratio within a round. "CPU" is the processor time of the process, of all its threads.
-- All contestants run the same weights with the same number of threads. The peers get a plain transformers model;
-  Tiller's is laid out for batches (`steering/models.py`).
+- All contestants run the same weights with the same number of threads. The peers get a plain transformers model.
 - TransformerLens is `TransformerBridge.generate` inside `hooks`; transformers is `generate` with forward pre-hooks, the
   seven methods written by hand. Where a peer has no such method, its addition stands in: steering-vectors has
   additions and ablation, repeng additions only. Only variants of the same method are compared token by token.
@@ -50,6 +49,12 @@ def markdown(
         f"{'MKL' if torch.backends.mkl.is_available() else 'no MKL'}.",
         "",
     ]
+    # The load afterwards is the benchmark's own.
+    if _number(load[0]) > 0.5 * (os.cpu_count() or 1):
+        out += [
+            "**The machine was busy with other work: neither times nor ratios are to be quoted. Run it again.**",
+            "",
+        ]
     for name, (about, lines) in models.items():
         out += [f"## {name}", "", about, "", "| | measured | target | met | |", "| --- | --- | --- | --- | --- |"]
         for line in lines:
@@ -57,3 +62,7 @@ def markdown(
             out.append(f"| {line.what} | {line.value} | {line.target} | {met} | {line.detail} |")
         out.append("")
     return "\n".join(out) + "## How to read this\n" + _NOTES
+
+
+def _number(load: str) -> float:
+    return float(load) if load != "unknown" else 0.0
