@@ -61,7 +61,7 @@ def markdown(
             met = "" if line.met is None else "yes" if line.met else "**no**"
             out.append(f"| {line.what} | {line.value} | {line.target} | {met} | {line.detail} |")
         out.append("")
-    return "\n".join(out) + "## How to read this\n" + _NOTES
+    return "\n".join([*out, "## How to read this"]) + "\n" + _NOTES
 
 
 def _number(load: str) -> float:
