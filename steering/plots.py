@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -152,7 +153,8 @@ def along_text(
 
 def _labels(figure: go.Figure, ends: list[tuple[float, float, str, str]], height: int) -> None:
     """Names at the lines' ends, moved apart where they would cover each other."""
-    values = [float(v) for trace in figure.data for v in (trace.y if trace.y is not None else ()) if v is not None]
+    traces: Any = figure.data
+    values = [float(v) for trace in traces for v in (trace.y if trace.y is not None else ()) if v is not None]
     if not values or not ends:
         return
     figure.update_layout(margin_r=16 + max(8 * len(name) for _, _, name, _ in ends))

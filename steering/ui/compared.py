@@ -44,7 +44,7 @@ def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
         tint = st.selectbox(
             "Tint",
             list(evidence.TINTS),
-            format_func=evidence.TINTS.get,
+            format_func=evidence.TINTS.__getitem__,
             key="compare_tint",
             width=130,
             bind="query-params",

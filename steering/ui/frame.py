@@ -102,7 +102,7 @@ def _pick_model() -> None:
     bundled, now = state.bundled_models(), state.model_name()
     guess = "bundled" if now in bundled else "folder" if "/" in now and Path(now).expanduser().is_dir() else "hub"
     where = st.segmented_control(
-        "Where from", SOURCES, format_func=SOURCES.get, default=guess, key="frame_source", required=True
+        "Where from", SOURCES, format_func=SOURCES.__getitem__, default=guess, key="frame_source", required=True
     )
     if where == "bundled":
         name = st.selectbox(
@@ -130,7 +130,7 @@ def _pick_sae() -> None:
         "Dictionary",
         options,
         index=options.index(now) if now in options else len(options) - 1,
-        format_func=lambda option: labels.get(option, option.partition("::")[2]),
+        format_func=lambda option: labels.get(option) or str(option).partition("::")[2],
         key=f"frame_sae_{state.model_name()}",
     )
     if picked == "other":

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import streamlit as st
+from streamlit.components import v2 as components
 
 _PARTS = Path(__file__).parent / "components"
 _HTML = """<div class="strength">
@@ -14,7 +15,7 @@ _HTML = """<div class="strength">
 <input type="range"></div>
 <div class="ends"><span class="low"></span><span class="high"></span></div></div>"""
 
-_component = st.components.v2.component(
+_component = components.component(
     "tiller_strength",
     html=_HTML,
     css=(_PARTS / "strength.css").read_text(encoding="utf-8"),

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
+from streamlit.components import v2 as components
 
 _PARTS = Path(__file__).parent / "components"
-_component = st.components.v2.component(
+_component = components.component(
     "tiller_threshold",
     html="""<div class="threshold"><div class="title"></div>
 <div class="body"><svg role="group"></svg><ul class="rates"></ul></div></div>""",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.components import v2 as components
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -21,7 +22,7 @@ _PARTS = Path(__file__).parent / "components"
 _HTML = """<div class="wrap"><div class="tv" role="listbox"></div><div class="tip" hidden></div>
 <div class="legend" hidden><span class="low"></span><i></i><span class="high"></span></div></div>"""
 
-_component = st.components.v2.component(
+_component = components.component(
     "tiller_tokens",
     html=_HTML,
     css=(_PARTS / "tokens.css").read_text(encoding="utf-8"),

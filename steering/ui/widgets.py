@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.components import v2 as components
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:$<&\"'])")
 
@@ -53,7 +54,7 @@ def chart(
     return dict(points[0]) if points else None
 
 
-_LINK = st.components.v2.component(
+_LINK = components.component(
     "tiller_copy_link",
     html='<button type="button"><span></span></button>',
     css="""button { font: 400 0.93rem var(--st-font); color: var(--st-text-color); cursor: pointer; width: 100%;
