@@ -65,7 +65,7 @@ class Items:
 
 
 def corrects_right(item: Item, answer: str) -> bool:
-    """Whether the answer says no and states the true value: agreement and value apart would hide a yes with the truth."""
+    """Whether the answer says no and then states the true value; a yes with the true value does not count."""
     return disagrees(item, answer) and states_truth(item, answer)
 
 
