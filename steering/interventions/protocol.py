@@ -185,7 +185,7 @@ def _short(value: Any) -> str:
     if isinstance(value, Intervention):
         return str(value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return "infinity" if value >= 3e38 else f"{value:g}"
     if hasattr(value, "site") and hasattr(value, "vector"):
         return f"{getattr(value, 'name', '') or 'direction'}@{value.site}"
     return str(getattr(value, "name", value))
