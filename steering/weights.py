@@ -24,8 +24,9 @@ class Orthogonalized:
 
     Attributes:
         equals_ablation: whether its logits are those of `DirectionalAblation(everywhere=True)` with `steer_bos`, up to
-            rounding (weights know no BOS). Not so where a norm follows each writer (Gemma-2, Gemma-3): there the direction is never written either, but the
-            norm divides by the length of the whole vector, which the edit has changed.
+            rounding (weights know no BOS). Not so where a norm follows each writer (Gemma-2, Gemma-3): there the
+            direction is never written either, but the norm divides by the length of the whole vector, which the edit
+            has changed.
         note: the same in words.
     """
 
