@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..layers import LayerEffect
 
 VIEWS = ("Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect")
-SHOWN_PAIRS = 80
+SHOWN_PAIRS = 100
 TESTED_PAIRS = 24
 
 
@@ -31,22 +31,24 @@ def headline(found: Study) -> None:
 
     held, agree = found.held_out(), found.agreement()
     right = wilson(int(held.right.sum()), len(held.right))
-    columns = st.columns(4, gap="small")
-    columns[0].metric(
-        "Left-out pairs right", plots.percent(right.value),
-        help=f"95% interval {plots.percent(right.low)} to {plots.percent(right.high)}: pairs whose positive side lies "
-        "above the negative one, on a direction made without them.",
-    )  # fmt: skip
-    columns[1].metric(
-        "Held-out AUROC", f"{held.auroc:.2f}", help="Any positive side above any negative one: 0.5 is chance."
-    )
-    columns[2].metric(
-        "Mean cosine", f"{agree.mean_cosine:+.2f}", help="Between the differences of two pairs; 0: nothing in common."
-    )
-    columns[3].metric(
-        "Cone", f"{np.quantile(agree.cone, 0.95):.0f}°",
-        help="95% of the directions of resampled pairs lie within this angle. Random directions are 90° apart.",
-    )  # fmt: skip
+    with st.container(horizontal=True, gap="large"):
+        st.metric(
+            "Left-out pairs right", plots.percent(right.value), width="content",
+            help=f"95% interval {plots.percent(right.low)} to {plots.percent(right.high)}: pairs whose positive side lies "
+            "above the negative one, on a direction made without them.",
+        )  # fmt: skip
+        st.metric(
+            "Held-out AUROC", f"{held.auroc:.2f}", width="content",
+            help="Any positive side above any negative one: 0.5 is chance.",
+        )  # fmt: skip
+        st.metric(
+            "Mean cosine", f"{agree.mean_cosine:+.2f}", width="content",
+            help="Between the differences of two pairs; 0: nothing in common.",
+        )  # fmt: skip
+        st.metric(
+            "Cone", f"{np.quantile(agree.cone, 0.95):.0f}°", width="content",
+            help="95% of the directions of resampled pairs lie within this angle. Random directions are 90° apart.",
+        )  # fmt: skip
 
 
 def show(found: Study) -> None:
@@ -69,27 +71,32 @@ def show(found: Study) -> None:
 
 
 def _agreement(found: Study) -> None:
-    agree, n = found.agreement(), min(SHOWN_PAIRS, len(found.pairs))
+    agree = found.agreement()
+    order = seriated(agree.cosines)[:SHOWN_PAIRS]
+    n = len(order)
     left, right = st.columns(2, gap="medium")
-    names = [f"{i + 1} {pair.positive.strip()[:18]}" for i, pair in enumerate(found.pairs)][:n]
-    numbers = [str(i + 1) for i in range(n)]
+    names = [f"{i + 1} {found.pairs[int(i)].positive.strip()[:18]}" for i in order]
+    numbers = [str(i + 1) for i in order]
     with left:
         figure = plots.heatmap(
-            agree.cosines[:n, :n].tolist(), names, numbers, theme.palette(), height=420, numbers=n <= 10
+            agree.cosines[np.ix_(order, order)].tolist(), names, numbers, theme.palette(), height=420, numbers=n <= 10
         )
+        if n > 16:  # names would cover each other; they are in the tooltips
+            figure.update_xaxes(showticklabels=False, title_text="pairs, like beside like")
+            figure.update_yaxes(showticklabels=False, title_text="pairs")
         chart(
             figure,
             title="Do the pairs point the same way?",
             caption="Cosine between the differences (positive minus negative) of any two pairs. Blocks are groups with "
             "a direction of their own; a pale row is a pair that shares little."
-            + (f" The first {n} pairs are shown." if n < len(found.pairs) else ""),
+            + (f" {n} of {len(found.pairs)} pairs are shown." if n < len(found.pairs) else ""),
             key="direction_cosines",
         )
     with right:
-        order = np.argsort(agree.others)[:14]
+        least = np.argsort(agree.others)[:14]
         figure = plots.bars(
-            [f"{i + 1} {found.pairs[int(i)].positive.strip()[:22]}" for i in order],
-            agree.others[order].tolist(),
+            [f"{i + 1} {found.pairs[int(i)].positive.strip()[:22]}" for i in least],
+            agree.others[least].tolist(),
             theme.palette(),
             x="cosine with the mean of all other pairs",
             height=420,
@@ -101,6 +108,11 @@ def _agreement(found: Study) -> None:
             key="direction_others",
         )
     _outliers(found, agree.outliers)
+
+
+def seriated(cosines: np.ndarray) -> np.ndarray:
+    """An order of pairs in which like stands beside like: along what they differ in most, besides what they share."""
+    return np.argsort(np.linalg.eigh(cosines)[1][:, -2]) if len(cosines) > 8 else np.arange(len(cosines))
 
 
 def _outliers(found: Study, outliers: list[int]) -> None:

@@ -189,7 +189,7 @@ def table(
         "#": st.column_config.NumberColumn(width=48),
         "Fires on": st.column_config.NumberColumn(format="%.2f%%", width=70, help="Share of tokens on which it fires."),
         "Max": st.column_config.NumberColumn(format="%.1f", width=56),
-        "Promotes": st.column_config.TextColumn(width=130, help="Tokens it makes more likely (logit lens)."),
+        "Promotes": st.column_config.TextColumn(width=120, help="Tokens it makes more likely (logit lens)."),
         "Fires most on": st.column_config.TextColumn(
             width=260, help="Its strongest example; » stands before the peak."
         ),
@@ -203,8 +203,8 @@ def table(
         column_config=columns,
         column_order=[
             "#",
-            *([score] if score else []),
-            *([] if opens else ["Fires on", "Max"]),
+            *([score] if score else [] if opens else ["Max"]),
+            *([] if opens else ["Fires on"]),
             "Promotes",
             "Fires most on",
         ],
@@ -231,7 +231,7 @@ def _cells(row: Row, score: str | None) -> dict[str, Any]:
         "Fires on": 100 * row.density,
         "Max": row.maximum,
         "Promotes": " ".join(visible(text).strip() for text in row.promoted[:5]),
-        "Fires most on": visible(f"{before[-24:]}»{peak}{after}"),
+        "Fires most on": visible(f"{before[-14:]}»{peak}{after}"),
     }
     return {**cells, score: row.score} if score else cells
 

@@ -57,12 +57,13 @@ def _head(lm: Model, sae: Sae, feature: Feature) -> None:
             sending.steer_with(lm, Variant(f"{name} on", (clamp(feature),)))
     if feature.promoted:
         st.text("Promotes " + "  ".join(f"“{visible(token.text)}”" for token in feature.promoted[:6]))
-    columns = st.columns(4, gap="small")
     often = f"1 in {round(1 / feature.density):,} tokens" if feature.density else "never on these texts"
-    columns[0].metric("Fires on", plots.percent(feature.density), help=often)
-    columns[1].metric("Maximum", f"{feature.maximum:.2f}", help="The largest activation on the texts of the index.")
-    columns[2].metric("Mean where it fires", f"{feature.mean:.2f}")
-    columns[3].metric("Layer", f"{sae.site.layer}", help=str(sae.site))
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Fires on", plots.percent(feature.density), help=often, width="content")
+        maximum = "The largest activation on the texts of the index."
+        st.metric("Maximum", f"{feature.maximum:.2f}", help=maximum, width="content")
+        st.metric("Mean where it fires", f"{feature.mean:.2f}", width="content")
+        st.metric("Layer", f"{sae.site.layer}", help=str(sae.site), width="content")
     if feature.dead:
         st.info("It fired on no token of the texts of the index, so there are no examples. It may on others.")
 

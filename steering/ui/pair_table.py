@@ -118,7 +118,7 @@ def _edit() -> pd.DataFrame:
     table: pd.DataFrame = st.session_state[TABLE]
     text = st.column_config.TextColumn
     config: dict[str, Any] = {
-        "use": st.column_config.CheckboxColumn("Use", width=40, default=True),
+        "use": st.column_config.CheckboxColumn("Use", width=58, default=True),
         "prompt": text("Prompt", width=130, help="In front of both; may be empty."),
         "positive": text("Positive", width=190, help="Has what the direction is to capture."),
         "negative": text("Negative", width=190, help="Has it not."),

@@ -202,14 +202,11 @@ def show_layers(lm: Model, text: Text) -> None:
 
 def directions(lm: Model) -> dict[str, str]:
     """The directions that fit a model, value -> shown name; two texts come first where there is no chat template."""
-    fit = {f"pairs:{name}" for name in suitable(lm)}
-    found = {
-        key: name.removeprefix("general ")
-        for key, name in services.direction_choices().items()
-        if not key.startswith("pairs:") or key in fit
-    }
-    first = sorted(found, key=lambda key: (key == "texts") == lm.has_chat_template)
-    return {key: found[key] for key in first}
+    everything = services.direction_choices()
+    sets = [f"pairs:{name}" for name in suitable(lm)]
+    others = [key for key in everything if not key.startswith("pairs:")]
+    keys = [*sets, *others] if lm.has_chat_template else [*others[::-1], *sets]
+    return {key: everything[key].removeprefix("general ") for key in keys if key in everything}
 
 
 def _directions(lm: Model, text: Text) -> dict | None:

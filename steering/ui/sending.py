@@ -19,7 +19,7 @@ def steer_with(lm: Model, *variants: Variant) -> None:
     """Opens Compare with these variants as its recipe, and runs it; does not return."""
     comparing.start(lm)
     editor.load(comparing.RECIPE, tuple(variants))
-    st.session_state[comparing.RAN] = True
+    comparing.go()
     st.switch_page(PAGE, query_params={})
 
 
