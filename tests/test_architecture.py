@@ -14,7 +14,7 @@ LEVELS = {
         "sites", "pairs", "jobs", "plots", "statistics", "estimators", "receipts", "checkpoints", "memory", "downloads",
         "chat", "labels",
     },
-    1: {"models", "origins", "saes", "agreement"},
+    1: {"models", "origins", "saes", "agreement", "figures"},
     2: {"activations", "cache", "catalogue", "sampling"},
     3: {"directions", "sae_training"},
     4: {
@@ -25,6 +25,9 @@ LEVELS = {
     6: {"engine"},
     7: {"evaluations", "layers", "calibration"},
     8: {"sweeps"},
+    9: {"experiments"},
+    10: {"reports"},
+    11: {"evaluate"},
 }  # fmt: skip
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 # Arrows that the levels do not draw.

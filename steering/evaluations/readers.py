@@ -104,7 +104,10 @@ def read(
 
 def _own(item: Item, default: Scorer) -> Scorer:
     """The scorer of a bundled item by its kind, else the format's."""
-    kinds = {"claim": "claims", "choice": "letters", "request": "refusals", "dilemma": "voices", "question": "answers"}
+    kinds = {
+        "claim": "claims", "choice": "letters", "request": "refusals", "dilemma": "voices", "question": "answers",
+        "dilemma_open": "school words (proxy)",
+    }  # fmt: skip
     name = kinds.get(str(item.labels.get("kind"))) if default.name == "grammar" else None
     return scorers.SCORERS[name] if name else default
 

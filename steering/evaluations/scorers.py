@@ -99,6 +99,8 @@ class Claims:
             parsed = grammar.parse(answer)
             stated = parsed.statement == truth if parsed is not None and parsed.statement else None
             found["states_truth"] = float(stance.names(answer, truth) if stated is None else stated)
+        elif right := item.labels.get("answers"):
+            found["states_truth"] = float(any(stance.names(answer, one) for one in right))
         return found
 
 

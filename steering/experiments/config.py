@@ -1,0 +1,124 @@
+"""The configuration of an experiment: a TOML file with directions, sets, arms and controls, checked as it is read."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..evaluations.items import EvaluationSet
+from ..evaluations.readers import BUNDLED as SETS
+
+BUNDLED = SETS / "experiments"
+KNOWN = {
+    "": {"title", "question", "model", "sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
+    | {"compare", "side_effects", "measures"},
+    "settings": {"max_new_tokens", "temperature", "top_p", "seed", "samples", "chat"},
+    "direction": {"pairs", "contrast", "position", "site", "space", "top_k"},
+    "calibration": {"direction", "concept", "other", "method", "answer_tokens"},
+    "set": {"name", "source", "format", "scorer", "where", "limit", "by", "part"},
+    "arm": {"name", "method", "family", "target", "grid", "where", "start", "direction", "site", "layer"}
+    | {"tau", "lambda_", "alpha", "alpha_norms", "strength", "error", "clamp_nonneg", "everywhere", "features"}
+    | {"positive", "negative", "attract", "repel", "mode", "sign", "degrees", "instruction", "place"},
+    "controls": {"random", "of", "reconstruction", "prompting", "place", "baseline_again"},
+    "side_effects": {"neutral", "sets", "limit"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked configuration, under the name of its file; files in it are relative to `folder`."""
+
+    name: str
+    data: Mapping[str, Any]
+    text: str
+    folder: Path = Path()
+
+    @property
+    def title(self) -> str:
+        return str(self.data.get("title", self.name))
+
+    @property
+    def model(self) -> str:
+        return str(self.data.get("model", "organism"))
+
+
+def bundled() -> list[str]:
+    """The names of the experiments that ship with Tiller."""
+    return sorted(path.stem for path in BUNDLED.glob("*.toml"))
+
+
+def read(source: str | Path) -> Experiment:
+    """An experiment: a bundled name or a TOML file.
+
+    Raises:
+        ValueError: no such experiment, no TOML, or a setting that does not exist.
+    """
+    path = BUNDLED / f"{source}.toml"
+    if not path.is_file():
+        path = Path(source).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"An experiment is a bundled name or a .toml file; {str(source)!r} is neither. "
+            f"Bundled: {', '.join(bundled()) or 'none'}."
+        )
+    return parse(path.read_text(encoding="utf-8"), path.stem, path.parent)
+
+
+def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Experiment:
+    """The experiment of a TOML text."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{name}: not a TOML file ({error}).") from error
+    _known(name, "", data)
+    _known(name, "settings", data.get("settings", {}))
+    _known(name, "controls", data.get("controls", {}))
+    _known(name, "side_effects", data.get("side_effects", {}))
+    for key, kind in (("directions", "direction"), ("calibration", "calibration")):
+        for one, values in data.get(key, {}).items():
+            _known(f"{name}: {one}", kind, values)
+    for key, kind in (("sets", "set"), ("arms", "arm")):
+        if not isinstance(data.get(key), list) or not data[key]:
+            raise ValueError(f"{name}: an experiment has at least one [[{key}]]; this one has none.")
+        for values in data[key]:
+            _known(f"{name}: {key}", kind, values)
+            if "name" not in values and "source" not in values:
+                raise ValueError(f"{name}: every one of [[{key}]] has a name; {values} has none.")
+    return Experiment(name, data, text, folder or Path())
+
+
+def _known(where: str, kind: str, values: Any) -> None:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: {kind or 'an experiment'} is a table of settings; got {values!r}.")
+    if unknown := sorted(set(values) - KNOWN[kind]):
+        raise ValueError(f"{where}: there is no setting {unknown[0]!r}; known are {', '.join(sorted(KNOWN[kind]))}.")
+
+
+def points(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of every point of an arm's grid; one empty one without a grid."""
+    axes = spec.get("grid", {})
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def half(found: EvaluationSet, part: str) -> EvaluationSet:
+    """One of two halves by the items' hashes: what is chosen on "first" can be judged on "second".
+
+    Raises:
+        ValueError: another part, or an empty half.
+    """
+    if part not in ("first", "second"):
+        raise ValueError(f'A part is "first" or "second"; got {part!r}.')
+    kept = tuple(item for item in found if int(item.id, 16) % 2 == (part == "second"))
+    if not kept:
+        raise ValueError(f"The {part} half of {found.name!r} is empty; it has {len(found)} items.")
+    return replace(found, items=kept)
+
+
+def near(experiment: Experiment, source: str) -> str:
+    """A source as it is, or the file of that name beside the experiment's own."""
+    beside = experiment.folder / source
+    return str(beside) if beside.is_file() else source

@@ -1,0 +1,105 @@
+"""Doing an experiment: trials, tables, side effects and spillover, with everything that is needed to do it again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..engine import Engine
+from ..evaluations import effects
+from ..evaluations.arms import Arm
+from ..evaluations.checkpoint import Checkpoint
+from ..evaluations.coherence import SideEffects, answers_of, side_effects, whole_texts
+from ..evaluations.comparison import Table, table
+from ..evaluations.items import EvaluationSet
+from ..evaluations.trials import Outcome, Tick, run
+from ..saes import Sae, load_sae
+from .config import Experiment
+from .voices import spillovers
+from .workshop import Calibrated, Workshop, neutral_texts
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an experiment: enough for a report, and to do it again."""
+
+    experiment: Experiment
+    sets: tuple[EvaluationSet, ...]
+    arms: tuple[Arm, ...]
+    outcomes: tuple[Outcome, ...]
+    table: Table
+    side_effects: tuple[SideEffects, ...] = ()
+    calibrated: tuple[Calibrated, ...] = ()
+    spillovers: Mapping[str, effects.Spillover] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def perform(
+    experiment: Experiment,
+    engine: Engine,
+    sae: Sae | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    tick: Tick | None = None,
+    outcomes: list[Outcome] | None = None,
+    prepared: Callable[[Sequence[EvaluationSet], Sequence[Arm]], None] | None = None,
+) -> Result:
+    """The experiment done on an engine; `prepared` is told sets and arms before the first trial."""
+    start = time.monotonic()
+    if tick is not None:
+        tick(0, 0, "building directions and thresholds")
+    if sae is None and (named := experiment.data.get("sae")):
+        sae = load_sae(engine.model, named["release"], named.get("id"))
+    workshop = Workshop(experiment, engine, sae)
+    sets = [workshop.set(spec) for spec in experiment.data["sets"]]
+    arms = workshop.arms()
+    if prepared is not None:
+        prepared(sets, arms)
+    found = run(engine, sets, arms, workshop.settings, checkpoint=checkpoint, tick=tick, outcomes=outcomes)
+    pairs = [(str(a), str(b)) for a, b in experiment.data.get("compare", [])]
+    if unknown := sorted({name for pair in pairs for name in pair} - {arm.name for arm in arms}):
+        raise ValueError(f"{experiment.name}: compare names {unknown[0]!r}, which is no arm.")
+    about = {"model": engine.model.identity, "seed": workshop.settings.seed} | environment()
+    about |= {"sae": sae.identity} if sae is not None else {}
+    return Result(
+        experiment,
+        tuple(sets),
+        tuple(arms),
+        tuple(found),
+        table(found, sets, arms, pairs),
+        tuple(_side_effects(workshop, arms, tick)),
+        tuple(one for one in workshop.calibrated.values() if not one.direction.startswith("random")),
+        spillovers(found, sets, arms),
+        about | {"sets": {one.name: f"{len(one)} items, {one.content_hash}" for one in sets}},
+        time.monotonic() - start,
+    )
+
+
+def _side_effects(workshop: Workshop, arms: Sequence[Arm], tick: Tick | None) -> list[SideEffects]:
+    spec = workshop.experiment.data.get("side_effects")
+    if spec is None:
+        return []
+    engine, limit = workshop.engine, int(spec.get("limit", 32))
+    texts = neutral_texts(workshop.lm.name)[:limit]
+    chosen = [workshop.set(one).limit(limit) for one in spec.get("sets", [])]
+    prompts = [workshop.prompt(item) for one in chosen for item in one]
+    kinds = {"neutral text": whole_texts(engine, texts), "own answers": answers_of(engine, prompts) if prompts else []}
+    kinds["questions"] = [(prompt[:1], prompt[1:]) for prompt in prompts]
+    return side_effects(engine, arms, [*map(workshop.lm.tokens, texts), *prompts], kinds, tick)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and time: what a reader needs to get the same numbers."""
+    names = ("torch", "transformers", "transformer-lens", "sae-lens", "numpy", "scipy", "statsmodels")
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    }

@@ -1,0 +1,239 @@
+"""From the names of a configuration to objects: directions, thresholds, interventions, sets, arms, each made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .. import calibration, interventions
+from ..directions import CONTRASTS, Direction, random_like
+from ..engine import Engine
+from ..evaluations import arms as arms_of
+from ..evaluations import readers
+from ..evaluations.arms import BASELINE, Arm
+from ..evaluations.items import EvaluationSet, Item
+from ..evaluations.trials import Settings
+from ..interventions.protocol import Intervention
+from ..measurements import typical_norm
+from ..models import Model
+from ..pairs import PairSet
+from ..saes import Sae
+from ..sites import Site
+from .config import Experiment, half, near, points
+
+NEUTRAL = Path(__file__).parent.parent.parent / "assets" / "neutral"
+
+
+def neutral_texts(model: str) -> list[str]:
+    """Plain texts with nothing to steer in them: written for a bundled model, or general ones."""
+    own = NEUTRAL / f"{Path(model).name}.txt"
+    lines = (own if own.is_file() else NEUTRAL / "general.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip()]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """How a threshold was found: the peaks of both groups and what every candidate gives."""
+
+    name: str
+    direction: str
+    concept: tuple[float, ...]
+    other: tuple[float, ...]
+    candidates: tuple[calibration.Candidate, ...]
+    method: str
+
+    @property
+    def tau(self) -> float:
+        return next(one.tau for one in self.candidates if one.name.startswith(self.method))
+
+
+@dataclass
+class Workshop:
+    """Makes directions, thresholds and interventions of an experiment's names, each once."""
+
+    experiment: Experiment
+    engine: Engine
+    sae: Sae | None = None
+    directions: dict[str, Direction] = field(default_factory=dict)
+    calibrated: dict[tuple[str, str], Calibrated] = field(default_factory=dict)
+    norms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def lm(self) -> Model:
+        return self.engine.model
+
+    def direction(self, name: str) -> Direction:
+        """The direction of that name, built from its pairs."""
+        if name not in self.directions:
+            spec = self.experiment.data.get("directions", {}).get(name)
+            if spec is None:
+                raise ValueError(f"{self.experiment.name}: an arm uses the direction {name!r}, which is not there.")
+            pairs = PairSet.load(near(self.experiment, str(spec["pairs"])))
+            in_features = spec.get("space", "residual") == "features"
+            if in_features and self.sae is None:
+                raise ValueError(f"{self.experiment.name}: {name!r} is in feature space; name an [sae].")
+            sae = self.sae if in_features else None
+            site = sae.site if sae else Site.parse(spec.get("site", f"blocks.{self.lm.n_layers // 2}.hook_resid_post"))
+            make = CONTRASTS[spec.get("contrast", "mean_difference")]
+            position = spec.get("position", "completion_mean")
+            found = self.engine.call(lambda: make(self.lm, pairs, site, position=position, sae=sae))
+            found = replace(found, name=name)
+            self.directions[name] = replace(found.top_k(spec["top_k"]), name=name) if spec.get("top_k") else found
+        return self.directions[name]
+
+    def set(self, spec: Mapping[str, Any]) -> EvaluationSet:
+        """An evaluation set as described: read, filtered, one half of it, limited."""
+        found = readers.load(
+            near(self.experiment, str(spec.get("source", spec.get("name")))),
+            format=spec.get("format"),
+            scorer=spec.get("scorer"),
+        )
+        found = found.where(**spec["where"]) if spec.get("where") else found
+        found = half(found, spec["part"]) if spec.get("part") else found
+        found = found.limit(spec.get("limit"), seed=self.settings.seed, by=spec.get("by"))
+        return replace(found, name=spec.get("name", found.name))
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(**self.experiment.data.get("settings", {}))
+
+    def threshold(self, name: str, direction: Direction) -> Calibrated:
+        """The calibration of that name, done with this direction ; a control is calibrated like the tested one."""
+        key = (name, direction.fingerprint)
+        if key not in self.calibrated:
+            spec = self.experiment.data.get("calibration", {}).get(name)
+            if spec is None:
+                raise ValueError(f"{self.experiment.name}: an arm uses the calibration {name!r}, which is not there.")
+            tokens = int(spec.get("answer_tokens", 0))
+            groups = []
+            for side in ("concept", "other"):
+                prompts = [self.prompt(item) for item in self.set(spec[side])]
+                groups.append(calibration.peaks(self.engine, prompts, direction, answer_tokens=tokens))
+            found = calibration.candidates(*groups)
+            self.calibrated[key] = Calibrated(
+                name, direction.name, tuple(groups[0]), tuple(groups[1]), tuple(found), spec.get("method", "midpoint")
+            )
+        return self.calibrated[key]
+
+    def prompt(self, item: Item) -> list[int]:
+        """The tokens of an item's prompt, as the trials put it."""
+        chat = self.lm.has_chat_template if self.settings.chat is None else self.settings.chat
+        return self.lm.tokens(item.messages() if chat else item.plain())
+
+    def unit(self, site: Site) -> float:
+        """The typical norm of the stream at a site, on neutral text."""
+        if str(site) not in self.norms:
+            texts = neutral_texts(self.lm.name)
+            self.norms[str(site)] = self.engine.call(lambda: typical_norm(self.lm, site, texts[:16]))
+        return self.norms[str(site)]
+
+    def intervention(self, spec: Mapping[str, Any], seed: int | None = None) -> Intervention:
+        """The intervention of an arm, or with a seed its random control."""
+        method = spec.get("method", "")
+        kind = getattr(interventions, method, None)
+        if kind is None or not isinstance(kind, type):
+            known = [name for name in interventions.__all__ if name not in ("Intervention", "Placement", "Where")]
+            raise ValueError(f"A method is one of {', '.join(known)}; got {method!r}.")
+        layer = spec.get("layer")
+        site = Site.parse(spec["site"]) if "site" in spec else Site(layer, "resid_pre") if layer is not None else None
+        rest = {k: spec[k] for k in ("where", "start", "lambda_", "strength", "error", "clamp_nonneg") if k in spec}
+        rest |= {k: spec[k] for k in ("everywhere", "degrees", "alpha") if k in spec}
+        if method in ("ActAdd", "Sara"):
+            made = self._from_prompts(spec, site, rest)
+        elif method.startswith("Feature"):
+            features = {int(number): float(value) for number, value in spec["features"].items()}
+            made = kind(self._sae(), sorted(features) if method == "FeatureAblation" else features, **rest)
+        elif method == "SaeReconstruction":
+            return kind(self._sae())
+        else:
+            direction = self.direction(spec["direction"])
+            if site is not None and direction.sae is None:
+                direction = self._at(spec["direction"], site)
+            direction = direction if seed is None else random_like(direction, seed)
+            tau = spec.get("tau")
+            if isinstance(tau, str):
+                rest["tau"] = self.threshold(tau, direction).tau
+            elif tau is not None:
+                rest["tau"] = float(tau)
+            if "alpha_norms" in spec:
+                rest["alpha"] = spec["alpha_norms"] * self.unit(direction.site) / float(direction.decoded().norm())
+            return kind(direction, **rest)
+        return made if seed is None else arms_of.randomized(made, seed)
+
+    def _from_prompts(self, spec: Mapping[str, Any], site: Site | None, rest: dict[str, Any]) -> Intervention:
+        if site is None:
+            raise ValueError(f"{spec.get('name')}: {spec['method']} needs a layer or a site.")
+        if spec["method"] == "Sara":
+            rest |= {key: spec[key] for key in ("mode", "sign") if key in spec}
+            attract, repel = spec["attract"], spec["repel"]
+            return self.engine.call(
+                lambda: interventions.Sara.from_prompts(self.lm, attract=attract, repel=repel, site=site, **rest)
+            )
+        alpha = rest.pop("alpha", 1.0)
+        made = self.engine.call(
+            lambda: interventions.ActAdd.from_prompts(self.lm, spec["positive"], spec.get("negative", ""), site, **rest)
+        )
+        if "alpha_norms" in spec:  # the largest of the positions' shifts is that many norms long
+            alpha = spec["alpha_norms"] * self.unit(site) / float(made.difference.norm(dim=-1).max())
+        return replace(made, alpha=alpha)
+
+    def _at(self, name: str, site: Site) -> Direction:
+        """The same pairs' direction at another site."""
+        key = f"{name} @ {site}"
+        if key not in self.directions:
+            moved = Workshop(
+                replace(self.experiment, data={**self.experiment.data, "directions": _moved(self, name, site)}),
+                self.engine, self.sae,
+            )  # fmt: skip
+            self.directions[key] = moved.direction(name)
+        return self.directions[key]
+
+    def _sae(self) -> Sae:
+        if self.sae is None:
+            raise ValueError(f"{self.experiment.name}: an arm needs an SAE; name an [sae].")
+        return self.sae
+
+    def arms(self) -> list[Arm]:
+        """Baseline, the arms of every grid point, and the controls."""
+        made = [
+            (self._arm(spec, point), {**spec, **point})
+            for spec in self.experiment.data["arms"]
+            for point in points(spec)
+        ]
+        steered = [arm for arm, _ in made]
+        asked = self.experiment.data.get("controls", {})
+        found = [BASELINE, *steered]
+        if asked.get("baseline_again"):
+            found.append(arms_of.again())
+        if asked.get("prompting"):
+            found.append(arms_of.prompting(asked["prompting"], asked.get("place", "system")))
+        if asked.get("reconstruction"):
+            found.append(arms_of.reconstruction(self._sae()))
+        chosen = asked.get("of", [arm.name for arm in steered])
+        if unknown := sorted(set(chosen) - {arm.name for arm in steered}):
+            raise ValueError(f"{self.experiment.name}: controls of {unknown[0]!r}, which is no arm.")
+        for arm, spec in made:
+            for seed in range(int(asked.get("random", 0)) if arm.name in chosen and arm.interventions else 0):
+                control = arms_of.random_control(arm, seed)
+                found.append(replace(control, interventions=(self.intervention(spec, seed),)))
+        return found
+
+    def _arm(self, spec: Mapping[str, Any], point: Mapping[str, Any]) -> Arm:
+        whole = {**spec, **point}
+        name = str(spec["name"]).format(**whole)
+        try:
+            steps = (self.intervention(whole),) if "method" in whole else ()
+        except (ValueError, TypeError, KeyError) as error:
+            said = f"the setting {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{self.experiment.name}, arm {name!r}: {said}") from error
+        about = {key: whole[key] for key in ("family", "target", *point) if key in whole}
+        return Arm(
+            name, steps, instruction=whole.get("instruction", ""), place=whole.get("place", "system"), settings=about
+        )
+
+
+def _moved(workshop: Workshop, name: str, site: Site) -> dict[str, Any]:
+    specs = dict(workshop.experiment.data["directions"])
+    return {**specs, name: {**specs[name], "site": str(site)}}
