@@ -6,6 +6,7 @@ decoded before (same model, prompt, recipe, sampling) is remembered, so moving o
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import queue
 import threading
@@ -247,6 +248,8 @@ class Engine:
         self.decoded_rows = 0
         self._thread = threading.Thread(target=self._run, name=f"engine:{model.name}", daemon=True)
         self._thread.start()
+        # A daemon thread inside torch when the interpreter goes ends the process with an abort.
+        atexit.register(self.close)
 
     # From any thread ------------------------------------------------------------------------------------------------
 
@@ -366,6 +369,7 @@ class Engine:
         with self._lock:
             self._closed = True
             self._inbox.put(None)
+        atexit.unregister(self.close)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=30)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import steered
@@ -413,3 +416,14 @@ def test_closing_cancels_what_is_under_way(tiny_llama: Model) -> None:
     closing.join(60)
     assert [handle.result(60).finish_reason for handle in handles] == ["cancelled", "cancelled"]
     assert hooks_on(tiny_llama) == 0
+
+
+def test_a_process_that_never_closes_its_engine_ends_cleanly(checkpoint: Callable[[str], Path]) -> None:
+    script = (
+        "import sys, steering as t\n"
+        "engine = t.Engine(t.load_model(sys.argv[1]))\n"
+        "handle = engine.submit(t.Request('The cat', max_new_tokens=100, ignore_eos=True))\n"
+        "handle.wait(0)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(checkpoint("llama"))], capture_output=True, text=True)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
