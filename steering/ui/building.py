@@ -188,7 +188,7 @@ def raw_note(model_name: str, step: Step, sae_name: str) -> str:
         if step.kind == "add":
             direction = direction_of(lm, sae, step)
             shift = step.alpha * services.typical_norm(direction.site, lm.name)
-            return f"alpha {alpha_raw(lm, direction, step.alpha):.3g} · shift {shift:.3g}"
+            return f"raw {alpha_raw(lm, direction, step.alpha):.3g}, shift {shift:.3g}"
         if step.kind == "actadd":
             return f"largest shift {step.alpha * services.typical_norm(site_of(lm, step), lm.name):.3g}"
     except ValueError:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ..models import Model
     from ..saes import Sae
 
-VIEWS = ("Along the text", "Threshold", "Receipts", "Similarity", "Random controls")
+VIEWS = ("Along text", "Threshold", "Receipts", "Similarity", "Controls")
 EXPLAIN = (
-    ("Along the text", "where each token points along your direction, with a band for random directions"),
+    ("Along text", "where each token points along your direction, with a band for random directions"),
     ("Threshold", "positive pairs, negative pairs and generated tokens on one scale, with a tau you can move"),
     ("Receipts", "what was really applied: expected and measured shift, tokens touched, how often it fired"),
 )
@@ -52,11 +52,11 @@ def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
         label = _label(result)
     _cards(result, slots, label, str(tint))
     panels = {
-        "Along the text": lambda: _along(result, slots.which, label),
+        "Along text": lambda: _along(result, slots.which, label),
         "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, lm, sae, label)),
         "Receipts": lambda: _receipts(result, slots.which, lm, sae),
         "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, lm, sae, label)),
-        "Random controls": lambda: _controls(result, slots.which),
+        "Controls": lambda: _controls(result, slots.which),
     }
     panels[view or VIEWS[0]]()
 
@@ -65,7 +65,7 @@ def _label(result: Result) -> str | None:
     """The direction that everything is shown along."""
     if len(result.labels) < 2:
         return result.labels[0] if result.labels else None
-    return st.selectbox("Along", result.labels, key="compare_label", format_func=literal, width=230)
+    return st.selectbox("Along", result.labels, key="compare_label", width=210)
 
 
 def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:
@@ -74,13 +74,13 @@ def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:
     for row in rows:
         with slots.text[row.variant], st.container(key=f"tokens_{row.variant}"):
             evidence.tokens_card(row, result, label=label, tint=tint, scale=scale, key=f"compare_tokens_{row.variant}")
-        with slots.below[row.variant].container(horizontal=True, gap="medium", wrap=False):
+        with slots.below[row.variant].container(horizontal=True, gap="small", wrap=False):
             _numbers(row, rows[0], label)
 
 
 def _numbers(row: Row, baseline: Row, label: str | None) -> None:
     for name, value, change in evidence.numbers(row, baseline, label):
-        st.metric(name, value, change or None, delta_color="off", width="content")
+        st.metric(name, value, change.replace("−", "-") or None, delta_color="off", width="content")
     if row.finish_reason not in ("length", "eos", "stop"):
         st.caption(f"Ended: {row.finish_reason}")
 

@@ -29,9 +29,11 @@ def available(lm: Model) -> tuple[Example, ...]:
     return examples(bundled_pairs() if lm.name == state.DEFAULT_MODEL else [])
 
 
-def _use(example: Example) -> None:
-    st.session_state["compare_prompt"] = example.prompt
-    editor.load(RECIPE, example.recipe)
+def _use(lm: Model) -> None:
+    chosen = next((e for e in available(lm) if e.name == st.session_state["compare_example"]), None)
+    if chosen is not None:
+        st.session_state["compare_prompt"] = chosen.prompt
+        editor.load(RECIPE, chosen.recipe)
 
 
 def start(lm: Model) -> None:
@@ -59,17 +61,13 @@ def publish(recipe: Recipe) -> None:
 
 
 def choose_example(lm: Model) -> None:
-    """Draws the row of examples; a click fills the page in."""
-    with st.container(horizontal=True, gap="small"):
-        for number, example in enumerate(available(lm)):
-            st.button(
-                example.name,
-                key=f"compare_example_{number}",
-                on_click=_use,
-                args=(example,),
-                help=example.see,
-                type="tertiary",
-            )
+    """Draws the list of examples; a choice fills the page in."""
+    found = {example.name: example for example in available(lm)}
+    name = st.selectbox(
+        "Example", list(found), key="compare_example", on_change=_use, args=(lm,), persist_state="session"
+    )
+    if name in found:
+        st.caption(found[name].see)
 
 
 def choose_settings(lm: Model) -> Settings:

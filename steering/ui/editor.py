@@ -174,8 +174,8 @@ def _variant(
 
 def _step(prefix: str, card: Card, id: str, step: Step, lm: Model, sae: Sae | None, directions: dict[str, str]) -> Step:
     kinds = list(KINDS)
-    left, right = st.columns([5, 4], vertical_alignment="bottom", gap="small")
-    kind = left.selectbox(
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", wrap=False)
+    kind = row.selectbox(
         "Method",
         kinds,
         index=kinds.index(step.kind),
@@ -184,7 +184,7 @@ def _step(prefix: str, card: Card, id: str, step: Step, lm: Model, sae: Sae | No
         label_visibility="collapsed",
         help=KINDS[step.kind].help,
     )
-    with right.popover("Settings", width="stretch"):
+    with row.popover("", icon=":material/tune:", width="content", help="Layer, stream, tokens, how it is made"):
         settings = _settings(prefix, step, kind, lm, sae)
     step = replace(step, kind=kind, **settings)
     step = _material(prefix, step, lm, sae, directions)
@@ -231,7 +231,7 @@ def _material(prefix: str, step: Step, lm: Model, sae: Sae | None, directions: d
             "Direction",
             options,
             index=options.index(known),
-            format_func=lambda option: literal(directions[option]),
+            format_func=directions.__getitem__,
             key=f"{prefix}_direction",
             label_visibility="collapsed",
         )
@@ -299,7 +299,9 @@ def _sliders(prefix: str, step: Step, lm: Model, sae: Sae | None) -> Step:
             held = st.session_state.get(f"{prefix}_alpha") or {}
             now = replace(step, alpha=min(2.0, max(-2.0, float(held.get("value") or step.alpha))))
             note = building.raw_note(lm.name, now, sae_name)
-            changes["alpha"] = strength("Alpha, in layer norms", step.alpha, key=f"{prefix}_alpha", note=note)
+            changes["alpha"] = strength(
+                "Alpha, in layer norms", step.alpha, key=f"{prefix}_alpha", note=note, short="Alpha"
+            )
         elif name == "lambda_":
             changes["lambda_"] = strength(
                 "Lambda, feedback gain", step.lambda_, key=f"{prefix}_lambda", low=0.0, high=5.0, step=0.1

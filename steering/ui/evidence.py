@@ -127,11 +127,17 @@ def _clicked() -> None:
         st.session_state[TOKEN] = int(points[0]["x"])
 
 
+def _first_difference(rows: Sequence[Row]) -> int:
+    """The first generated place where not all texts have the same token; 0 where they are the same."""
+    shortest = min(len(row.tokens) for row in rows)
+    return next((i for i in range(shortest) if len({row.tokens[i] for row in rows}) > 1), 0)
+
+
 def next_tokens(result: Result, prompt: int, token: int | None) -> None:
     """Draws which next tokens the variants prefer at a place in the text, against the baseline."""
     rows = result.shown(prompt)
     start = len(rows[0].prompt_tokens)
-    step = 0 if token is None else max(0, token - start)
+    step = _first_difference(rows) if token is None else max(0, token - start)
     with_step = [row for row in rows if step < len(row.alternatives)]
     if not with_step or with_step[0].kind != "baseline":
         st.caption("The baseline has no token at this place. Click another token.")
@@ -139,7 +145,7 @@ def next_tokens(result: Result, prompt: int, token: int | None) -> None:
     chances = {row.title: {text: math.exp(value) for text, value in row.alternatives[step]} for row in with_step}
     names = list(dict.fromkeys(text for row in with_step for text, _ in row.alternatives[step][:4]))[:10]
     baseline = chances.pop(rows[0].title)
-    before = "".join(rows[0].pieces[: start + step])[-24:]
+    before = "".join(rows[0].pieces[start : start + step])[-24:] or "the prompt"
     figure = plots.dumbbell(
         [f"“{visible_piece(name)}”" for name in names],
         [baseline.get(name) for name in names],
@@ -286,6 +292,12 @@ def repetition(row: Row) -> float:
     return 1 - len(set(triples)) / len(triples) if triples else 0.0
 
 
+def short(value: float) -> str:
+    """A signed number with about three digits and a real minus."""
+    text = f"{value:+.0f}" if abs(value) >= 100 else f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.2f}"
+    return text.replace("-", "−")
+
+
 def numbers(row: Row, baseline: Row, label: str | None) -> list[tuple[str, str, str]]:
     """(name, value, change against the baseline) for the line under a text."""
     start = len(row.prompt_tokens)
@@ -295,7 +307,7 @@ def numbers(row: Row, baseline: Row, label: str | None) -> list[tuple[str, str, 
         theirs = [v for v in baseline.along(label)[start:] if v is not None]
         if mine and theirs:
             value, base = sum(mine) / len(mine), sum(theirs) / len(theirs)
-            found.append(("Projection", f"{value:+.2f}", "" if row is baseline else f"{value - base:+.2f}"))
+            found.append(("Projection", short(value), "" if row is baseline else short(value - base)))
     value, base = repetition(row), repetition(baseline)
     found.append(("Repetition", plots.percent(value), "" if row is baseline else f"{100 * (value - base):+.0f} pt"))
     if row.surprise is not None and baseline.surprise is not None:

@@ -33,12 +33,10 @@ class Slots:
         self.text, self.below = {}, {}
         # Room for the text that is asked for, so that the cards keep their height while it grows.
         height = min(460, max(190, 110 + 2 * tokens))
-        titles = ["Baseline", *variants]
-        for start in range(0, len(titles), 3):
-            part = titles[start : start + 3]
-            for offset, column in enumerate(st.columns(max(2, len(part)), gap="small")[: len(part)]):
-                with column:
-                    self._card(start + offset - 1, part[offset], height)
+        grid = st.grid("auto", min_column_width=215, gap="small")
+        for number, title in enumerate(["Baseline", *variants], start=-1):
+            with grid.cell():
+                self._card(number, title, height)
 
     def _card(self, number: int, title: str, height: int) -> None:
         kind = "baseline" if number < 0 else "steered"

@@ -34,12 +34,14 @@ def strength(
     note: str = "",
     band: tuple[float, float] | None = None,
     disabled: bool = False,
+    short: str = "",
 ) -> float:
     """The strength that the visitor set, within `low` and `high` (a component's values are not checked for us).
 
     Args:
         note: what the value is in other words, for example the raw coefficient.
         band: the range to shade.
+        short: what is written above the slider instead of the label, which stays its name for screen readers.
     """
     held = st.session_state.get(key)
     sent = held.get("value") if held is not None else None
@@ -49,7 +51,7 @@ def strength(
     data = {"label": label, "value": value, "low": low, "high": high, "step": step, "note": note}
     result = _component(
         key=key,
-        data={**data, "band": band, "disabled": disabled},
+        data={**data, "band": band, "disabled": disabled, "short": short or label},
         on_value_change=lambda: None,
     )
     new = result.get("value")

@@ -6,6 +6,7 @@ Markdown. Characters that are invisible or turn the direction of writing are sho
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _PARTS = Path(__file__).parent / "components"
 _HTML = """<div class="wrap"><div class="tv" role="listbox"></div><div class="tip" hidden></div>
 <div class="legend" hidden><span class="low"></span><i></i><span class="high"></span></div></div>"""
+
+# A template's own tokens (<|user|>, <s>) are shown small: they are no words of the text.
+_SPECIAL = re.compile(r"\s*<[|/]?[\w ]{1,24}[|]?>\s*")
 
 _component = components.component(
     "tiller_tokens",
@@ -81,6 +85,7 @@ def token_data(token: Token) -> dict:
         "v": token.value,
         "p": token.prompt,
         "c": token.changed,
+        "x": bool(_SPECIAL.fullmatch(token.text)),
         "b": "\n" in token.text,
         "tip": [[name, visible(value)] for name, value in token.tip],
     }

@@ -22,7 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from chromium import find
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = int(os.environ.get("TILLER_TEST_PATIENCE", "60")) * 1000  # milliseconds; a loaded machine is slow, and a test that waits long enough is not flaky
+PATIENCE = (
+    int(os.environ.get("TILLER_TEST_PATIENCE", "60")) * 1000
+)  # milliseconds; a loaded machine is slow, and a test that waits long enough is not flaky
 
 expect.set_options(timeout=PATIENCE)
 

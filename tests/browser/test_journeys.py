@@ -179,7 +179,7 @@ def test_nothing_is_cut_off_at_any_width(visit: Callable[..., Visitor], width: i
 
 def test_nothing_moves_while_text_streams(visitor):
     page = compare(visitor, compare_tokens="120", compare_temperature="1.0")
-    place = "document.querySelector('.st-key-compare_promise, .st-key-compare_view')?.getBoundingClientRect().top"
+    place = "document.querySelector('.st-key-card_steered_0').getBoundingClientRect().bottom"
     top = page.evaluate(place)
     page.get_by_role("button", name="Generate").click()
     page.wait_for_function(
@@ -188,4 +188,7 @@ def test_nothing_moves_while_text_streams(visitor):
         timeout=PATIENCE,
     )
     now = page.evaluate(place)
-    assert now is None or abs(now - top) <= 1
+    assert abs(now - top) <= 1
+    expect(page.locator(".st-key-tokens_0 .tv")).to_be_visible()
+    visitor.idle()
+    assert abs(page.evaluate(place) - top) <= 1

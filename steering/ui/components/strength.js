@@ -11,7 +11,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const digits = (String(data.step).split(".")[1] || "").length
   const signed = (v) => (v > 0 && data.low < 0 ? "+" : v < 0 ? "−" : "") + Math.abs(v).toFixed(digits)
 
-  root.querySelector(".label").textContent = data.label
+  root.querySelector(".label").textContent = data.short
   root.querySelector(".note").textContent = data.note || ""
   root.querySelector(".low").textContent = signed(data.low)
   root.querySelector(".high").textContent = signed(data.high)

@@ -1,6 +1,6 @@
 // Tokens as spans, tinted by a number, with a tooltip. Text only ever goes through textContent.
-// data: {tokens: [{t, v, p, s, c, b, tip: [[name, value], ...]}], scale, selected, low, high, label, tall}
-//   t text, v number or null, p in the prompt, s steered, c changed against the baseline, b break after it
+// data: {tokens: [{t, v, p, c, x, b, tip: [[name, value], ...]}], scale, selected, low, high, label, tall}
+//   t text, v number or null, p in the prompt, c changed against the baseline, x a template's token, b break after it
 
 const latest = new WeakMap()
 
@@ -23,7 +23,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     lead.data = space
     word.textContent = token.t.slice(space.length)
     rest.data = token.b ? "\n" : ""
-    word.className = ["tok", token.p && "prompt", token.c && "changed", i === data.selected && "selected"]
+    word.className = ["tok", token.p && "prompt", token.c && "changed", token.x && "special", i === data.selected && "selected"]
       .filter(Boolean).join(" ")
     const x = token.v == null || !data.scale ? 0 : Math.max(-1, Math.min(1, token.v / data.scale))
     const share = Math.abs(x) < 0.12 ? 0 : 5 + 47 * Math.abs(x) ** 1.3
