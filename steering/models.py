@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import transformers
 from jaxtyping import Bool, Float, Int
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
@@ -29,6 +30,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
 
+from .chat import END_OF_TURN, shown_piece, without_system
 from .checkpoints import DTYPES, best_device, bundled_models, counted_dtype, default_threads, placement, source_of
 from .downloads import Tick, fetch
 from .memory import check_fits, shape_of_folder
@@ -209,7 +211,7 @@ class Model:
         that norm's gain; neither is in it.
         """
         module, _ = self._module(Site(layer, "attn_z"))
-        weight = module.weight.detach()
+        weight = module.get_parameter("weight").detach()
         # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
         return weight.T if isinstance(module, nn.Linear) else weight
 
@@ -348,19 +350,24 @@ class Model:
 
     @cached_property
     def eos_tokens(self) -> frozenset[int]:
-        """Tokens that end a text."""
+        """Tokens that end a text or, for a model with a chat template, a turn."""
         config: Any = self.hf
-        ids = getattr(config.generation_config, "eos_token_id", None) or self.tokenizer.eos_token_id
-        return frozenset([ids] if isinstance(ids, int) else ids or [])
+        ids = getattr(config.generation_config, "eos_token_id", None) or []
+        added = self.tokenizer.get_added_vocab() if self.has_chat_template else {}
+        turns = [added[name] for name in END_OF_TURN if name in added]
+        known = [*([ids] if isinstance(ids, int) else ids), self.tokenizer.eos_token_id, *turns]
+        return frozenset(token for token in known if token is not None)
 
     def tokens(self, prompt: Prompt, *, continue_final: bool = False) -> list[int]:
         """The token ids of a prompt: text, a list of chat messages, or token ids as they are.
 
         Text is encoded as the tokenizer does it by itself (with BOS where it adds one). Chat messages go through the
-        model's chat template, ready for the assistant's turn, or inside it with `continue_final`.
+        model's chat template, ready for the assistant's turn, or inside it with `continue_final`; a system prompt goes
+        in front of the first user message where the family knows no system role.
 
         Raises:
-            ValueError: the prompt is empty, or longer than the context, or chat without a chat template.
+            ValueError: the prompt is empty, or longer than the context, or chat without a chat template, or the
+                template refuses the order of the roles.
         """
         if isinstance(prompt, str):
             if not prompt:
@@ -373,13 +380,7 @@ class Model:
                 )
             if not any(str(message.get("content", "")) for message in prompt):  # type: ignore[union-attr]
                 raise ValueError("A chat prompt holds at least one message with text; all of them are empty.")
-            ids = self.tokenizer.apply_chat_template(
-                list(prompt),
-                tokenize=True,
-                add_generation_prompt=not continue_final,
-                continue_final_message=continue_final,
-                return_dict=True,
-            )["input_ids"]
+            ids = self._chat_tokens([dict(message) for message in prompt], continue_final)  # type: ignore[call-overload]
         else:
             ids = [int(token) for token in prompt]  # type: ignore[arg-type]
         if not ids:
@@ -394,6 +395,27 @@ class Model:
             raise ValueError(f"Token ids of {self.name} run from 0 to {self.d_vocab - 1}; got {bad[0]}.")
         return list(ids)
 
+    def _chat_tokens(self, messages: list[dict[str, str]], continue_final: bool) -> list[int]:
+        has_system = any(message.get("role") == "system" for message in messages)
+        attempts = [messages, without_system(messages)] if has_system else [messages]
+        refusal: Exception | None = None
+        for attempt in attempts:
+            try:
+                return self.tokenizer.apply_chat_template(
+                    attempt,
+                    tokenize=True,
+                    add_generation_prompt=not continue_final,
+                    continue_final_message=continue_final,
+                    return_dict=True,
+                )["input_ids"]
+            except TemplateError as error:
+                refusal = error
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        raise ValueError(
+            f"The chat template of {self.name} refuses these messages ({refusal}); their roles are {roles}. Most "
+            "templates want user and assistant in turns, with a system message, if any, in front."
+        ) from refusal
+
     def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """The text of tokens, without special tokens unless asked for."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
@@ -401,15 +423,20 @@ class Model:
     def token_texts(self, tokens: Sequence[int]) -> list[str]:
         """The text of each token alone, with its leading space, special tokens included; for showing, not for joining.
 
-        Each is decoded behind another token: SentencePiece drops the space of whatever it decodes first.
+        Each is decoded behind another token: SentencePiece drops the space of whatever it decodes first. Bytes that
+        are a part of a character only are shown as bytes.
         """
         before = self.tokenizer.decode(self._any_token)
         decoded = [
             self.tokenizer.decode([*self._any_token, token], clean_up_tokenization_spaces=False) for token in tokens
         ]
-        return [
+        texts = [
             text[len(before) :] if text.startswith(before) else self.tokenizer.decode([token])
             for text, token in zip(decoded, tokens, strict=True)
+        ]
+        return [
+            shown_piece(str(self.tokenizer.convert_ids_to_tokens(int(token)))) if "\ufffd" in text else text
+            for text, token in zip(texts, tokens, strict=True)
         ]
 
     @cached_property

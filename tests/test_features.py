@@ -23,10 +23,11 @@ from steering.features import (
     separation,
     token_effects,
 )
-from steering.features.__main__ import main, texts_of
+from steering.features.__main__ import main
 from steering.features.neurons import alignment, neurons_before
 from steering.features.passes import Settings
 from steering.features.tally import Best, Tally
+from steering.features.texts import texts_of
 from steering.features.windows import by_length, prefix_hashes, read, starts_with_bos, windows
 from steering.models import Model
 from steering.saes import Sae
@@ -506,10 +507,38 @@ def test_the_command_line_builds_an_index(
 
 def test_texts_of_json_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "one\\n\\ntwo"}\n\n{"text": "three"}\n')
-    assert texts_of(tmp_path / "a.jsonl") == ["one\n\ntwo", "three"]
-    (tmp_path / "b.jsonl").write_text('{"body": "one"}')
-    with pytest.raises(ValueError, match="at least one does not"):
-        texts_of(tmp_path / "b.jsonl")
+    assert list(texts_of(tmp_path / "a.jsonl")) == ["one\n\ntwo", "three"]
+    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"body": "two"}')
+    with pytest.raises(ValueError, match="b.jsonl reads .*; line 2 does not"):
+        list(texts_of(tmp_path / "b.jsonl"))
+
+
+def test_texts_of_a_folder_are_read_one_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.txt").write_text("\n\none\nline\n\n \ntwo\n\n")
+    (tmp_path / "a.jsonl").write_text('{"text": "zero"}\n')
+    (tmp_path / "c.bin").write_bytes(b"x")
+    found = texts_of(tmp_path)
+    assert list(found) == list(found) == ["zero", "one\nline", "two"] and len(found) == 3
+    assert next(iter(found)) == "zero"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="A folder of texts holds .txt, .md, .jsonl files"):
+        texts_of(empty)
+
+
+def test_texts_of_the_hub_are_streamed_and_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(name: str, **options: object):
+        asked.append((name, options))
+        return ({"body": f"text {n}"} for n in range(10**9))
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    assert list(texts_of("hub:someone/texts:body", limit=2)) == ["text 0", "text 1"]
+    assert asked == [("someone/texts", {"split": "train", "streaming": True})]
+    with pytest.raises(ValueError, match="'someone/texts' could not be read: it has no column 'text'.* it has body"):
+        next(iter(texts_of("hub:someone/texts")))
 
 
 def test_help_needs_no_model() -> None:

@@ -229,7 +229,7 @@ def write_sae(
             sae.W_dec.copy_(directions if architecture == "matching_pursuit" else directions * lengths)
             sae.b_dec.copy_(h.mean(0) + 0.1 * torch.randn(d_in, generator=g))
         pre = (sae.process_sae_in(h) if sae.cfg.apply_b_dec_to_input else h) @ sae.W_enc
-        bias = -pre.quantile(0.8, dim=0)
+        bias = -pre.quantile(0.5 if architecture == "abstopk" else 0.8, dim=0)
         if architecture == "gated":
             sae.b_gate.copy_(bias)
             sae.b_mag.copy_(bias + 0.3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,23 +12,7 @@ from ..saes import load_sae
 from .build import build
 from .index import FeatureIndex
 from .passes import Settings
-
-
-def texts_of(path: Path) -> list[str]:
-    """The texts of a file: JSON lines with a `text`, or else paragraphs between blank lines.
-
-    Raises:
-        ValueError: the file is missing, or a JSON line has no text.
-    """
-    if not path.is_file():
-        raise ValueError(f"Texts are read from a file; there is none at {str(path)!r}.")
-    content = path.read_text(encoding="utf-8")
-    if path.suffix != ".jsonl":
-        return [part.strip("\n") for part in content.split("\n\n") if part.strip()]
-    rows = [json.loads(line) for line in content.splitlines() if line.strip()]
-    if not all(isinstance(row, dict) and isinstance(row.get("text"), str) for row in rows):
-        raise ValueError(f'A line of {path.name} reads {{"text": "..."}}; at least one does not.')
-    return [row["text"] for row in rows]
+from .texts import texts_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make.add_argument("--model", required=True, help="bundled name, local folder or hub id")
     make.add_argument("--release", required=True, help="bundled name, SAE folder or SAELens release")
     make.add_argument("--sae", help="id of the SAE in its release")
-    make.add_argument("--texts", required=True, type=Path, help=".txt (blank lines between texts) or .jsonl (text)")
+    make.add_argument("--texts", required=True, help=".txt or .jsonl file, a folder, or hub:owner/data-set:column")
+    make.add_argument("--limit", type=int, help="texts of a hub data set")
     make.add_argument("--out", required=True, type=Path, help="folder of the index")
     make.add_argument("--device", help="cpu, cuda, mps")
     make.add_argument("--context", type=int, default=Settings.context, help="tokens in a window")
@@ -51,7 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lm = load_model(options.model, device=options.device)
         sae = load_sae(lm, options.release, options.sae)
         settings = Settings(context=options.context, examples=options.examples)
-        build(lm, sae, texts_of(options.texts), options.out, _progress, settings=settings, restart=options.restart)
+        build(
+            lm,
+            sae,
+            texts_of(options.texts, limit=options.limit),
+            options.out,
+            _progress,
+            settings=settings,
+            restart=options.restart,
+        )
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

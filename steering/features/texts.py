@@ -1,0 +1,105 @@
+"""The texts of an index: a file, a folder of files, or a data set on the hub, read one text at a time.
+
+A `.txt` or `.md` file holds texts between blank lines; a `.jsonl` file holds `{"text": "..."}` a line. Nothing is read
+into memory whole, so a file may be larger than it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SUFFIXES = (".txt", ".md", ".jsonl")
+HUB = "hub:"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of files in order; each iteration reads them anew, `len` counts them (once through the files)."""
+
+    files: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[str]:
+        for file in self.files:
+            yield from _lines(file) if file.suffix == ".jsonl" else _paragraphs(file)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@dataclass(frozen=True)
+class HubTexts:
+    """Texts of a data set on the hub, streamed; how many there are is not known beforehand."""
+
+    name: str
+    column: str = "text"
+    split: str = "train"
+    limit: int | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        from datasets import load_dataset
+
+        try:
+            rows: Any = load_dataset(self.name, split=self.split, streaming=True)
+            for number, row in enumerate(rows):
+                if number == self.limit:
+                    return
+                if not isinstance(row.get(self.column), str):
+                    raise ValueError(f"it has no column {self.column!r} of text; it has {', '.join(row)}")
+                yield row[self.column]
+        except (OSError, ValueError, RuntimeError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"The data set {self.name!r} could not be read: {first}.") from error
+
+
+def texts_of(source: str | Path, *, limit: int | None = None) -> Iterable[str]:
+    """The texts of a file, of all text files in a folder (sorted, deep), or of "hub:owner/name[:column]".
+
+    Args:
+        limit: how many texts of a hub data set, which may be endless.
+
+    Raises:
+        ValueError: there is no such file, or no text file in the folder.
+    """
+    if str(source).startswith(HUB):
+        name, _, column = str(source).removeprefix(HUB).partition(":")
+        return HubTexts(name, column or "text", limit=limit)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = tuple(file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix in SUFFIXES)
+        if not files:
+            raise ValueError(f"A folder of texts holds {', '.join(SUFFIXES)} files; {str(path)!r} has none.")
+        return Texts(files)
+    if not path.is_file():
+        raise ValueError(f"Texts are read from a file or a folder; there is none at {str(path)!r}.")
+    return Texts((path,))
+
+
+def _paragraphs(file: Path) -> Iterator[str]:
+    lines: list[str] = []
+    with file.open(encoding="utf-8") as opened:
+        for line in opened:
+            if line.strip():
+                lines.append(line.rstrip("\n"))
+            elif lines:
+                yield "\n".join(lines)
+                lines = []
+    if lines:
+        yield "\n".join(lines)
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with file.open(encoding="utf-8") as opened:
+        for number, line in enumerate(opened, start=1):
+            if not line.strip():
+                continue
+            try:
+                text = json.loads(line)["text"]
+            except (ValueError, KeyError, TypeError):
+                text = None
+            if not isinstance(text, str):
+                raise ValueError(f'A line of {file.name} reads {{"text": "..."}}; line {number} does not.')
+            yield text
