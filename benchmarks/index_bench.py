@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -66,6 +65,14 @@ def make():
     return lm, fit(lm, sae.eval().requires_grad_(False), "random")
 
 
+def memory(reset: bool = False) -> int:
+    """The most bytes that were resident since the last reset (Linux), which is what making the SAE must not hide."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
+
 def one(tokens: int, threads: int) -> None:
     """Builds one index in this process and prints what it took, as JSON."""
     import torch
@@ -74,7 +81,7 @@ def one(tokens: int, threads: int) -> None:
 
     torch.set_num_threads(threads)
     lm, sae = make()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = memory(reset=True)
     folder = Path(tempfile.mkdtemp(prefix="index-bench-"))
     try:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -84,7 +91,7 @@ def one(tokens: int, threads: int) -> None:
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     finally:
         shutil.rmtree(folder)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = memory()
     fired = int((index.density > 0).sum())
     counted = index.about["tokens"]
     found = {"tokens": counted, "wall": wall, "cpu": cpu, "before": before, "peak": peak, "size": size, "fired": fired}
