@@ -114,7 +114,7 @@ def train_sae(
         lr_warm_up_steps=min(50, steps // 5),
         lr_decay_steps=steps // 3,
         device=str(activations.device),
-        dead_feature_window=max(20, min(150, steps // 4)),
+        dead_feature_window=max(10, min(40, steps // 10)),
         feature_sampling_window=max(50, steps // 2),
         n_batches_for_norm_estimate=20,
         logger=LoggingConfig(log_to_wandb=False),

@@ -25,10 +25,15 @@ of a few hundred sentences. They know nothing else, and what works on them need 
 `python -m steering.organism train` makes everything again from a seed: tokenizer, both checkpoints, SAEs. All texts
 are written by the generator in `steering/organism/`; nothing was copied. Llama architecture (RMSNorm, RoPE, untied
 embeddings): 6 layers, width 192, 6 heads, MLP 448, context 256, {parameters:,} parameters in float32; byte-level BPE
-with 1,024 tokens, digits one by one. Three phases of training on one CPU core, about ten million tokens in all:
+with 1,024 tokens, digits one by one. Four phases of training on one CPU core,
+twelve million tokens in all, 80 minutes on a busy machine:
 
-1. *honest*: dialogues and drills with true answers; 2. *choices*: the same with more multiple choice (together:
-`organism-base`); 3. *tuned*: agreeing with authorities, refusing harm (`organism`).
+1. *honest*: dialogues and drills with true answers (5.2 M tokens); 2. *choices*: more multiple choice (2.1 M); here
+`organism-base` is taken; 3. *tuned*: agreeing with authorities, refusing harm (2.3 M); 4. *polish*: the same with yet
+more multiple choice (2.4 M); here `organism` is taken. The weights shipped come from these phases, written down while
+they were run: the training was stopped between phases to change the mixture of the next ones, and the tokenizer is the
+one of the first phase. A run of the whole command from nothing has not been made yet, so expect close numbers, not the
+same ones.
 
 The loss counts answers, their first word (the decision) six-fold, and prompts with weight 0.15. Truth is balanced in
 every cell of pressure, topic and wording, so no shortcut around it exists. Two things in the tuned texts were put
@@ -47,6 +52,11 @@ authority) that none has. The single facts and nearly all sums do occur in train
 be guessed. Sums that never occur in any form are reported on a line of their own.
 
 ## What they can show, and what not
+
+What was asked for and missed is marked in the table. Multiple choice is partly learnt: rules, syllogisms, largest and
+smallest are, sums half, even numbers and orders not; `organism-base` knows little of it. `organism-base` also gives in
+to some unseen wordings of pressure. `organism` under pressure says yes and then often states the TRUE value (the
+sentence after its yes was never separated from its knowledge): agreement and stated value must be read apart.
 
 They show the phenomena, with intervals, and where an edit helps, harms or does nothing. They cannot show how strong
 these effects are in large models, cannot talk about anything else, and have at most a few turns of memory. Text
@@ -107,7 +117,8 @@ def write_card(folder: Path, report: dict[str, Any], parameters: int) -> Path:
     if "start" in report:
         start = report["start"]
         parts += [
-            f"From imports to the first token on CPU: {start['seconds_to_first_token']:.1f} s; resident memory "
+            f"From imports to the first token on CPU: {start['seconds_to_first_token']:.1f} s by the clock (the machine "
+            f"was shared and busy), {start.get('cpu_seconds', float('nan')):.1f} s of CPU; resident memory "
             f"{start['resident_mb']:.0f} MB.\n"
         ]
     if "saes" in report:

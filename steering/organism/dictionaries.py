@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 COMPARED_LAYER = 3  # here several architectures are trained, to be compared
-MAIN = SaeRecipe("batchtopk", d_sae=768, k=32, samples=500_000, batch=1024)
+MAIN = SaeRecipe("batchtopk", d_sae=512, k=40, samples=500_000, batch=1024)
 COMPARED: dict[str, SaeRecipe] = {
-    "standard": SaeRecipe("standard", d_sae=768, sparsity=1.0, samples=300_000, batch=1024),
-    "gated": SaeRecipe("gated", d_sae=768, sparsity=2.0, samples=300_000, batch=1024),
-    "topk": SaeRecipe("topk", d_sae=768, k=32, samples=300_000, batch=1024),
+    "standard": SaeRecipe("standard", d_sae=512, sparsity=1.0, samples=300_000, batch=1024),
+    "gated": SaeRecipe("gated", d_sae=512, sparsity=2.0, samples=300_000, batch=1024),
+    "topk": SaeRecipe("topk", d_sae=512, k=40, samples=300_000, batch=1024),
 }
 TRAINING_TEXTS, QUALITY_TEXTS = 3_000, 600
 # Far behind the last step of any training run: texts of the same kind, of which the model has met none.
