@@ -117,8 +117,8 @@ def write_card(folder: Path, report: dict[str, Any], parameters: int) -> Path:
     if "start" in report:
         start = report["start"]
         parts += [
-            f"From imports to the first token on CPU: {start['seconds_to_first_token']:.1f} s by the clock (the machine "
-            f"was shared and busy), {start.get('cpu_seconds', float('nan')):.1f} s of CPU; resident memory "
+            f"From imports to the first token on CPU: {start['seconds_to_first_token']:.1f} s by the clock (on a "
+            f"busy machine), {start.get('cpu_seconds', float('nan')):.1f} s of CPU; resident memory "
             f"{start['resident_mb']:.0f} MB.\n"
         ]
     if "saes" in report:
