@@ -23,7 +23,7 @@ if question:
 
 with shown:
     if not chatting.turns():
-        st.info("Ask something below, for example one of these.")
+        st.caption("Ask something below, for example one of these.")
         for example in comparing.available(lm)[:3]:
             st.button(
                 example.prompt.replace("\n", " ")[:90],

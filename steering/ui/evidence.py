@@ -185,7 +185,7 @@ def distributions(result: Result, prompt: int, label: str | None, groups: dict[s
         groups = {**groups, ("baseline tokens" if row.kind == "baseline" else row.title): values}
     colors = theme.palette()
     fixed = {
-        "positive pairs": colors.series[0],
+        "positive pairs": colors.ink,
         "negative pairs": colors.negative,
         "neutral text": colors.muted,
         "baseline tokens": colors.baseline,

@@ -53,7 +53,7 @@ BUNDLED = (
     Example(
         "Change the mood",
         MOOD,
-        (Variant("Happy", (_add("mood_happy", 0.5),)), Variant("Sad", (_add("mood_sad", 0.5),))),
+        (Variant("Happy", (_add("mood_happy", 0.35),)), Variant("Sad", (_add("mood_sad", 0.35),))),
         "The opening has no mood. A direction made from eighty pairs of endings gives it one.",
     ),
     Example(
