@@ -27,7 +27,7 @@ class _RoomyLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._buffers = None
-        if self._buffers is None or self.keys is None or not self.keys.numel():
+        if self._buffers is None or self.keys is None or self.values is None or not self.keys.numel():
             self._fill(key_states, value_states, 0)
             return key_states, value_states
         start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]

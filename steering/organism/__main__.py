@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,8 @@ def train(arguments: argparse.Namespace) -> None:
     if not kept.exists():
         train_tokenizer(recipe.seed, recipe.vocab_size).save_pretrained(kept)
     tokenizer = AutoTokenizer.from_pretrained(kept, local_files_only=True)
-    model = build_model(recipe, tokenizer).to(device)
+    model: Any = build_model(recipe, tokenizer)
+    model.to(device)
     for phase, name in CHECKPOINTS.items():
         model = train_phase(model, tokenizer, recipe, phase, arguments.build, say, compiled=arguments.compile)
         if name is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -33,14 +33,16 @@ def answers(
     out = [""] * len(texts)
     for start in range(0, len(order), rows):
         part = order[start : start + rows]
-        batch = tokenizer(
+        read: Any = tokenizer
+        batch = read(
             [texts[index] for index in part],
             return_tensors="pt",
             padding=True,
             add_special_tokens=False,
             return_token_type_ids=False,
         ).to(model.device)
-        made = model.generate(
+        generator: Any = model
+        made = generator.generate(
             **batch,
             do_sample=sample_seed is not None,
             temperature=1.0,
@@ -49,5 +51,5 @@ def answers(
             max_new_tokens=max_new_tokens,
         )
         for index, ids in zip(part, made[:, batch["input_ids"].shape[1] :], strict=True):
-            out[index] = tokenizer.decode(ids, skip_special_tokens=True)
+            out[index] = str(tokenizer.decode(ids, skip_special_tokens=True))
     return out

@@ -8,7 +8,22 @@ from steering.organism.claims import draw_terms
 from steering.organism.items import Item, Phrasings, Split, split_of_combination
 
 LETTERS = "ABCD"
-NAMES = ("Ann", "Bob", "Cid", "Dora", "Ema", "Finn", "Gus", "Hana", "Ivan", "Jon", "Kim", "Leo", "Mia", "Nora")
+NAMES: tuple[str, ...] = (
+    "Ann",
+    "Bob",
+    "Cid",
+    "Dora",
+    "Ema",
+    "Finn",
+    "Gus",
+    "Hana",
+    "Ivan",
+    "Jon",
+    "Kim",
+    "Leo",
+    "Mia",
+    "Nora",
+)
 FRAMES = Phrasings(
     train=(
         "{q} {o}",
@@ -25,8 +40,8 @@ FRAMES = Phrasings(
 )
 TOPICS = ("sum", "difference", "largest", "smallest", "next", "even", "order", "syllogism", "rule")
 MATHS = frozenset(TOPICS[:6])
-_KINDS = ("cat", "bird", "baker", "singer", "robot", "farmer", "poet", "wolf")
-_TRAITS = ("small", "quiet", "happy", "old", "brave", "fast", "rich", "kind")
+_KINDS: tuple[str, ...] = ("cat", "bird", "baker", "singer", "robot", "farmer", "poet", "wolf")
+_TRAITS: tuple[str, ...] = ("small", "quiet", "happy", "old", "brave", "fast", "rich", "kind")
 _RULES = (
     ("it rains", "the street is wet"),
     ("the bell rings", "the class begins"),

@@ -31,7 +31,7 @@ TRAINING_TEXTS, QUALITY_TEXTS = 3_000, 600
 TRAINING_STEP, QUALITY_STEP = 1_000_000, 1_000_001
 
 
-def texts(tokenizer: PreTrainedTokenizerBase, step: int, count: int, rows: int = 32) -> list[Int[Tensor, "rows pos"]]:
+def texts(tokenizer: Any, step: int, count: int, rows: int = 32) -> list[Int[Tensor, "rows pos"]]:
     """Batches of whole texts of the tuned phase, padded on the right, similar lengths together."""
     encoded = sorted(
         (encode_segments(tokenizer, text)[0][:256] for text in dialogues(0, "tuned", step, count)), key=len

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -71,7 +72,8 @@ def encode_segments(tokenizer: PreTrainedTokenizerFast, segments: list[Segment])
     for piece, _ in segments:
         total += len(piece)
         ends.append(total)
-    encoded = tokenizer._tokenizer.encode(text, add_special_tokens=False)
+    backend: Any = tokenizer._tokenizer
+    encoded = backend.encode(text, add_special_tokens=False)
     weights, segment = [], 0
     for start, _ in encoded.offsets:
         while start >= ends[segment]:

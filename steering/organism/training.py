@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,7 @@ class Recipe:
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A freshly initialized model of the recipe."""
     torch.manual_seed(recipe.seed)
-    special = {
+    special: dict[str, Any] = {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
@@ -123,7 +124,7 @@ def train_phase(
     recipe: Recipe,
     phase: Phase,
     build: Path,
-    report: Callable[[dict[str, float]], None],
+    report: Callable[[dict[str, Any]], None],
     stop_after: int | None = None,
     compiled: bool = False,
 ) -> LlamaForCausalLM:
@@ -152,6 +153,7 @@ def train_phase(
     forward = torch.compile(model, dynamic=True) if compiled else model
     steps = recipe.steps(phase)
     began, seen = time.perf_counter(), 0
+    padding: Any = tokenizer.pad_token_id
     for step in range(first, steps):
         batches = training_batch(tokenizer, recipe, phase, step)
         total = sum(float(weights[:, 1:].sum()) for _, weights in batches)
@@ -163,7 +165,7 @@ def train_phase(
             loss = (losses * weights[:, 1:].flatten()).sum() / total
             loss.backward()
             loss_sum += loss.item()
-            seen += int((ids != tokenizer.pad_token_id).sum())
+            seen += int(torch.ne(ids, padding).sum())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, scale in zip(optimizers, (1.0, 0.1), strict=True):
             for group in optimizer.param_groups:
