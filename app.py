@@ -31,6 +31,10 @@ MENU = {
     "Build": [
         st.Page(HERE / "pages/build/direction.py", title="Direction", icon=":material/arrow_outward:"),
     ],
+    "Measure": [
+        st.Page(HERE / "pages/measure/calibrate.py", title="Calibrate", icon=":material/tune:"),
+        st.Page(HERE / "pages/measure/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
+    ],
     "Library": [
         st.Page(HERE / "pages/library/library.py", title="Library", icon=":material/bookmarks:"),
     ],

@@ -14,11 +14,14 @@ from .plan import direction_label
 from .statistics import Estimate, wilson
 
 
-def peaks(engine: Engine, prompts: Sequence[Prompt], direction: Direction, *, answer_tokens: int = 0) -> list[float]:
+def peaks(
+    engine: Engine, prompts: Sequence[Prompt], direction: Direction, *, answer_tokens: int = 0, last: bool = False
+) -> list[float]:
     """The largest projection on a direction among a text's tokens, a text each; a regulator fires where it exceeds tau.
 
     Args:
         answer_tokens: also look at the model's own unsteered answer, up to so many tokens of it.
+        last: look from the prompt's last token on, where the answer is decided, for edits with `where="from_last"`.
     """
     requests = [
         Request(prompt, max_new_tokens=max(1, answer_tokens), record=(direction,), top_alternatives=0)
@@ -29,7 +32,8 @@ def peaks(engine: Engine, prompts: Sequence[Prompt], direction: Direction, *, an
         row = handle.result()
         values = row.projections[direction_label(direction)].before
         # BOS is never steered, and its projection is far off in most models.
-        first = int(row.prompt_tokens[0] == engine.model.tokenizer.bos_token_id and len(values) > 1)
+        first = len(row.prompt_tokens) - 1 if last else 0
+        first = first or int(row.prompt_tokens[0] == engine.model.tokenizer.bos_token_id and len(values) > 1)
         found.append(max(values[first:]))
     return found
 

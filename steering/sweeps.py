@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,15 @@ class Sweep:
 
     arms: tuple[Arm, ...]
     outcomes: tuple[Outcome, ...]
+
+    def mean(self, arm: str, measure: str, set: str | None = None) -> float:
+        """The mean of a measure over an arm's answers (to one set); NaN where none has it."""
+        found = [
+            one.measures[measure]
+            for one in self.outcomes
+            if one.arm == arm and set in (None, one.set) and measure in one.measures
+        ]
+        return sum(found) / len(found) if found else math.nan
 
     def trials(self) -> pd.DataFrame:
         """A row a trial: the point's settings, the item, the text and its measures."""

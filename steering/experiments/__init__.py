@@ -3,5 +3,6 @@
 from .config import Experiment, bundled, parse, read
 from .running import Result, perform
 from .workshop import Calibrated, Workshop
+from .writing import to_toml
 
-__all__ = ["Calibrated", "Experiment", "Result", "Workshop", "bundled", "parse", "perform", "read"]
+__all__ = ["Calibrated", "Experiment", "Result", "Workshop", "bundled", "parse", "perform", "read", "to_toml"]

@@ -17,10 +17,10 @@ KNOWN = {
     "": {"title", "question", "model", "sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
     | {"compare", "side_effects", "measures"},
     "settings": {"max_new_tokens", "temperature", "top_p", "seed", "samples", "chat"},
-    "direction": {"pairs", "contrast", "position", "site", "space", "top_k"},
-    "calibration": {"direction", "concept", "other", "method", "answer_tokens"},
-    "set": {"name", "source", "format", "scorer", "where", "limit", "by", "part"},
-    "arm": {"name", "method", "family", "target", "grid", "where", "start", "direction", "site", "layer"}
+    "direction": {"pairs", "saved", "positive", "negative", "contrast", "position", "site", "space", "top_k"},
+    "calibration": {"direction", "concept", "other", "method", "answer_tokens", "last"},
+    "set": {"name", "source", "format", "scorer", "where", "limit", "by", "part", "mapping"},
+    "arm": {"name", "steps", "method", "family", "target", "grid", "where", "start", "direction", "site", "layer"}
     | {"tau", "lambda_", "alpha", "alpha_norms", "strength", "error", "clamp_nonneg", "everywhere", "features"}
     | {"positive", "negative", "attract", "repel", "mode", "sign", "degrees", "instruction", "place"},
     "controls": {"random", "of", "reconstruction", "prompting", "place", "baseline_again"},
@@ -81,6 +81,8 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
     for key, kind in (("directions", "direction"), ("calibration", "calibration")):
         for one, values in data.get(key, {}).items():
             _known(f"{name}: {one}", kind, values)
+    for step in (step for arm in data.get("arms", ()) if isinstance(arm, dict) for step in arm.get("steps", ())):
+        _known(f"{name}: a step", "arm", step)
     for key, kind in (("sets", "set"), ("arms", "arm")):
         if not isinstance(data.get(key), list) or not data[key]:
             raise ValueError(f"{name}: an experiment has at least one [[{key}]]; this one has none.")

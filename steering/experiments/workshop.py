@@ -21,6 +21,7 @@ from ..models import Model
 from ..pairs import PairSet
 from ..saes import Sae
 from ..sites import Site
+from ..store import Store
 from .config import Experiment, half, near, points
 
 NEUTRAL = Path(__file__).parent.parent.parent / "assets" / "neutral"
@@ -70,18 +71,26 @@ class Workshop:
             spec = self.experiment.data.get("directions", {}).get(name)
             if spec is None:
                 raise ValueError(f"{self.experiment.name}: an arm uses the direction {name!r}, which is not there.")
-            pairs = PairSet.load(near(self.experiment, str(spec["pairs"])))
             in_features = spec.get("space", "residual") == "features"
             if in_features and self.sae is None:
                 raise ValueError(f"{self.experiment.name}: {name!r} is in feature space; name an [sae].")
             sae = self.sae if in_features else None
             site = sae.site if sae else Site.parse(spec.get("site", f"blocks.{self.lm.n_layers // 2}.hook_resid_post"))
-            make = CONTRASTS[spec.get("contrast", "mean_difference")]
-            position = spec.get("position", "completion_mean")
-            found = self.engine.call(lambda: make(self.lm, pairs, site, position=position, sae=sae))
-            found = replace(found, name=name)
+            found = replace(self._built(spec, site, sae), name=name)
             self.directions[name] = replace(found.top_k(spec["top_k"]), name=name) if spec.get("top_k") else found
         return self.directions[name]
+
+    def _built(self, spec: Mapping[str, Any], site: Site, sae: Sae | None) -> Direction:
+        """A direction from the Library, or from pairs (a single one where two texts are given)."""
+        if "saved" in spec:
+            return Store().direction(str(spec["saved"]), self.sae).check(self.lm)
+        if "pairs" in spec:
+            pairs = PairSet.load(near(self.experiment, str(spec["pairs"])))
+        else:
+            pairs = PairSet.from_lists([spec["positive"]], [spec["negative"]])
+        make = CONTRASTS[spec.get("contrast", "mean_difference")]
+        position = spec.get("position", "completion_mean")
+        return self.engine.call(lambda: make(self.lm, pairs, site, position=position, sae=sae))
 
     def set(self, spec: Mapping[str, Any]) -> EvaluationSet:
         """An evaluation set as described: read, filtered, one half of it, limited."""
@@ -89,6 +98,7 @@ class Workshop:
             near(self.experiment, str(spec.get("source", spec.get("name")))),
             format=spec.get("format"),
             scorer=spec.get("scorer"),
+            mapping=spec.get("mapping"),
         )
         found = found.where(**spec["where"]) if spec.get("where") else found
         found = half(found, spec["part"]) if spec.get("part") else found
@@ -110,7 +120,8 @@ class Workshop:
             groups = []
             for side in ("concept", "other"):
                 prompts = [self.prompt(item) for item in self.set(spec[side])]
-                groups.append(calibration.peaks(self.engine, prompts, direction, answer_tokens=tokens))
+                last = bool(spec.get("last", False))
+                groups.append(calibration.peaks(self.engine, prompts, direction, answer_tokens=tokens, last=last))
             found = calibration.candidates(*groups)
             self.calibrated[key] = Calibrated(
                 name, direction.name, tuple(groups[0]), tuple(groups[1]), tuple(found), spec.get("method", "midpoint")
@@ -217,14 +228,15 @@ class Workshop:
         for arm, spec in made:
             for seed in range(int(asked.get("random", 0)) if arm.name in chosen and arm.interventions else 0):
                 control = arms_of.random_control(arm, seed)
-                found.append(replace(control, interventions=(self.intervention(spec, seed),)))
+                made_alike = tuple(self.intervention(step, seed + 1000 * k) for k, step in enumerate(_steps(spec)))
+                found.append(replace(control, interventions=made_alike))
         return found
 
     def _arm(self, spec: Mapping[str, Any], point: Mapping[str, Any]) -> Arm:
         whole = {**spec, **point}
         name = str(spec["name"]).format(**whole)
         try:
-            steps = (self.intervention(whole),) if "method" in whole else ()
+            steps = tuple(self.intervention(step) for step in _steps(whole))
         except (ValueError, TypeError, KeyError) as error:
             said = f"the setting {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{self.experiment.name}, arm {name!r}: {said}") from error
@@ -232,6 +244,14 @@ class Workshop:
         return Arm(
             name, steps, instruction=whole.get("instruction", ""), place=whole.get("place", "system"), settings=about
         )
+
+
+def _steps(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The interventions of an arm, in order: its steps, itself, or none (where only the prompt changes)."""
+    common = {key: value for key, value in spec.items() if key not in ("steps", "grid")}
+    if "steps" in spec:
+        return [{**common, **step} for step in spec["steps"]]
+    return [common] if "method" in spec else []
 
 
 def _moved(workshop: Workshop, name: str, site: Site) -> dict[str, Any]:

@@ -1,0 +1,22 @@
+"""Measure / Calibrate: where a threshold belongs, how strong is too strong, and what each choice costs."""
+
+import streamlit as st
+
+from steering.ui import calibrating, services, sweeping
+from steering.ui.widgets import clear_errors
+
+st.title("Calibrate", anchor=False)
+st.caption("Find the operating point: a threshold or a dose that does what it should and leaves the rest alone.")
+lm, sae = services.require_model(), services.maybe_sae()
+with clear_errors():
+    study = calibrating.choose(lm, sae)
+    threshold, grid, dose, layers = st.tabs(["Threshold", "Tau and lambda", "Dose", "Layer and dose"])
+    with threshold:
+        tau = calibrating.show_threshold(lm, study)
+        calibrating.send(lm, study, tau)
+    with grid:
+        sweeping.tau_lambda(lm, study, tau)
+    with dose:
+        sweeping.dose(lm, study)
+    with layers:
+        sweeping.layers(lm, sae, study)

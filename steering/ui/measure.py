@@ -1,0 +1,154 @@
+"""What the pages of Measure share: jobs by name, the evaluation sets at hand, tables with intervals, downloads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from . import services
+from .indexing import progress
+from .widgets import literal
+
+if TYPE_CHECKING:
+    from ..evaluations import EvaluationSet
+    from ..jobs import Job
+    from ..models import Model
+
+# What a visitor may ask of the server at once; more belongs on the command line.
+MAX_TRIALS = 30_000
+COLUMNS = {
+    "prompt": "Prompt",
+    "matching": "Option that matches",
+    "not_matching": "Option that does not",
+    "choices": "List of choices",
+    "answer": "Right choice",
+    "true": "Claim is true",
+    "harmful": "Request is harmful",
+    "answers": "Right answers",
+    "wrong": "Wrong answers",
+    "system": "System message",
+}
+
+
+def folder() -> Path:
+    """Where runs keep their checkpoints, beside the Library."""
+    from ..store import home
+
+    return home() / "measure"
+
+
+def name_of(kind: str, *parts: object) -> str:
+    """The name of a job with exactly these settings: started twice it is one job, and a killed one is found again."""
+    return f"{kind} {hashlib.sha256(repr(parts).encode()).hexdigest()[:10]}"
+
+
+def find(name: str) -> Job | None:
+    """The newest job of that name, or None."""
+    return next((job for job in services.jobs().all() if job.name == name), None)
+
+
+def launch(key: str, name: str, work: Callable[[Job], Any], label: str, *, disabled: bool = False) -> Job | None:
+    """Draws the button that starts a job, then how far it is, then nothing; the job in whatever state, or None."""
+    job = find(name)
+    again = job is not None and not job.active
+    said = "Run again" if again and job is not None and job.state == "done" else label
+    if job is None or not job.active:
+        st.button(
+            said, type="primary", icon=":material/play_arrow:", key=f"{key}_go", width="stretch", disabled=disabled,
+            on_click=_start, args=(name, work),
+        )  # fmt: skip
+    else:
+        progress(job, "Answers that are there are kept: a stopped run goes on from where it was.")
+    if job is not None and job.state == "failed":
+        st.error(literal(str(job.error), 600))
+    elif job is not None and job.state == "cancelled":
+        st.caption("Stopped. Start it again to go on from there.")
+    return job
+
+
+def _start(name: str, work: Callable[[Job], Any]) -> None:
+    services.jobs().start(name, work)
+
+
+# Evaluation sets ------------------------------------------------------------------------------------------------------
+
+
+def sets_for(lm: Model) -> list[str]:
+    """The bundled sets in the language of the model: the organism's small one, or plain English."""
+    from ..evaluations import bundled_sets
+
+    own = lm.name.startswith("organism")
+    return [name for name in bundled_sets() if name.startswith("organism_") == own]
+
+
+def shown_set(name: str) -> str:
+    """A set's name as a visitor reads it."""
+    return name.removeprefix("organism_").removeprefix("general_").replace("_", " ")
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def bundled_set(name: str) -> EvaluationSet:
+    """A bundled evaluation set."""
+    from ..evaluations import load
+
+    return load(name)
+
+
+@st.dialog("Which column is what?")
+def map_columns(key: str, columns: Sequence[str]) -> None:
+    """Asks what the columns of an uploaded file mean, and keeps the answer in the session."""
+    st.caption("This file has columns of its own. Name the prompt, and whatever its answers are judged by.")
+    chosen = {}
+    for what, label in COLUMNS.items():
+        options = ["", *map(str, columns)]
+        picked = st.selectbox(
+            label, options, index=options.index(what) if what in options else 0, key=f"{key}_column_{what}",
+            format_func=lambda option: literal(option) if option else "None",
+        )  # fmt: skip
+        if picked:
+            chosen[what] = picked
+    if st.button("Use these columns", type="primary", key=f"{key}_columns", disabled="prompt" not in chosen):
+        st.session_state[f"{key}_mapping"] = chosen
+        st.rerun()
+
+
+def uploaded(key: str) -> EvaluationSet | None:
+    """An evaluation set from the visitor's file, in a published format or through the mapping of its columns."""
+    from ..evaluations import readers
+    from ..evaluations.records import records
+
+    file = st.file_uploader(
+        "A set of your own (.jsonl, .json, .csv)", ["jsonl", "json", "csv", "tsv"], key=f"{key}_upload",
+        help="Files of CAA, model-written evals, SycophancyEval, refusal_direction, TruthfulQA, MMLU are recognized.",
+    )  # fmt: skip
+    if file is None:
+        st.session_state.pop(f"{key}_mapping", None)
+        return None
+    try:
+        rows = records(file.getvalue(), Path(file.name).suffix)
+        mapping: Mapping[str, str] | None = st.session_state.get(f"{key}_mapping")
+        if mapping is None and readers.recognize(rows[0].values) is None:
+            st.info("The columns of this file are those of no known format.")
+            if st.button("Say which column is what", key=f"{key}_map"):
+                map_columns(key, list(rows[0].values))
+            return None
+        found = readers.read(rows, name=Path(file.name).stem[:40], mapping=mapping)
+    except ValueError as error:
+        st.session_state.pop(f"{key}_mapping", None)
+        st.error(literal(str(error), 400))
+        return None
+    st.caption(f"{len(found)} items, read as {literal(found.format)}, scored by {literal(found.scorer.name)}.")
+    return found
+
+
+def download_all(key: str, files: Mapping[str, bytes]) -> None:
+    """Draws a download button for each file."""
+    kinds = {"html": "text/html", "csv": "text/csv", "json": "application/json", "toml": "text/plain"}
+    with st.container(horizontal=True, gap="small"):
+        for name, data in files.items():
+            kind = kinds.get(name.rpartition(".")[2], "application/octet-stream")
+            st.download_button(name, data, name, kind, key=f"{key}_download_{name}", on_click="ignore")

@@ -1,0 +1,291 @@
+"""Measure / Calibrate: sweeps of tau and lambda, of the dose, and of layer and dose; heatmaps, the front, the cliff."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from .. import figures, plots
+from . import calibrating, measure, sending, services, theme
+from .calibrating import Study
+from .recipes import Variant
+from .widgets import chart, clear_errors, literal
+
+if TYPE_CHECKING:
+    from ..jobs import Job
+    from ..models import Model
+    from ..saes import Sae
+    from ..sweeps import ForcedGrid, Sweep
+
+LAMBDAS = [0.5, 1.0, 2.0, 3.0]
+DOSES = [-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0]
+ALPHAS = [-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0]
+
+
+def numbers(text: str) -> list[float]:
+    """The numbers of a text such as "0.5, 1, 2", each once, in order.
+
+    Raises:
+        ValueError: a part that is no number, or none at all.
+    """
+    try:
+        found = [float(part) for part in text.replace(";", ",").split(",") if part.strip()]
+    except ValueError:
+        raise ValueError(
+            f"Values are numbers with commas between them, such as 0.5, 1, 2; got {text[:60]!r}."
+        ) from None
+    if not found:
+        raise ValueError("Name at least one value.")
+    return list(dict.fromkeys(found))
+
+
+def _file(name: str) -> Any:
+    return measure.folder() / f"{name.rpartition(' ')[2]}.jsonl"
+
+
+# Tau and lambda -------------------------------------------------------------------------------------------------------
+
+
+def tau_lambda(lm: Model, study: Study, tau: float) -> None:
+    """Draws the grid of thresholds and gains: effect, side effect, the front between them, the point to use."""
+    low, high = tau - abs(tau) * 0.75 - 1, tau + abs(tau) * 0.75 + 1
+    taus = [float(f"{low + (high - low) * k / 4:.4g}") for k in range(5)]
+    a, b, c = st.columns([3, 3, 2], gap="small")
+    said = a.text_input("Tau", ", ".join(f"{t:g}" for t in taus), key=f"calibrate_taus_{study.key}")
+    gains = b.text_input("Lambda", ", ".join(f"{v:g}" for v in LAMBDAS), key="calibrate_lambdas")
+    items = c.slider("Items of each set", 8, 60, 24, 4, key="calibrate_items")
+    with clear_errors():
+        job = _start_grid(lm, study, numbers(said or ""), numbers(gains or ""), int(items))
+        if job is not None and job.state == "done":
+            _show_grid(lm, study, job.value)
+
+
+def _start_grid(lm: Model, study: Study, taus: Sequence[float], lambdas: Sequence[float], items: int) -> Job | None:
+    name = measure.name_of("Tau and lambda", lm.fingerprint, study.key, taus, lambdas, items)
+    engine, file = services.engine(lm.name), _file(name)
+    sets = [study.concept.limit(items), study.other.limit(items)]
+    total = (len(taus) * len(lambdas) + 1) * sum(map(len, sets))
+    if total > measure.MAX_TRIALS:
+        raise ValueError(f"A grid on this page has at most {measure.MAX_TRIALS} answers; this one has {total}.")
+
+    def work(job: Job) -> Sweep:
+        from ..evaluations import Settings
+        from ..interventions import ThresholdRegulator
+        from ..sweeps import Grid, sweep
+
+        return sweep(
+            engine, lambda tau, lambda_: [ThresholdRegulator(study.direction, tau, lambda_)],
+            Grid({"tau": taus, "lambda_": lambdas}), sets, Settings(max_new_tokens=32, in_flight=96),
+            checkpoint=file, tick=job.tick, outcomes=job.partial,
+        )  # fmt: skip
+
+    return measure.launch("calibrate_grid", name, work, f"Run {total} answers")
+
+
+def changes(found: Sweep, set_: str, measure_name: str) -> list[float]:
+    """For each point of the sweep, in order, how much a measure changed against the baseline."""
+    base = found.mean("Baseline", measure_name, set_)
+    return [found.mean(arm.name, measure_name, set_) - base for arm in found.arms if arm.settings]
+
+
+def _show_grid(lm: Model, study: Study, found: Sweep) -> None:
+    from ..calibration import chosen, pareto
+    from ..sweeps import to_csv, to_parquet
+
+    sets = (study.concept, study.other)
+    names = [one.scorer.measures[0].name for one in sets]
+    effect, cost = ([abs(v) for v in changes(found, one.name, name)] for one, name in zip(sets, names, strict=True))
+    points = [arm for arm in found.arms if arm.settings]
+    taus, lambdas = (list(dict.fromkeys(arm.settings[k] for arm in points)) for k in ("tau", "lambda_"))
+    said = [name.replace("_", " ") for name in names]
+    for column, title, values, key in zip(
+        st.columns(2, gap="medium"), (f"Effect: change of {said[0]}", f"Side effect: change of {said[1]}"),
+        (effect, cost), ("effect", "cost"), strict=True,
+    ):  # fmt: skip
+        rows = [values[k * len(lambdas) : (k + 1) * len(lambdas)] for k in range(len(taus))]
+        figure = plots.heatmap(
+            rows, [f"{t:g}" for t in taus], [f"{v:g}" for v in lambdas], theme.palette(), low=0.0, high=1.0,
+            x="lambda", y="tau", unit="",
+        )  # fmt: skip
+        with column:
+            chart(figure, title=title, key=f"calibrate_{key}", caption="Share of items, against the baseline.")
+    limit = st.slider("Side effect allowed", 0.0, 0.5, 0.05, 0.01, key="calibrate_limit")
+    best = chosen(effect, cost, float(limit))
+    figure = figures.trade_off(
+        [arm.name for arm in points], effect, cost, pareto(effect, cost), theme.palette(), chosen=best,
+        x=f"side effect: change of {said[1]}", y=f"effect: change of {said[0]}",
+    )  # fmt: skip
+    chart(
+        figure, title="The trade-off: points on the line are beaten by no other", key="calibrate_front",
+        caption="Ringed: the most effect within the side effect allowed.",
+    )  # fmt: skip
+    if best is not None:
+        point = points[best].settings
+        st.text(f"{points[best].name}: effect {effect[best]:.2f}, side effect {cost[best]:.2f}")
+        if st.button("Use this point in Compare", icon=":material/splitscreen:", key="calibrate_send_grid"):
+            step = calibrating.operating_step(study, point["tau"], point["lambda_"])
+            sending.steer_with(lm, Variant("Operating point", (step,)))
+    summary = found.summary()
+    measure.download_all("calibrate_grid", {"grid.csv": to_csv(summary), "grid.parquet": to_parquet(summary)})
+
+
+# The dose -------------------------------------------------------------------------------------------------------------
+
+
+def dose(lm: Model, study: Study) -> None:
+    """Draws the dose-response of adding the direction, in units of the layer's norm, and where text breaks."""
+    said = st.text_input("Alpha, in layer norms", ", ".join(f"{d:g}" for d in DOSES), key="calibrate_doses")
+    with clear_errors():
+        job = _start_dose(lm, study, sorted(numbers(said or "")))
+        if job is not None and job.state == "done":
+            _show_dose(study, job.value)
+
+
+def _start_dose(lm: Model, study: Study, doses: list[float]) -> Job | None:
+    if 0.0 not in doses:
+        raise ValueError("The doses hold 0, which all others are compared with.")
+    name = measure.name_of("Dose and response", lm.fingerprint, study.key, doses)
+    engine, file = services.engine(lm.name), _file(name)
+    unit = services.typical_norm(study.direction.site, lm.name) / float(study.direction.decoded().norm())
+    sets = [study.concept.limit(16), study.other.limit(16)]
+
+    def work(job: Job) -> Sweep:
+        from ..directions import random_like
+        from ..evaluations import Arm, Settings
+        from ..interventions import ActivationAddition
+        from ..sweeps import Grid, sweep
+
+        beside = [
+            Arm(f"random {seed}, {d:g}", (ActivationAddition(random_like(study.direction, seed), d * unit),), "control")
+            for seed in range(3)
+            for d in doses
+            if d
+        ]
+        return sweep(
+            engine, lambda alpha: [ActivationAddition(study.direction, alpha * unit)], Grid({"alpha": doses}), sets,
+            Settings(max_new_tokens=32, in_flight=96), controls=beside, checkpoint=file, tick=job.tick,
+            outcomes=job.partial,
+        )  # fmt: skip
+
+    return measure.launch("calibrate_dose", name, work, "Run the doses")
+
+
+def _show_dose(study: Study, found: Sweep) -> None:
+    from ..calibration import cliff
+
+    points = [arm for arm in found.arms if arm.settings]
+    doses = [float(arm.settings["alpha"]) for arm in points]
+    costs = {m: [found.mean(arm.name, m) for arm in points] for m in ("repetition", "surprise")}
+    broken = cliff(doses, costs["repetition"], costs["surprise"])
+    first = study.concept.scorer.measures[0].name
+    effect = changes(found, study.concept.name, first)
+    where, base = study.concept.name, found.mean("Baseline", first, study.concept.name)
+    band = []
+    for d in doses:
+        beside = [found.mean(f"random {k}, {d:g}", first, where) - base for k in range(3)] if d else [0.0]
+        band.append((min(beside), max(beside)))
+    said = first.replace("_", " ")
+    figure = plots.dose_response(
+        doses, effect, theme.palette(), control=band, cliff=broken.above, y=f"change of {said}"
+    )
+    edges = [f"{side} {at:g}" for side, at in (("below", broken.below), ("above", broken.above)) if at is not None]
+    chart(
+        figure, title=f"Dose and response: {said}", key="calibrate_dose_chart",
+        caption="Band: three random directions of equal norm. Text breaks where it repeats itself or surprises the "
+        f"unsteered model by a nat more a token: {' and '.join(edges) or 'nowhere here'}.",
+    )  # fmt: skip
+    figure = plots.lines(doses, costs, theme.palette(), x="alpha in units of the layer's norm", y="share, or nats")
+    said = "Share of repeated word triples; surprise of the unsteered model, nats a token."
+    chart(figure, title="What the text pays", key="calibrate_dose_cost", caption=said)
+
+
+# Layer and dose, by teacher forcing -----------------------------------------------------------------------------------
+
+
+def layers(lm: Model, sae: Sae | None, study: Study) -> None:
+    """Draws the layer x alpha grid: what steering does to a given continuation; a click generates that cell."""
+    a, b, c = st.columns([3, 3, 2], gap="small")
+    prompt = a.text_input("Prompt", study.concept.items[0].text, key="calibrate_prompt")
+    target = b.text_input("Continuation", "No", key="calibrate_target")
+    said = c.text_input("Alpha, in layer norms", ", ".join(f"{d:g}" for d in ALPHAS), key="calibrate_alphas")
+    with clear_errors():
+        if not (prompt or "").strip() or not target:
+            raise ValueError("The grid takes a prompt and a continuation.")
+        doses = numbers(said or "")
+        name = measure.name_of("Layer and dose", lm.fingerprint, study.key, prompt, target, doses)
+        job = measure.launch(
+            "calibrate_layers", name, _forced(lm, study, str(prompt), str(target), doses), "Run the grid"
+        )
+        if job is not None and job.state == "done":
+            _show_layers(lm, study, str(prompt), job.value)
+
+
+def _at(lm: Model, study: Study, layer: int) -> Any:
+    """The study's direction at another layer's output, and alpha for one layer norm."""
+    from ..sites import Site
+
+    site = Site(layer, "resid_post")
+    about = study.direction.provenance
+    pairs = str((about.get("pairs") or {}).get("name", ""))
+    if not pairs:
+        raise ValueError("Only a direction of a bundled pair set can be read at every layer; this one is saved.")
+    read_at = {"completion_mean": "answer", "last": "last"}.get(str(about.get("position")), "decision")
+    direction = calibrating._direction(lm.name, pairs, read_at, site, None)
+    return direction, services.typical_norm(site, lm.name) / direction.norm
+
+
+def _forced(lm: Model, study: Study, prompt: str, target: str, doses: Sequence[float]) -> Any:
+    engine = services.engine(lm.name)
+    made = [_at(lm, study, layer) for layer in range(lm.n_layers)]
+
+    def work(job: Job) -> ForcedGrid:
+        from ..interventions import ActivationAddition
+        from ..models import chat
+        from ..sweeps import forced_grid
+
+        def make(layer: int, alpha: float) -> list[Any]:
+            direction, unit = made[layer]
+            return [ActivationAddition(direction, alpha * unit)]
+
+        asked = lm.tokens(chat(prompt) if lm.has_chat_template else prompt)
+        return forced_grid(engine, [asked], target, make, range(lm.n_layers), doses, tick=job.tick)
+
+    return work
+
+
+def _show_layers(lm: Model, study: Study, prompt: str, found: ForcedGrid) -> None:
+    rows, columns = [f"layer {r}" for r in found.rows], [f"{c:g}" for c in found.columns]
+    top = max(abs(v) for row in found.change for v in row) or 1.0
+    left, right = st.columns(2, gap="medium")
+    with left:
+        figure = plots.heatmap(
+            found.change, rows, columns, theme.palette(), low=-top, high=top, x="alpha in layer norms", unit="nats"
+        )
+        point = chart(
+            figure, title="Change of the continuation's log-probability", key="calibrate_layers_change", select=True,
+            caption="Nats against the baseline; nothing is generated. Click a cell to read what is written there.",
+        )  # fmt: skip
+    with right:
+        figure = plots.heatmap(
+            found.kl, rows, columns, theme.palette(), low=0.0, high=None, x="alpha in layer norms", unit="nats"
+        )
+        chart(
+            figure, title="How far the model is from itself", key="calibrate_layers_kl", caption="KL from the baseline."
+        )
+    if point is not None:
+        layer, alpha = int(point["y"]), float(found.columns[int(point["x"])])
+        st.markdown(f"**Layer {layer}, alpha {literal(f'{alpha:g}')}**")
+        st.text(_written(lm, study, prompt, layer, alpha))
+
+
+def _written(lm: Model, study: Study, prompt: str, layer: int, alpha: float) -> str:
+    from ..interventions import ActivationAddition
+    from ..models import chat
+
+    direction, unit = _at(lm, study, layer)
+    asked = chat(prompt) if lm.has_chat_template else prompt
+    variants = [(), (ActivationAddition(direction, alpha * unit),)]
+    plain, steered = services.engine(lm.name).generate(asked, variants, max_new_tokens=40)
+    return f"Baseline: {plain.text}\nSteered: {steered.text}"
