@@ -34,8 +34,8 @@ def headline(found: Study) -> None:
     with st.container(horizontal=True, gap="large"):
         st.metric(
             "Left-out pairs right", plots.percent(right.value), width="content",
-            help=f"95% interval {plots.percent(right.low)} to {plots.percent(right.high)}: pairs whose positive side lies "
-            "above the negative one, on a direction made without them.",
+            help=f"95% interval {plots.percent(right.low)} to {plots.percent(right.high)}: pairs whose positive side "
+            "lies above the negative one, on a direction made without them.",
         )  # fmt: skip
         st.metric(
             "Held-out AUROC", f"{held.auroc:.2f}", width="content",
