@@ -229,6 +229,27 @@ def test_the_exported_python_writes_the_same_text(folder):
     assert [c.tokens for c in namespace["completions"]] == [row.tokens for row in result.rows if row.kind != "control"]
 
 
+def test_another_model_is_picked_in_the_sidebar_and_brings_its_own_example(folder):
+    at = fine(open_page("pages/steer/compare.py"))
+    before = at.text_area(key="compare_prompt").value
+    at.segmented_control(key="frame_source").set_value("folder").run()
+    at.text_input(key="frame_folder").set_value(folder).run()
+    fine(at.button(key="frame_load").click().run())
+    assert at.session_state[state.MODEL] == folder and at.query_params["model"] == folder
+    assert at.text_area(key="compare_prompt").value != before
+    fine(at.button(key="compare_go").click().run())
+    assert results(at)[-1].settings.model == folder
+
+
+def test_a_link_alone_downloads_nothing():
+    at = fine(open_page("pages/steer/compare.py", "someone/some-model"))
+    assert any("is not on this machine" in error.value for error in at.error)
+    at.segmented_control(key="frame_source").set_value("hub").run()
+    at.text_input(key="frame_hub").set_value("someone/some-model").run()
+    fine(at.button(key="frame_load").click().run())  # the tests are offline, so the answer is another sentence now
+    assert at.error and not any("is not on this machine" in error.value for error in at.error)
+
+
 # Chat and Library ---------------------------------------------------------------------------------------------------
 
 

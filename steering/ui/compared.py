@@ -65,7 +65,7 @@ def _label(result: Result) -> str | None:
     """The direction that everything is shown along."""
     if len(result.labels) < 2:
         return result.labels[0] if result.labels else None
-    return st.selectbox("Along", result.labels, key="compare_label", width=210)
+    return st.selectbox("Along", result.labels, key="compare_label", width=210, bind="query-params")
 
 
 def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:

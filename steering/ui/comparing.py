@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from . import editor, export, services, state
-from .examples import Example, examples
+from .examples import EVERY_PROMPT, Example, examples
 from .recipes import Recipe, decode, encode
 from .results import Result, Settings
 from .widgets import copy_link, literal
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RECIPE = "compare_recipe"
 RAN = "compare_ran"
+FRESH = "compare_fresh"  # another model was chosen: its own example replaces what the address says
 
 
 # Choices ------------------------------------------------------------------------------------------------------------
@@ -40,17 +41,25 @@ def start(lm: Model) -> None:
     """Fills the page in, in the first run of a session: from the link, else with the first example."""
     if RECIPE in st.session_state:
         return
-    first = available(lm)[0]
-    if "compare_prompt" not in st.query_params:
-        st.session_state.setdefault("compare_prompt", first.prompt)
+    first, fresh = available(lm)[0], st.session_state.pop(FRESH, False)
+    if fresh or "compare_prompt" not in st.query_params:
+        st.session_state["compare_prompt"] = first.prompt
     editor.load(RECIPE, first.recipe)
-    text = st.query_params.get("recipe")
+    text = "" if fresh else st.query_params.get("recipe")
     if text:
         try:
             editor.load(RECIPE, decode(text))
         except ValueError as error:
             st.session_state["compare_problem"] = str(error)
-    st.session_state[RAN] = st.query_params.get("run") == "1"
+    st.session_state[RAN] = not fresh and st.query_params.get("run") == "1"
+
+
+def forget_example() -> None:
+    """Lets the next model's own example fill the page in, unless the visitor has written a prompt of their own."""
+    if st.session_state.get("compare_prompt") in EVERY_PROMPT:
+        for key in (RECIPE, "compare_example", RAN):
+            st.session_state.pop(key, None)
+        st.session_state[FRESH] = True
 
 
 def publish(recipe: Recipe) -> None:
@@ -58,6 +67,8 @@ def publish(recipe: Recipe) -> None:
     for name, value in (("recipe", encode(recipe)), ("run", "1" if st.session_state.get(RAN) else "")):
         if value and st.query_params.get(name) != value:
             st.query_params[name] = value
+        elif not value:
+            st.query_params.pop(name, None)
 
 
 def choose_example(lm: Model) -> None:
@@ -92,10 +103,10 @@ def choose_settings(lm: Model) -> Settings:
         bos = st.toggle("Steer the first (BOS) token too", key="compare_bos", bind="query-params")
         chat = st.toggle(
             "As a chat message",
-            value=lm.has_chat_template,
-            key=f"compare_chat_{lm.has_chat_template}",
+            value=True,
+            key="compare_chat",
+            bind="query-params",
             disabled=not lm.has_chat_template,
-            persist_state="session",
             help="Through the model's chat template" if lm.has_chat_template else "This model has no chat template",
         )
     controls = st.segmented_control(
@@ -109,15 +120,15 @@ def choose_settings(lm: Model) -> Settings:
     )
     return Settings(
         lm.name, prompts, int(tokens or 1), float(temperature or 0), float(top_p or 1), int(seed or 0),
-        int(controls or 0), bool(bos), bool(chat),
+        int(controls or 0), bool(bos), bool(chat) and lm.has_chat_template,
     )  # fmt: skip
 
 
 def choose_again(settings: Settings) -> None:
     """Puts a run's settings back into the widgets."""
     st.session_state["compare_prompt"] = "\n---\n".join(settings.prompts)
-    names = ("tokens", "temperature", "seed", "top_p", "bos", "controls")
-    fields = ("max_new_tokens", "temperature", "seed", "top_p", "steer_bos", "controls")
+    names = ("tokens", "temperature", "seed", "top_p", "bos", "controls", "chat")
+    fields = ("max_new_tokens", "temperature", "seed", "top_p", "steer_bos", "controls", "chat")
     for name, value in zip(names, fields, strict=True):
         st.session_state[f"compare_{name}"] = getattr(settings, value)
 

@@ -221,9 +221,7 @@ def _material(prefix: str, step: Step, lm: Model, sae: Sae | None, directions: d
             return step
     if needs == "direction":
         # A direction of a link or a saved run that is not here stays chosen, so that running it says what is missing.
-        missing = (
-            {} if step.direction in directions or step.direction == "pairs:" else {step.direction: "Not found here"}
-        )
+        missing = {} if step.direction in directions or step.direction == "pairs:" else {step.direction: step.direction}
         directions = {**missing, **directions}
         options = list(directions)
         known = step.direction if step.direction in options else options[0]

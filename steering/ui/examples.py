@@ -83,6 +83,9 @@ BUNDLED = (
 )
 
 
+EVERY_PROMPT = {example.prompt for example in (*GENERAL, *BUNDLED)}
+
+
 def examples(pair_sets: list[str]) -> tuple[Example, ...]:
     """The examples that work with the pair sets at hand."""
     wanted = {f"pairs:{name}" for name in pair_sets}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from . import services, state, theme
+from . import comparing, services, state, theme
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -92,7 +92,10 @@ def _pickers() -> None:
 
 
 def _use_model(name: str) -> None:
+    if name:
+        state.ask_for(name)
     if name and name != state.model_name():
+        comparing.forget_example()
         state.put(state.MODEL, name)
         st.session_state[state.SAE] = ""
 

@@ -75,8 +75,11 @@ def model(name: str | None = None) -> Model:
         ValueError: it cannot be loaded; the message is one sentence to show.
     """
     warm()
+    name = name or state.model_name()
+    if state.must_be_asked(name):
+        raise ValueError(f"{name} is not on this machine. To download it, choose Hub under Change in the sidebar.")
     try:
-        return _model(name or state.model_name())
+        return _model(name)
     except OSError as error:  # a hub that does not answer
         raise ValueError((str(error).strip().splitlines() or ["The model could not be loaded."])[0]) from error
 
@@ -259,7 +262,9 @@ def _class_projections(model_name: str, pairs: str, fingerprint: str, _direction
 def class_projections(name: str, source: str, direction: Direction) -> dict[str, list[float]]:
     """Projections of the two classes of a pair set (its completions' means) and of neutral tokens on a direction."""
     model(name)
-    return _class_projections(name, source.removeprefix("pairs:"), direction.fingerprint, direction)
+    known = dict(direction.provenance.get("pairs") or {}).get("name", "")
+    pairs = source.removeprefix("pairs:") if source.startswith("pairs:") else str(known)
+    return _class_projections(name, pairs, direction.fingerprint, direction)
 
 
 def cosines(directions: list[Direction]) -> list[list[float]]:

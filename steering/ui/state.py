@@ -7,6 +7,7 @@ in the URL, so that a copied link gives the same screen. Streamlit drops hand-se
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import streamlit as st
@@ -50,6 +51,26 @@ def model_name() -> str:
 def bundled_models() -> list[str]:
     """The names of the models that ship with Tiller, without importing torch."""
     return sorted(folder.parent.name for folder in (ASSETS / "models").glob("*/config.json"))
+
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+ASKED = "hub_asked"  # the hub ids that this visitor asked to download
+
+
+def must_be_asked(model: str) -> bool:
+    """Whether a model would be downloaded, and this visitor has not asked for it: a link alone must not do that."""
+    looks_local = model.startswith((".", "/", "~")) or Path(model).is_dir()
+    if model in bundled_models() or looks_local or not _HUB_ID.fullmatch(model):
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    here = try_to_load_from_cache(model, "config.json")
+    return not isinstance(here, str) and model not in st.session_state.get(ASKED, ())
+
+
+def ask_for(model: str) -> None:
+    """Remembers that this visitor wants a model, wherever it comes from."""
+    st.session_state[ASKED] = (*st.session_state.get(ASKED, ()), model)
 
 
 def bundled_saes(model: str) -> list[tuple[str, str]]:
