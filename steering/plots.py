@@ -251,6 +251,7 @@ def heatmap(
     diverging = low is not None and high is not None and low == -high
     colors = palette.diverging if diverging else palette.sequential
     shown = len(rows) * len(columns) <= 150 if numbers is None else numbers
+    shown_rows, shown_columns = [plain(r) for r in rows], [plain(c) for c in columns]
     figure.add_heatmap(
         z=[list(row) for row in matrix],
         zmin=low,
@@ -262,7 +263,7 @@ def heatmap(
         ygap=1,
         texttemplate="%{z:.2f}" if shown else None,
         textfont={"size": 12},
-        customdata=[[[plain(r), plain(c)] for c in columns] for r in rows],
+        customdata=[[[r, c] for c in shown_columns] for r in shown_rows],
         hovertemplate="%{customdata[0]} · %{customdata[1]}: %{z:.3f} " + unit + "<extra></extra>",
     )
     for axis, names in ((figure.update_xaxes, columns), (figure.update_yaxes, rows)):

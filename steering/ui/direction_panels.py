@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..layers import LayerEffect
 
 VIEWS = ("Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect")
-SHOWN_PAIRS = 100
+SHOWN_PAIRS = 60
 TESTED_PAIRS = 24
 
 
