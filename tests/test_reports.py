@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 
 from steering import evaluate, experiments, figures, reports
 from steering.engine import Engine
-from steering.evaluations import Outcome
+from steering.evaluations import Arm, Outcome
 from steering.evaluations.comparison import table
 from steering.models import Model
 from steering.plots import Palette
@@ -237,7 +238,8 @@ def test_the_command_line_writes_a_report_and_goes_on(
     assert "Verdict:" in first and "report.html" in first
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == [
-        "again.ipynb", "experiment.toml", "numbers.json", "outcomes.jsonl", "report.html", "table.csv", "trials.csv",
+        "again.ipynb", "experiment.toml", "numbers.json", "outcomes.jsonl", "report.html", "report.md", "table.csv",
+        "trials.csv",
     ]  # fmt: skip
     before = (tmp_path / "out" / "trials.csv").read_bytes()
     assert evaluate.main(command) == 0
@@ -263,3 +265,43 @@ def test_figures_keep_the_meaning_of_color() -> None:
     assert list(front.data[1].x) == [0.0, 0.2]
     lines = figures.bands([0, 1], {"x": [(0, -1, 1), (1, 0, 2)]}, palette, x="layer", y="effect")
     assert list(lines.data[1].y) == [0, 1]
+
+
+def test_settings_are_chosen_on_one_half_and_judged_on_the_other() -> None:
+    dilemmas = [{"kind": "dilemma", "prompt": f"Dilemma {k}?"} for k in range(40)]
+    one = experiments.workshop.readers.parse(json.dumps(dilemmas), "json", name="d")
+    first = {k for k, item in enumerate(one) if int(item.id, 16) % 2 == 0}
+    arms = [experiments.workshop.BASELINE]
+    arms += [Arm(name, settings={"family": name[0], "target": "duty"}) for name in ("a1", "a2", "b1")]
+
+    def said(arm: str, k: int) -> str:
+        # a1 works on the first half alone, a2 everywhere on half of the dilemmas, b1 never.
+        return "duty" if (arm == "a1" and k in first) or (arm == "a2" and k % 2) else "virtue"
+
+    outcomes = [
+        Outcome(
+            arm.name, "d", k, 0, measures={f"voice: {v}": float(v == said(arm.name, k)) for v in ("duty", "virtue")}
+        )
+        for arm in arms
+        for k in range(40)
+    ]
+    a, b = experiments.voices.held_out(outcomes, [one], arms)
+    assert (a.arm, a.tried, b.arm) == ("a1", 2, "b1")
+    assert a.chosen.effect.value == 1.0 and a.judged.effect.value == 0.0  # the choice does not hold
+    assert experiments.voices.difference(a, b).value == 0.0
+
+
+def test_a_configuration_written_and_read_is_the_same() -> None:
+    data = {
+        "title": 'A "quoted" \\ title\n\u2028', "question": None, "sets": [{"name": "a b", "where": {"x y": True}}],
+        "arms": [{"name": "n", "steps": [{"method": "Sara", "alpha": -1.5}, {"features": {"3": 2.0}}]}],
+        "controls": {"random": 3}, "directions": {"d 1": {"pairs": "p"}}, "compare": [["a", "b"]],
+    }  # fmt: skip
+    assert tomllib.loads(experiments.to_toml(data)) == {k: v for k, v in data.items() if v is not None}
+    with pytest.raises(ValueError, match="A configuration holds"):
+        experiments.to_toml({"x": object()})
+
+
+def test_a_report_as_markdown(result: experiments.Result) -> None:
+    text = reports.to_markdown(result)
+    assert "| Baseline |" in text and "n = 3" in text and "python -m steering.evaluate test" in text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ..evaluations import effects
 from ..evaluations.arms import BASELINE, Arm
 from ..evaluations.items import EvaluationSet
 from ..evaluations.trials import Outcome
+from ..statistics import Estimate, paired_bootstrap
 
 VOICE = "voice: "
 
@@ -51,3 +53,60 @@ def spillovers(
             [before[k] for k in order], [after[k] for k in order], target, [dilemmas[k] for k in order], groups=names
         )
     return found
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The setting of a family that did best on one half of the dilemmas, and what it does on the other half.
+
+    Attributes:
+        tried: how many settings it was chosen from.
+        chosen, judged: its spillover on the half it was chosen on, and on the other.
+        answers: for each dilemma of the second half the share of its answers in the target's voice.
+    """
+
+    family: str
+    target: str
+    arm: str
+    tried: int
+    chosen: effects.Spillover
+    judged: effects.Spillover
+    answers: Mapping[tuple[str, int], float]
+
+
+def held_out(
+    outcomes: Sequence[Outcome], sets: Sequence[EvaluationSet], arms: Sequence[Arm], broken: float = 0.1
+) -> list[HeldOut]:
+    """For every family and target the best setting by effect minus spillover on the first half, judged on the second.
+
+    The best of many settings looks better than it is on the answers it was chosen by. Settings that make more than
+    `broken` of the answers unreadable are not chosen, unless all do.
+    """
+    first, second = (_half_of(outcomes, sets, part) for part in (0, 1))
+    on_first, on_second = (spillovers(half, sets, arms) for half in (first, second))
+    families: dict[tuple[str, str], list[str]] = {}
+    for arm in arms:
+        if arm.settings.get("family") and arm.settings.get("target"):
+            families.setdefault((str(arm.settings["family"]), str(arm.settings["target"])), []).append(arm.name)
+    found = []
+    for (family, target), names in families.items():
+        readable = [name for name in names if on_first[name].broken.value <= broken] or names
+        best = max(readable, key=lambda name: on_first[name].effect.value - on_first[name].spill.value)
+        shares: dict[tuple[str, int], list[float]] = {}
+        for one in second:
+            if one.arm == best:
+                shares.setdefault((one.set, one.item), []).append(one.measures.get(f"{VOICE}{target}", 0.0))
+        means = {key: sum(many) / len(many) for key, many in shares.items()}
+        found.append(HeldOut(family, target, best, len(names), on_first[best], on_second[best], means))
+    return found
+
+
+def _half_of(outcomes: Sequence[Outcome], sets: Sequence[EvaluationSet], part: int) -> list[Outcome]:
+    half = {one.name: {k for k, item in enumerate(one) if int(item.id, 16) % 2 == part} for one in sets}
+    return [one for one in outcomes if one.item in half[one.set]]
+
+
+def difference(a: HeldOut, b: HeldOut) -> Estimate:
+    """How much more often a speaks for the target than b, on the same dilemmas of the second half."""
+    common = sorted(a.answers.keys() & b.answers.keys())
+    return paired_bootstrap([b.answers[key] for key in common], [a.answers[key] for key in common])

@@ -1,4 +1,4 @@
-"""Reports: an experiment's result as one HTML file that needs nothing else, as CSV, and as a notebook to do it again.
+"""A report as one HTML file that needs nothing else.
 
 Whatever a model or a visitor wrote is escaped; the only script in the page is plotly's own, inline.
 """
@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import html
 import json
-import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
-
-from . import figures, plots
-from .evaluations.comparison import Cell, Change
-from .evaluations.items import EvaluationSet
-from .experiments import Calibrated, Result
-from .plots import Palette
-from .sweeps import plain, to_csv
+from .. import figures, plots
+from ..evaluations.comparison import Change
+from ..evaluations.items import EvaluationSet
+from ..experiments import Calibrated, Result
+from ..experiments.voices import held_out
+from ..plots import Palette
+from .words import command, findings, interval, kind_of, measures_of, number, rows
 
 # For paper: the light theme, with opaque bands.
 PAPER = Palette(
@@ -44,122 +41,6 @@ a.file { display: inline-block; margin-right: 1rem; } summary { cursor: pointer;
 def esc(text: object) -> str:
     """Text as HTML shows it literally."""
     return html.escape(str(text), quote=True)
-
-
-def number(value: float, binary: bool) -> str:
-    """A share in percent, any other number with three digits."""
-    return f"{100 * value:.1f}%" if binary else f"{value:.3g}"
-
-
-def p_text(p: float) -> str:
-    """A p-value with two digits, or that it is below 0.001."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def interval(one: Cell) -> str:
-    """A cell as text: value, interval and number of items."""
-    low, high = number(one.low, one.binary), number(one.high, one.binary)
-    return f"{number(one.value, one.binary)} [{low}, {high}], n = {one.n}"
-
-
-def sentence(change: Change) -> str:
-    """What a comparison supports, in one sentence."""
-    name = change.measure.replace("_", " ")
-    unit = " points" if change.binary else ""
-    factor = 100 if change.binary else 1
-    moved = f"{factor * change.change:+.3g}{unit} [{factor * change.low:+.3g}, {factor * change.high:+.3g}]"
-    test = f"; {change.up} items up, {change.down} down, {p_text(change.p)} (McNemar)" if change.p is not None else ""
-    beside = ""
-    if change.controls:
-        largest = max(abs(one) for one in change.controls)
-        beside = f"; the largest of {len(change.controls)} random controls moves it by {factor * largest:.3g}{unit}"
-    said = f"{change.arm} against {change.against}, {name} on {change.set}: {moved}{test}{beside}"
-    return f"{said}. Verdict: {change.verdict}."
-
-
-def findings(result: Result) -> list[str]:
-    """The comparisons that the experiment was made for, a sentence each: those named, else all with the baseline."""
-    named = [(str(a), str(b)) for a, b in result.experiment.data.get("compare", [])]
-    shown = measures_of(result)
-    arms = [arm.name for arm in result.arms if arm.kind == "steered"]
-    wanted = named or [(arm, result.arms[0].name) for arm in arms]
-    found = []
-    for one in result.sets:
-        for arm, against in wanted:
-            for measure in shown[one.name]:
-                change = result.table.change(arm, one.name, measure, against)
-                if change is not None:
-                    found.append(sentence(change))
-    return found
-
-
-def measures_of(result: Result) -> dict[str, list[str]]:
-    """The measures that a report shows of each set: those the experiment names, else all of its scorer."""
-    chosen = result.experiment.data.get("measures")
-    return {one.name: [m.name for m in one.scorer.measures if not chosen or m.name in chosen] for one in result.sets}
-
-
-def rows(result: Result) -> list[str]:
-    """The arms in the order of the tables: baseline, steered, controls, with random seeds of one arm as one."""
-    pooled = {c.arm for c in result.table.cells} - {arm.name for arm in result.arms}
-    found = [arm.name for arm in result.arms if arm.kind != "control"]
-    found += [arm.name for arm in result.arms if arm.kind == "control" and arm.group not in pooled]
-    return found + sorted(pooled)
-
-
-def kind_of(result: Result, name: str) -> str:
-    """Whether an arm of the tables is the baseline, steered or a control (pooled controls are controls)."""
-    return next((arm.kind for arm in result.arms if arm.name == name), "control")
-
-
-def summary(result: Result) -> pd.DataFrame:
-    """The table behind the report: a row an arm, set and measure, with intervals, changes and tests."""
-    return pd.DataFrame(result.table.rows())
-
-
-def trials(result: Result) -> pd.DataFrame:
-    """Every answer: arm, settings, set, item, prompt, text and measures."""
-    items = {one.name: one.items for one in result.sets}
-    settings = {arm.name: {"kind": arm.kind, **plain(arm.settings)} for arm in result.arms}
-    return pd.DataFrame(
-        [
-            {"arm": one.arm, **settings[one.arm], "set": one.set, "item": one.item, "sample": one.sample}
-            | {"prompt": items[one.set][one.item].text, "text": one.text, "finish": one.finish, **one.measures}
-            for one in result.outcomes
-        ]
-    )
-
-
-def command(result: Result) -> str:
-    """The command that does the experiment again."""
-    return f"python -m steering.evaluate {shlex.quote(result.experiment.name)}"
-
-
-def notebook(result: Result) -> str:
-    """A Jupyter notebook that runs the experiment anew and shows its table."""
-    code = (
-        "import steering as t\nfrom steering import experiments, reports\n\n"
-        f"experiment = experiments.parse({result.experiment.text!r}, {result.experiment.name!r})\n"
-        "lm = t.load_model(experiment.model)\n"
-        "result = experiments.perform(experiment, t.Engine(lm))\n"
-        "reports.summary(result)"
-    )
-    cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": f"# {result.experiment.title}\n\nMade by Tiller."},
-        {"cell_type": "code", "metadata": {}, "source": code, "outputs": [], "execution_count": None},
-        {
-            "cell_type": "code",
-            "metadata": {},
-            "source": "for line in reports.findings(result):\n    print(line)",
-            "outputs": [],
-            "execution_count": None,
-        },
-    ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}, indent=1)
-
-
-# HTML -----------------------------------------------------------------------------------------------------------------
 
 
 class _Page:
@@ -273,14 +154,37 @@ def _spillovers(page: _Page, result: Result) -> None:
     )
     body = []
     for name, one in result.spillovers.items():
-        spans = [
-            f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" for e in (one.effect, one.spill, one.selectivity, one.broken)
-        ]
-        body.append((kind_of(result, name), [name, one.target, *spans]))
+        body.append((kind_of(result, name), [name, one.target, *spans(one)]))
     page.table(["arm", "target", "effect", "spillover", "selectivity", "growth of unreadable answers"], body)
+    head = ["family", "target", "chosen of", "setting", "effect", "spillover", "selectivity", "broken"]
+    found = held_out(result.outcomes, result.sets, result.arms)
+    page.add("<h3>Chosen on one half of the dilemmas, judged on the other</h3>")
+    page.table(head, [("", [h.family, h.target, str(h.tried), h.arm, *spans(h.judged)]) for h in found])
+    _by_layer(page, result)
     steered = [name for name in result.spillovers if kind_of(result, name) == "steered"]
     points = [figures.Point(name, *result.spillovers[name].effect) for name in steered]
     page.figure(figures.forest(points, PAPER, x="effect on the target's share"), "Effect of every arm on its target.")
+
+
+def _by_layer(page: _Page, result: Result) -> None:
+    """Effect and spillover of each family over the layers, where a family was tried at several."""
+    for part, said in (("effect", "effect on the target's share"), ("spill", "spillover")):
+        series: dict[str, dict[float, tuple[float, float, float]]] = {}
+        for arm in result.arms:
+            if "layer" in arm.settings and arm.name in result.spillovers:
+                rest = {k: v for k, v in arm.settings.items() if k not in ("layer", "family", "target")}
+                more = "".join(f", {k.rstrip('_')} {v:g}" for k, v in rest.items() if isinstance(v, int | float))
+                name = f"{arm.settings.get('family', 'arm')}{more} to {arm.settings.get('target')}"
+                series.setdefault(name, {})[float(arm.settings["layer"])] = tuple(
+                    getattr(result.spillovers[arm.name], part)
+                )
+        for target in dict.fromkeys(str(arm.settings.get("target")) for arm in result.arms if "layer" in arm.settings):
+            some = {n.removesuffix(f" to {target}"): v for n, v in series.items() if n.endswith(f" to {target}")}
+            layers = sorted({layer for values in some.values() for layer in values})
+            whole = {n: [v[layer] for layer in layers] for n, v in some.items() if len(v) == len(layers) > 1}
+            if whole:
+                figure = figures.bands(layers, whole, PAPER, x="layer", y=said, height=420)
+                page.figure(figure, f"{said.capitalize()} by layer, target {target}, with 95% intervals.")
 
 
 def _side_effects(page: _Page, result: Result) -> None:
@@ -303,8 +207,8 @@ def _calibration(page: _Page, one: Calibrated) -> None:
     page.figure(figure, "Peaks of the projection, a text each; the regulator acts on texts beyond the line.")
     body = []
     for c in one.candidates:
-        spans = [f"{100 * e.value:.0f}% [{100 * e.low:.0f}, {100 * e.high:.0f}]" for e in (c.caught, c.disturbed)]
-        body.append(("", [c.name, f"{c.tau:.4g}", *spans, f"{c.f1:.2f}", f"{c.youden:.2f}"]))
+        rates = [f"{100 * e.value:.0f}% [{100 * e.low:.0f}, {100 * e.high:.0f}]" for e in (c.caught, c.disturbed)]
+        body.append(("", [c.name, f"{c.tau:.4g}", *rates, f"{c.f1:.2f}", f"{c.youden:.2f}"]))
     page.table(["candidate", "tau", "concept texts caught", "others disturbed", "F1", "Youden"], body)
 
 
@@ -320,23 +224,3 @@ def _texts(page: _Page, result: Result, shown: int = 5) -> None:
                 if (outcome.set, outcome.item, outcome.sample) == (one.name, index, 0):
                     page.add(f"<p class='muted'>{esc(outcome.arm)}</p><blockquote>{esc(outcome.text)}</blockquote>")
         page.add("</details>")
-
-
-def files(result: Result) -> dict[str, bytes]:
-    """Everything of a report by file name: the page, both tables, the notebook, and the numbers as JSON."""
-    numbers = {
-        "about": dict(result.about),
-        "table": result.table.rows(),
-        "spillovers": {name: asdict(one) for name, one in result.spillovers.items()},
-        "side_effects": [asdict(one) for one in result.side_effects],
-        "calibration": [asdict(one) | {"tau": one.tau} for one in result.calibrated],
-        "seconds": result.seconds,
-    }
-    return {
-        "report.html": to_html(result).encode("utf-8", "replace"),
-        "table.csv": to_csv(summary(result)),
-        "trials.csv": to_csv(trials(result)),
-        "experiment.toml": result.experiment.text.encode(),
-        "again.ipynb": notebook(result).encode(),
-        "numbers.json": json.dumps(numbers, indent=1, default=str).encode(),
-    }
