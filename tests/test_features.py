@@ -264,6 +264,8 @@ def test_a_kill_in_the_middle_of_counting_loses_nothing_saved(
     # What a kill can leave behind: windows spooled after the checkpoint, and a checkpoint half written.
     with (tmp_path / "partial" / "tokens.u32").open("ab") as spool:
         spool.write(b"torn!")
+    with (tmp_path / "partial" / "lengths.u32").open("ab") as spool:
+        spool.write(np.uint32(7).tobytes())
     (tmp_path / "partial" / "new").write_bytes(b"half a checkpoint")
     build(tiny_llama, tiny_sae, TEXTS, tmp_path, settings=SMALL)
     same_index(index.folder, tmp_path)
