@@ -54,11 +54,13 @@ def test_signal_is_found_and_noise_is_not(fit: agreement.Fit) -> None:
     p, q = sides(40)
     assert held_out(p, q, fit).auroc > 0.8 and held_out(p, q, fit).right.mean() > 0.95
     # In 300 dimensions 40 pairs of pure noise are told apart by a direction that has seen them.
-    rng = np.random.default_rng(1)
-    p, q = rng.normal(size=(40, 300)), rng.normal(size=(40, 300))
-    if fit is not estimators.pca:
-        assert (p @ fit(p, q) > q @ fit(p, q)).mean() > 0.85
-    assert 0.25 < held_out(p, q, fit).auroc < 0.75
+    rng, found = np.random.default_rng(2), []
+    for _ in range(6):
+        p, q = rng.normal(size=(2, 40, 300))
+        if fit is not estimators.pca:
+            assert (p @ fit(p, q) > q @ fit(p, q)).mean() > 0.95
+        found.append(held_out(p, q, fit, folds=10).auroc)
+    assert 0.4 < np.mean(found) < 0.6
 
 
 def test_the_order_of_pairs_and_a_rotation_change_nothing() -> None:
