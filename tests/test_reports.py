@@ -273,6 +273,7 @@ def test_settings_are_chosen_on_one_half_and_judged_on_the_other() -> None:
     first = {k for k, item in enumerate(one) if int(item.id, 16) % 2 == 0}
     arms = [experiments.workshop.BASELINE]
     arms += [Arm(name, settings={"family": name[0], "target": "duty"}) for name in ("a1", "a2", "b1")]
+    arms.append(Arm("r", kind="control", of="b1", settings={"family": "b", "target": "duty"}))  # no candidate
 
     def said(arm: str, k: int) -> str:
         # a1 works on the first half alone, a2 everywhere on half of the dilemmas, b1 never.
@@ -286,7 +287,7 @@ def test_settings_are_chosen_on_one_half_and_judged_on_the_other() -> None:
         for k in range(40)
     ]
     a, b = experiments.voices.held_out(outcomes, [one], arms)
-    assert (a.arm, a.tried, b.arm) == ("a1", 2, "b1")
+    assert (a.arm, a.tried, b.arm, b.tried) == ("a1", 2, "b1", 1)
     assert a.chosen.effect.value == 1.0 and a.judged.effect.value == 0.0  # the choice does not hold
     assert experiments.voices.difference(a, b).value == 0.0
 

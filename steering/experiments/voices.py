@@ -86,7 +86,7 @@ def held_out(
     on_first, on_second = (spillovers(half, sets, arms) for half in (first, second))
     families: dict[tuple[str, str], list[str]] = {}
     for arm in arms:
-        if arm.settings.get("family") and arm.settings.get("target"):
+        if arm.kind == "steered" and arm.settings.get("family") and arm.settings.get("target"):
             families.setdefault((str(arm.settings["family"]), str(arm.settings["target"])), []).append(arm.name)
     found = []
     for (family, target), names in families.items():

@@ -16,7 +16,7 @@ from ..evaluations.items import EvaluationSet
 from ..experiments import Calibrated, Result
 from ..experiments.voices import held_out
 from ..plots import Palette
-from .words import command, findings, interval, kind_of, measures_of, number, rows
+from .words import command, findings, interval, kind_of, measures_of, number, rows, spans
 
 # For paper: the light theme, with opaque bands.
 PAPER = Palette(
