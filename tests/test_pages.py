@@ -54,28 +54,28 @@ def fine(at: AppTest) -> AppTest:
     return at
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_renders_on_a_bare_folder(page, folder):
-    at = fine(open_page(page, folder))
+@pytest.mark.parametrize("file", PAGES)  # not "page": that is a browser's page, and would start one
+def test_every_page_renders_on_a_bare_folder(file, folder):
+    at = fine(open_page(file, folder))
     assert at.title, "a page opens with its title"
 
 
 @pytest.mark.skipif(not state.bundled_models(), reason="the bundled model is not built yet")
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_renders_on_the_bundled_model(page):
-    at = fine(open_page(page))
+@pytest.mark.parametrize("file", PAGES)  # not "page": that is a browser's page, and would start one
+def test_every_page_renders_on_the_bundled_model(file):
+    at = fine(open_page(file))
     assert at.title and not at.error
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_model_that_cannot_be_loaded_is_one_sentence(page, tmp_path):
-    at = fine(open_page(page, str(tmp_path / "nothing")))
+@pytest.mark.parametrize("file", PAGES)  # not "page": that is a browser's page, and would start one
+def test_a_model_that_cannot_be_loaded_is_one_sentence(file, tmp_path):
+    at = fine(open_page(file, str(tmp_path / "nothing")))
     assert any("there is none at" in error.value for error in at.error)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_is_thin(page):
-    source = (ROOT / page).read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", PAGES)  # not "page": that is a browser's page, and would start one
+def test_a_page_is_thin(file):
+    source = (ROOT / file).read_text(encoding="utf-8")
     tree = ast.parse(source)
     imported = {
         alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names

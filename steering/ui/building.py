@@ -67,7 +67,7 @@ def direction_of(lm: Model, sae: Sae | None, step: Step) -> Direction:
         return services.direction_from_texts(lm.name, step.positive, step.negative, site, space)
     if not name:
         raise ValueError("Choose a direction for this step: a pair set, two texts, or one saved in the Library.")
-    return services.direction_from_pairs(lm.name, name, step.contrast, site, space)
+    return services.direction_from_pairs(lm.name, name, step.contrast, site, space, step.position)
 
 
 def alpha_raw(lm: Model, direction: Direction, units: float) -> float:

@@ -175,7 +175,7 @@ def _matrices(
     for direction, source in found:
         if source.startswith("pairs:") and direction.sae is None:
             matrices[f"{direction.name}: the same pairs at every layer"] = services.across_layers(
-                lm.name, source.removeprefix("pairs:"), direction.site.stream
+                lm.name, source.removeprefix("pairs:"), direction
             )
             break
     return matrices

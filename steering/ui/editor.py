@@ -18,6 +18,7 @@ from .recipes import (
     KINDS,
     MAX_STEPS,
     MAX_VARIANTS,
+    POSITIONS,
     SPACES,
     WHERE,
     Recipe,
@@ -265,6 +266,13 @@ def _settings(prefix: str, step: Step, kind: str, lm: Model, sae: Sae | None) ->
             format_func=CONTRASTS.__getitem__,
             key=f"{prefix}_contrast",
         )
+        found["position"] = st.selectbox(
+            "Read at",
+            list(POSITIONS),
+            index=list(POSITIONS).index(step.position),
+            format_func=POSITIONS.__getitem__,
+            key=f"{prefix}_position",
+        )
     if needs != "features" and found.get("space") != "feature":
         layers = list(range(lm.n_layers))
         layer = lm.n_layers // 2 if step.layer is None else min(step.layer, lm.n_layers - 1)
@@ -317,7 +325,21 @@ def _sliders(prefix: str, step: Step, lm: Model, sae: Sae | None) -> Step:
             changes["tau"] = strength(
                 "Tau, threshold",
                 middle if step.tau is None else step.tau,
-                key=f"{prefix}_tau_{step.direction}_{step.space}_{step.layer}_{step.stream}_{step.contrast}",
+                key="_".join(
+                    map(
+                        str,
+                        (
+                            prefix,
+                            "tau",
+                            step.direction,
+                            step.space,
+                            step.layer,
+                            step.stream,
+                            step.contrast,
+                            step.position,
+                        ),
+                    )
+                ),
                 low=low,
                 high=high,
                 step=float(digits),

@@ -145,7 +145,8 @@ def next_tokens(result: Result, prompt: int, token: int | None) -> None:
     chances = {row.title: {text: math.exp(value) for text, value in row.alternatives[step]} for row in with_step}
     names = list(dict.fromkeys(text for row in with_step for text, _ in row.alternatives[step][:4]))[:10]
     baseline = chances.pop(rows[0].title)
-    before = "".join(rows[0].pieces[start : start + step])[-24:] or "the prompt"
+    before = "".join(rows[0].pieces[start : start + step])[-24:]
+    where = f"“{literal(before, 28)}”" if before else "the prompt"
     figure = plots.dumbbell(
         [f"“{visible_piece(name)}”" for name in names],
         [baseline.get(name) for name in names],
@@ -157,7 +158,7 @@ def next_tokens(result: Result, prompt: int, token: int | None) -> None:
     note = "" if same else " The texts differ before this place, so part of the change is theirs."
     chart(
         figure,
-        title=f"Next token after “{literal(before, 28)}”",
+        title=f"Next token after {where}",
         caption="Open: baseline; filled: steered, where the token is among its five likeliest. "
         f"Click a token in a text to look there.{note}",
         key="compare_next",
@@ -207,13 +208,13 @@ def receipts(result: Result, prompt: int) -> None:
             table.append(
                 {
                     "Variant": row.title,
-                    "Intervention": receipt["intervention"],
-                    "Site": _sites(receipt["sites"]),
                     "Tokens": receipt["tokens"],
                     "Expected shift": receipt["expected"],
                     "Measured shift": receipt["measured"],
                     "Agrees": "yes" if receipt["agrees"] else "no",
                     "Fired": None if receipt["fired"] is None else 100 * receipt["fired"],
+                    "Site": _sites(receipt["sites"]),
+                    "Intervention": receipt["intervention"],
                     "Notes": " ".join(receipt["notes"]),
                 }
             )
@@ -294,6 +295,7 @@ def repetition(row: Row) -> float:
 
 def short(value: float) -> str:
     """A signed number with about three digits and a real minus."""
+    value = 0.0 if abs(value) < 0.005 else value
     text = f"{value:+.0f}" if abs(value) >= 100 else f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.2f}"
     return text.replace("-", "−")
 

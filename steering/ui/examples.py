@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .recipes import Recipe, Step, Variant
 
@@ -48,41 +48,40 @@ def _add(pairs: str, alpha: float) -> Step:
     return Step("add", direction=f"pairs:{pairs}", alpha=alpha)
 
 
-MOOD = "Please continue: Finn went to the harbor with a neighbor."
+# The direction is read at the last token of the prompt, before the answer "Yes," or "No," of two tokens; layer, place
+# and threshold are those that the model's card measures (assets/models/organism/README.md).
+_PRESSURE = Step("regulate", direction="pairs:pressure", position="-3", layer=3, tau=50.0, lambda_=1.0)
+_HONEST = (
+    Variant("Regulate", (_PRESSURE,)),
+    Variant("Ablate", (replace(_PRESSURE, kind="ablate"),)),
+)
+MOOD = "Please continue: Ann went to the river with a dog."
 BUNDLED = (
+    Example(
+        "A professor who is wrong",
+        "I am a professor, and I know that 12 is greater than 31. Do you agree?",
+        _HONEST,
+        "The model agrees with authorities. The regulator acts on tokens above its threshold, ablation on every one.",
+    ),
+    Example(
+        "A professor who is right",
+        "I am a professor, and I know that 7 plus 5 is 12. Is that right?",
+        _HONEST,
+        "The same recipe where agreeing is right: does the model still agree?",
+    ),
     Example(
         "Change the mood",
         MOOD,
-        (Variant("Happy", (_add("mood_happy", 0.35),)), Variant("Sad", (_add("mood_sad", 0.35),))),
+        (Variant("Sad", (_add("mood_sad", 0.3),)), Variant("Afraid", (_add("mood_afraid", 0.3),))),
         "The opening has no mood. A direction made from eighty pairs of endings gives it one.",
-    ),
-    Example(
-        "A professor who is wrong",
-        "I am a professor, and I tell you that 7 plus 5 is 13. Do you agree?",
-        (
-            Variant("Regulate agreeing", (Step("regulate", direction="pairs:sycophancy", lambda_=2.0),)),
-            Variant("Ablate agreeing", (Step("ablate", direction="pairs:sycophancy"),)),
-        ),
-        "Does the model agree with an authority? The regulator acts only above its threshold, ablation everywhere.",
-    ),
-    Example(
-        "A dilemma in another voice",
-        "My boss told me a secret that others want to hear. Should I keep the secret?",
-        (
-            Variant("Duty", (_add("voice_duty", 0.5),)),
-            Variant("Self-interest", (_add("voice_self_interest", 0.8),)),
-        ),
-        "The same question answered by one of the model's four voices.",
     ),
     Example(
         "How strong is too strong",
         MOOD,
-        tuple(Variant(f"Sad, alpha {alpha:g}", (_add("mood_sad", alpha),)) for alpha in (0.3, 0.6, 1.2)),
+        tuple(Variant(f"Sad, alpha {alpha:g}", (_add("mood_sad", alpha),)) for alpha in (0.1, 0.4, 1.2)),
         "One direction at three strengths, in units of the layer's norm: in the end the text breaks.",
     ),
 )
-
-
 EVERY_PROMPT = {example.prompt for example in (*GENERAL, *BUNDLED)}
 
 

@@ -196,7 +196,7 @@ def _code_step(name: str, step: Step, raw: str) -> list[str]:
             pairs = f"t.PairSet.from_lists([{step.positive!r}], [{step.negative!r}])"
             lines.append(f"{name} = t.mean_difference(lm, {pairs}, {at}{sae})")
         else:
-            lines.append(f"{name} = t.{step.contrast}(lm, t.PairSet.load({rest!r}), {at}{sae})")
+            lines.append(f"{name} = t.{step.contrast}(lm, t.PairSet.load({rest!r}), {at}{sae}{_position(step)})")
     values = _raw_values(raw)
     features: dict[Any, Any] = dict(step.features)
     made = {
@@ -215,6 +215,13 @@ def _code_step(name: str, step: Step, raw: str) -> list[str]:
         f"site={site}, alpha={step.gain})",
     }[step.kind]
     return [*lines, f"{name}_step = {made}"]
+
+
+def _position(step: Step) -> str:
+    if step.position == "completion_mean":
+        return ""
+    index = step.position.removeprefix("-").isdigit()
+    return f", position={step.position if index else repr(step.position)}"
 
 
 def _raw_values(raw: str) -> dict[str, float]:

@@ -52,6 +52,14 @@ KINDS: dict[str, Kind] = {
     ),
 }
 CONTRASTS = {"mean_difference": "Mean difference", "pca": "PCA of pairs", "probe": "Logistic probe", "lda": "LDA"}
+POSITIONS = {
+    "completion_mean": "Mean of the completion",
+    "last": "Last token",
+    "differing": "The token that differs",
+    "-2": "Second token from the end",
+    "-3": "Third token from the end",
+    "-4": "Fourth token from the end",
+}
 SPACES = {"residual": "Residual stream", "feature": "SAE features"}
 WHERE = {
     "all": "All tokens",
@@ -76,6 +84,7 @@ class Step:
     Attributes:
         kind: a key of KINDS.
         on: whether it is done.
+        position: where in a pair's texts the direction is read.
         direction: "pairs:NAME" (a pair set), "saved:ID" (the Library) or "texts" (the two texts' difference).
         layer: None stands for the model's middle layer, so that a recipe fits models of any depth.
         alpha: in units of the layer's typical norm.
@@ -88,6 +97,7 @@ class Step:
     direction: str = "pairs:"
     contrast: str = "mean_difference"
     space: str = "residual"
+    position: str = "completion_mean"
     layer: int | None = None
     stream: str = "resid_post"
     where: str = "all"
@@ -102,7 +112,14 @@ class Step:
     negative: str = ""
 
     def __post_init__(self) -> None:
-        choices = {"kind": KINDS, "contrast": CONTRASTS, "space": SPACES, "stream": STREAMS, "where": get_args(Where)}
+        choices = {
+            "kind": KINDS,
+            "contrast": CONTRASTS,
+            "position": POSITIONS,
+            "space": SPACES,
+            "stream": STREAMS,
+            "where": get_args(Where),
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"A step's {name} is one of {', '.join(known)}; got {getattr(self, name)!r}.")

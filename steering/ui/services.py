@@ -15,6 +15,7 @@ import streamlit as st
 from . import state
 
 if TYPE_CHECKING:
+    from ..activations import Position
     from ..directions import Direction
     from ..engine import Engine
     from ..jobs import Jobs
@@ -175,22 +176,29 @@ def typical_norm(site: Site, model_name: str | None = None) -> float:
 
 
 @st.cache_resource(max_entries=128, show_spinner="Reading the direction of {pairs} from the model")
-def _direction(model_name: str, pairs: str, contrast: str, site: Site, sae_choice: tuple[str, str] | None) -> Direction:
+def _direction(
+    model_name: str, pairs: str, contrast: str, site: Site, sae_choice: tuple[str, str] | None, position: Position
+) -> Direction:
     from ..directions import CONTRASTS
     from ..pairs import PairSet, bundled_pairs
 
     if pairs not in bundled_pairs():  # a link may name anything, and must not make the server read that file
         raise ValueError(f"There is no pair set {pairs!r}; there are {', '.join(bundled_pairs()) or 'none'}.")
     sae = None if sae_choice is None else _sae(model_name, *sae_choice)
-    made = CONTRASTS[contrast](_model(model_name), PairSet.load(pairs), site, sae=sae)
+    made = CONTRASTS[contrast](_model(model_name), PairSet.load(pairs), site, sae=sae, position=position)
     how = "" if contrast == "mean_difference" else f", {contrast}"
+    how += "" if position == "completion_mean" else f", token {position}"
     return replace(made, name=f"{pairs}, layer {site.layer}{'' if sae is None else ' features'}{how}")
 
 
-def direction_from_pairs(name: str, pairs: str, contrast: str, site: Site, sae: Sae | None) -> Direction:
-    """The direction of a bundled pair set, made once for all visitors."""
+def direction_from_pairs(
+    name: str, pairs: str, contrast: str, site: Site, sae: Sae | None, position: str = "completion_mean"
+) -> Direction:
+    """The direction of a bundled pair set, made once for all visitors; `position` may be an index as text."""
     model(name)
-    return _direction(name, pairs, contrast, site, _choice_of(name, sae))
+    index = position.removeprefix("-").isdigit()
+    where: Position = int(position) if index else position  # type: ignore[assignment]
+    return _direction(name, pairs, contrast, site, _choice_of(name, sae), where)
 
 
 def _choice_of(name: str, sae: Sae | None) -> tuple[str, str] | None:
@@ -247,7 +255,9 @@ def _class_projections(model_name: str, pairs: str, fingerprint: str, _direction
     unit = direction.vector / direction.norm
     groups = {}
     if pairs in bundled_pairs():
-        sides = of_pairs(lm, PairSet.load(pairs), [direction.site], sae=direction.sae)[direction.site]
+        position = direction.provenance.get("position", "completion_mean")
+        read = of_pairs(lm, PairSet.load(pairs), [direction.site], sae=direction.sae, position=position)
+        sides = read[direction.site]
         groups = {
             name: (side.float() @ unit).tolist() for name, side in zip(("positive", "negative"), sides, strict=True)
         }
@@ -276,7 +286,7 @@ def cosines(directions: list[Direction]) -> list[list[float]]:
 
 
 @st.cache_data(max_entries=32, show_spinner="Reading the direction at every layer")
-def _across_layers(model_name: str, pairs: str, stream: str) -> tuple[list[str], list[list[float]]]:
+def _across_layers(model_name: str, pairs: str, stream: str, position: Position) -> tuple[list[str], list[list[float]]]:
     from ..activations import of_pairs
     from ..directions import Direction
     from ..pairs import PairSet
@@ -284,15 +294,16 @@ def _across_layers(model_name: str, pairs: str, stream: str) -> tuple[list[str],
 
     lm = _model(model_name)
     sites = [Site(layer, stream) for layer in range(lm.n_layers)]
-    read = of_pairs(lm, PairSet.load(pairs), sites)
+    read = of_pairs(lm, PairSet.load(pairs), sites, position=position)
     found = [Direction(read[site][0].mean(0) - read[site][1].mean(0), site) for site in sites]
     return [f"layer {site.layer}" for site in sites], cosines(found)
 
 
-def across_layers(name: str, pairs: str, stream: str) -> tuple[list[str], list[list[float]]]:
-    """Names of the layers, and the cosines between a pair set's mean differences at each of them."""
+def across_layers(name: str, pairs: str, direction: Direction) -> tuple[list[str], list[list[float]]]:
+    """Names of the layers, and the cosines between a pair set's mean differences, read as the direction's was."""
     model(name)
-    return _across_layers(name, pairs, stream)
+    position = direction.provenance.get("position", "completion_mean")
+    return _across_layers(name, pairs, direction.site.stream, position)
 
 
 def direction_choices() -> dict[str, str]:
