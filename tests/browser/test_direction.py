@@ -68,7 +68,10 @@ def test_the_effect_of_layers_is_measured_and_used(visitor, where):
 
 def test_an_incomplete_row_is_one_sentence_and_the_page_recovers(visitor, where):
     page = visitor.open("direction", **where)
+    expect(page.get_by_test_id("stMetricValue")).to_have_count(4)
+    visitor.idle()  # the grid is drawn anew when the page has read the pairs, and a click before that is lost
     edit_cell(page, 1, 2, " ")
     expect(page.get_by_text("Row 2:")).to_be_visible()
+    visitor.idle()
     edit_cell(page, 1, 2, " played again")
     expect(page.get_by_text("8 pairs in use.")).to_be_visible()
