@@ -46,7 +46,7 @@ class Slots:
                 self.text[number] = st.empty()
             with st.container(key=f"below_{number}", gap="xsmall"):
                 self.below[number] = st.empty()
-                self.below[number].space(78)  # a container with nothing in it would take no room
+                self.below[number].space(80)  # a container with nothing in it would take no room
 
     def show(self, row: Row, text: str) -> None:
         """Draws a growing text in its card."""

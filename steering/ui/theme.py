@@ -99,7 +99,7 @@ CARDS
 }
 [class*="st-key-chat_user_"] [data-testid="stText"] { background: color-mix(in srgb, EDGE 45%, transparent);
   border-radius: 10px; padding: 0.5rem 0.9rem; max-width: 44rem; }
-[class*="st-key-below_"] { min-height: 78px; }
+[class*="st-key-below_"] { height: 80px; min-height: 80px; flex: none; overflow: hidden; }
 [class*="st-key-below_"] [data-testid="stMetricLabel"] { font-size: 0.8rem; }
 [class*="st-key-below_"] [data-testid="stMetricValue"] { font-size: 1.1rem; }
 [class*="st-key-below_"] [data-testid="stMetricDelta"] { font-size: 0.78rem; }

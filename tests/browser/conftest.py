@@ -102,8 +102,9 @@ class Visitor:
         return self.page
 
     def idle(self) -> None:
-        """Waits until the server's script has ended."""
+        """Waits until the server's script has ended and every part of the page is drawn."""
         expect(self.page.locator('[data-test-script-state="notRunning"]')).to_be_attached()
+        expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0)
 
     def text(self, card: int) -> str:
         """The text of a Compare card, also inside the token view; -1 is the baseline."""
