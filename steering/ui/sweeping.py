@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from .. import figures, plots
@@ -97,9 +98,14 @@ def _show_grid(lm: Model, study: Study, found: Sweep) -> None:
     sets = (study.concept, study.other)
     names = [one.scorer.measures[0].name for one in sets]
     effect, cost = ([abs(v) for v in changes(found, one.name, name)] for one, name in zip(sets, names, strict=True))
+    said = [name.replace("_", " ") for name in names]
+    if any(m.name == "undecided" for m in study.concept.scorer.measures):
+        # An answer that neither agrees nor denies is no success: the text broke.
+        broken = changes(found, study.concept.name, "undecided")
+        cost = [max(a, b) for a, b in zip(cost, broken, strict=True)]
+        said[1] += ", or undecided answers"
     points = [arm for arm in found.arms if arm.settings]
     taus, lambdas = (list(dict.fromkeys(arm.settings[k] for arm in points)) for k in ("tau", "lambda_"))
-    said = [name.replace("_", " ") for name in names]
     for column, title, values, key in zip(
         st.columns(2, gap="medium"), (f"Effect: change of {said[0]}", f"Side effect: change of {said[1]}"),
         (effect, cost), ("effect", "cost"), strict=True,
@@ -190,6 +196,8 @@ def _show_dose(study: Study, found: Sweep) -> None:
     figure = plots.dose_response(
         doses, effect, theme.palette(), control=band, cliff=broken.above, y=f"change of {said}"
     )
+    if broken.below is not None:
+        figure.add_vline(x=broken.below, line={"color": theme.palette().negative, "dash": "dash", "width": 1.5})
     edges = [f"{side} {at:g}" for side, at in (("below", broken.below), ("above", broken.above)) if at is not None]
     chart(
         figure, title=f"Dose and response: {said}", key="calibrate_dose_chart",
@@ -263,6 +271,7 @@ def _show_layers(lm: Model, study: Study, prompt: str, found: ForcedGrid) -> Non
         figure = plots.heatmap(
             found.change, rows, columns, theme.palette(), low=-top, high=top, x="alpha in layer norms", unit="nats"
         )
+        _clickable(figure, found)
         point = chart(
             figure, title="Change of the continuation's log-probability", key="calibrate_layers_change", select=True,
             caption="Nats against the baseline; nothing is generated. Click a cell to read what is written there.",
@@ -278,6 +287,17 @@ def _show_layers(lm: Model, study: Study, prompt: str, found: ForcedGrid) -> Non
         layer, alpha = int(point["y"]), float(found.columns[int(point["x"])])
         st.markdown(f"**Layer {layer}, alpha {literal(f'{alpha:g}')}**")
         st.text(_written(lm, study, prompt, layer, alpha))
+
+
+def _clickable(figure: go.Figure, found: ForcedGrid) -> None:
+    """Lays an invisible mark on every cell: plotly reports clicks on points, and a heatmap has none."""
+    places = [(x, y) for y in range(len(found.rows)) for x in range(len(found.columns))]
+    figure.add_scatter(
+        x=[x for x, _ in places], y=[y for _, y in places], mode="markers",
+        marker={"size": 26, "symbol": "square", "opacity": 0},
+        customdata=[[found.rows[y], found.columns[x], found.change[y][x]] for x, y in places],
+        hovertemplate="layer %{customdata[0]} · %{customdata[1]:g}: %{customdata[2]:.3f} nats<extra></extra>",
+    )  # fmt: skip
 
 
 def _written(lm: Model, study: Study, prompt: str, layer: int, alpha: float) -> str:
