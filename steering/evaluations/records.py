@@ -1,4 +1,4 @@
-"""The rows of a data file, whatever its format: JSON lines, JSON, CSV with or without a header."""
+"""The rows of a data file, whatever its format: JSON lines, JSON, CSV with or without a header, SARA's texts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import prose
+
 MAX_BYTES = 50_000_000
-FORMATS = ("jsonl", "json", "csv", "tsv")
+FORMATS = ("jsonl", "json", "csv", "tsv", "txt")
 
 
 class Record(NamedTuple):
@@ -35,7 +37,7 @@ def records(data: bytes | str, format: str) -> list[Record]:
             data = data.decode("utf-8-sig")  # spreadsheets write a byte-order mark
         except UnicodeDecodeError as error:
             raise ValueError(f"Evaluation sets are UTF-8 text; byte {error.start} of this file is not.") from error
-    found = {"jsonl": _jsonl, "json": _json, "csv": _csv, "tsv": _csv}[format](data.removeprefix("\ufeff"))
+    found = {"jsonl": _jsonl, "json": _json, "csv": _csv, "tsv": _csv, "txt": _txt}[format](data.removeprefix("\ufeff"))
     if not found:
         raise ValueError("An evaluation set holds at least one row; this file has none.")
     return found
@@ -116,3 +118,7 @@ def _header(row: list[str]) -> list[str] | None:
     if len(set(names)) < len(names) or not all(names):
         raise ValueError(f"Line 1: every column has a name of its own; got {', '.join(names)}.")
     return names
+
+
+def _txt(text: str) -> list[Record]:
+    return [Record(where, values) for where, values in prose.rows(text)]
