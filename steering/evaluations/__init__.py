@@ -3,9 +3,11 @@
 from .arms import BASELINE, Arm, again, prompting, random_control, reconstruction, with_controls
 from .checkpoint import Checkpoint
 from .effects import spillover, steerability
+from .formats import FORMATS
 from .items import EvaluationSet, Item
-from .readers import FORMATS, bundled_sets, load, parse
-from .scorers import SCORERS, Measure, Scorer, scorer
+from .measure import Measure, Scorer
+from .readers import bundled_sets, load, parse
+from .scorers import SCORERS, scorer
 from .trials import Outcome, Settings, run
 
 __all__ = [

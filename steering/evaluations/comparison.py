@@ -10,7 +10,7 @@ from typing import Any
 from ..statistics import Estimate, bootstrap, mcnemar, paired_bootstrap, wilson
 from .arms import Arm, check_arms
 from .items import EvaluationSet
-from .scorers import Measure
+from .measure import Measure
 from .trials import Outcome
 
 # What every text is measured by besides its scorer.

@@ -25,7 +25,9 @@ from typing import Any
 
 from . import scorers
 from .items import Item
-from .scorers import ForcedChoice, Scorer
+from .measure import Scorer
+from .moral import Ratings, SchoolWords
+from .scorers import ForcedChoice
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -231,8 +233,8 @@ FORMATS: dict[str, Format] = {
         Format("mmlu", ("question", "choices", "answer"), _mmlu, _RIGHT),
         Format("mmlu_columns", ("A", "B", "C", "D"), _mmlu_columns, _RIGHT),
         Format("mmlu_headerless", ("0", "1", "2", "3", "4", "5"), _mmlu_headerless, _RIGHT),
-        Format("dilemma", ("title", "situation", "question"), _dilemma, scorers.SchoolWords(), _OPEN),
-        Format("questionnaire", ("statement", "number", "foundation"), _questionnaire, scorers.Ratings()),
+        Format("dilemma", ("title", "situation", "question"), _dilemma, SchoolWords(), _OPEN),
+        Format("questionnaire", ("statement", "number", "foundation"), _questionnaire, Ratings()),
         Format("open", ("question",), _open, scorers.Refusals()),
         Format("prompts", ("prompt",), _open, scorers.Refusals()),
     )

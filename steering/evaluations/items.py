@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .scorers import Scorer
+    from .measure import Scorer
 
 MAX_ITEMS = 50_000
 Message = Mapping[str, str]

@@ -10,7 +10,8 @@ from typing import Any
 from . import scorers
 from .formats import LETTERS, lettered, split
 from .items import Item
-from .scorers import ForcedChoice, Scorer
+from .measure import Scorer
+from .scorers import ForcedChoice
 
 
 def mapped(values: Mapping[str, Any], mapping: Mapping[str, str]) -> Item:

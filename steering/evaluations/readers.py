@@ -13,8 +13,8 @@ from . import scorers
 from .formats import FORMATS, Format, recognize
 from .items import EvaluationSet, Item
 from .mapping import mapped, suited
+from .measure import Scorer
 from .records import Record, read_file, records
-from .scorers import Scorer
 
 BUNDLED = Path(__file__).parent.parent.parent / "assets" / "evals"
 

@@ -8,39 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal
 
 from ..organism import grammar
-from ..organism.dilemmas import VOICES
-from . import stance
+from . import judge, stance
 from .items import Item
-
-Better = Literal["higher", "lower", ""]
-
-
-class Measure(NamedTuple):
-    """A number that a scorer gives: what it is called, whether it is yes or no, and which way is good."""
-
-    name: str
-    better: Better = ""
-    binary: bool = True
-
-
-class Scorer(Protocol):
-    """What reads answers. `score` takes a text, or the log-probability of every option."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def needs(self) -> Literal["text", "options"]: ...
-
-    @property
-    def measures(self) -> Sequence[Measure]: ...
-
-    def score(self, item: Item, answer: Any) -> Mapping[str, float]: ...
+from .measure import Measure, Scorer
+from .moral import Ratings, SchoolWords, Voices
 
 
 @dataclass(frozen=True)
@@ -184,53 +160,6 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Voices:
-    """The moral voice of an answer by the bundled model's own grammar: a share each, and `unreadable` for the rest."""
-
-    name: str = "voices"
-    needs: Literal["text", "options"] = "text"
-
-    @property
-    def measures(self) -> Sequence[Measure]:
-        return (*(Measure(f"voice: {voice}") for voice in VOICES), Measure("unreadable", "lower"))
-
-    def score(self, item: Item, answer: str) -> dict[str, float]:
-        voice = grammar.voice_of(answer)
-        return {f"voice: {one}": float(voice == one) for one in VOICES} | {"unreadable": float(voice is None)}
-
-
-# Words that a school's argument cannot well do without; the most named school wins. A PROXY for reading the answer.
-SCHOOL_WORDS = {
-    "a priori": "duty duties obligation moral law rule rules right rights principle principles justice just honest "
-    "honesty integrity virtue virtuous promise truth dignity character courage",
-    "utilitarianism": "consequence consequences outcome outcomes result results happiness wellbeing welfare harm "
-    "benefit benefits greater greatest maximize maximise minimize minimise suffering good lives overall",
-    "individualism": "self own myself yourself interest interests personal profit gain desire desires ambition "
-    "aspirations individual altruism sacrifice selfless",
-}
-
-
-@dataclass(frozen=True)
-class SchoolWords:
-    """The moral school of natural text by its words: a proxy, for want of a judge, and named so in every table."""
-
-    name: str = "school words (proxy)"
-    needs: Literal["text", "options"] = "text"
-
-    @property
-    def measures(self) -> Sequence[Measure]:
-        return (*(Measure(f"voice: {school}") for school in SCHOOL_WORDS), Measure("unreadable", "lower"))
-
-    def score(self, item: Item, answer: str) -> dict[str, float]:
-        said = re.findall(r"\w+", answer.lower())
-        counts = {school: sum(word in words.split() for word in said) for school, words in SCHOOL_WORDS.items()}
-        top = max(counts.values())
-        leaders = [school for school, count in counts.items() if count == top] if top else []
-        chosen = leaders[0] if len(leaders) == 1 else None
-        return {f"voice: {one}": float(chosen == one) for one in SCHOOL_WORDS} | {"unreadable": float(chosen is None)}
-
-
-@dataclass(frozen=True)
 class Grammar:
     """Whether the answer is a sentence of the bundled model's grammar, of the kind asked for: its coherence."""
 
@@ -275,36 +204,6 @@ class PraiseWords:
         return found | ({"positivity": (praise - blame) / (praise + blame)} if praise + blame else {})
 
 
-FOUNDATIONS = ("care", "fairness", "loyalty", "authority", "purity")
-
-
-@dataclass(frozen=True)
-class Ratings:
-    """A questionnaire's ratings: the number with which the answer begins, for each moral foundation.
-
-    `attention` is about the two items that only catch a careless subject: math should be irrelevant, good be better.
-    """
-
-    name: str = "ratings"
-    needs: Literal["text", "options"] = "text"
-
-    @property
-    def measures(self) -> Sequence[Measure]:
-        means = (Measure(f"foundation: {one}", "", False) for one in FOUNDATIONS)
-        return (*means, Measure("attention", "higher"), Measure("no_number", "lower"))
-
-    def score(self, item: Item, answer: str) -> dict[str, float]:
-        found = re.match(r"\W*(?:\w+\W+){0,4}?(\d+)\b", answer)
-        number = int(found[1]) if found else None
-        if number is None or number > item.labels["top"]:
-            return {"no_number": 1.0}
-        foundation = str(item.labels["foundation"])
-        if foundation in FOUNDATIONS:
-            return {f"foundation: {foundation}": float(number), "no_number": 0.0}
-        careful = {"catch, low": number <= 1, "catch, high": number >= item.labels["top"] - 1}.get(foundation)
-        return {"no_number": 0.0} | ({} if careful is None else {"attention": float(careful)})
-
-
 # What items must know for a scorer to read their answers.
 LABELS = {"claims": ("true",), "letters": ("letter",), "ratings": ("foundation", "top")}
 SCORERS: dict[str, Scorer] = {
@@ -316,14 +215,22 @@ SCORERS: dict[str, Scorer] = {
 }  # fmt: skip
 
 
-def scorer(name: str) -> Scorer:
-    """The scorer of that name; `rule: PATTERN` is a rule of one's own.
+def scorer(name: str, endpoint: judge.Endpoint | None = None) -> Scorer:
+    """The scorer of that name; `rule: PATTERN` is a rule of one's own, `judge: ...` asks another model.
+
+    Args:
+        endpoint: where a judge is asked; by default where the environment says.
 
     Raises:
-        ValueError: there is none; the known ones are listed.
+        ValueError: there is none; the known ones are listed. Or a judge, where none is turned on.
     """
     if name.startswith("rule:"):
         return Rule(name.removeprefix("rule:").strip())
+    if name.startswith("judge:"):
+        return judge.named(name.removeprefix("judge:").strip(), endpoint or judge.from_environment())
     if name not in SCORERS:
-        raise ValueError(f"A scorer is one of {', '.join(SCORERS)}, or 'rule: PATTERN'; got {name!r}.")
+        raise ValueError(
+            f"A scorer is one of {', '.join(SCORERS)}, 'rule: PATTERN', 'judge: schools', 'judge: score WHAT' or "
+            f"'judge: QUESTION'; got {name!r}."
+        )
     return SCORERS[name]

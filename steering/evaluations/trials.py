@@ -19,6 +19,7 @@ from .arms import Arm, check_arms
 from .checkpoint import Checkpoint
 from .coherence import repetition
 from .items import EvaluationSet, Item, unique
+from .measure import score_all
 
 T = TypeVar("T")
 Tick = Callable[[int, int, str], None]
@@ -220,10 +221,14 @@ def _read(engine: Engine, batch: list[Trial], handles: list[Completion]) -> tupl
     told = [k for k, row in enumerate(finished) if row.tokens]
     scored = engine.score_all([(finished[k].prompt_tokens, finished[k].tokens, ()) for k in told]) if told else []
     surprise = {k: -sum(one) / len(one) for k, one in zip(told, scored, strict=True)}
+    read: dict[int, dict[str, float]] = {}
+    for scorer in {id(trial.set.scorer): trial.set.scorer for trial in batch}.values():
+        mine = [k for k, trial in enumerate(batch) if trial.set.scorer is scorer]
+        answers = [finished[k].text for k in mine]
+        read |= zip(mine, score_all(scorer, [batch[k].item for k in mine], answers), strict=True)
     entries = []
-    for k, (trial, row) in enumerate(zip(batch, finished, strict=True)):
-        measures = dict(trial.set.scorer.score(trial.item, row.text))
-        measures |= {"tokens": float(len(row.tokens)), "repetition": repetition(row.text)}
+    for k, row in enumerate(finished):
+        measures = read[k] | {"tokens": float(len(row.tokens)), "repetition": repetition(row.text)}
         measures |= {"surprise": surprise[k]} if k in surprise else {}
         if row.receipts:
             measures["shift"] = sum(receipt.measured for receipt in row.receipts)

@@ -15,7 +15,7 @@ from ..evaluations.readers import BUNDLED as SETS
 BUNDLED = SETS / "experiments"
 KNOWN = {
     "": {"title", "question", "model", "sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
-    | {"compare", "side_effects", "measures"},
+    | {"compare", "side_effects", "measures", "judge"},
     "settings": {"max_new_tokens", "temperature", "top_p", "seed", "samples", "chat"},
     "direction": {"pairs", "saved", "positive", "negative", "contrast", "position", "site", "space", "top_k"},
     "calibration": {"direction", "concept", "other", "method", "answer_tokens", "last"},
@@ -25,6 +25,7 @@ KNOWN = {
     | {"positive", "negative", "attract", "repel", "mode", "sign", "degrees", "instruction", "place"},
     "controls": {"random", "of", "reconstruction", "prompting", "place", "baseline_again"},
     "side_effects": {"neutral", "sets", "limit"},
+    "judge": {"url", "model", "key_variable"},
 }  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
     _known(name, "settings", data.get("settings", {}))
     _known(name, "controls", data.get("controls", {}))
     _known(name, "side_effects", data.get("side_effects", {}))
+    _known(name, "judge", data.get("judge", {}))
     for key, kind in (("directions", "direction"), ("calibration", "calibration")):
         for one, values in data.get(key, {}).items():
             _known(f"{name}: {one}", kind, values)

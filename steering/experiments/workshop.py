@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from ..evaluations import arms as arms_of
 from ..evaluations import readers
 from ..evaluations.arms import BASELINE, Arm
 from ..evaluations.items import EvaluationSet, Item
+from ..evaluations.judge import Endpoint
+from ..evaluations.measure import Scorer
+from ..evaluations.scorers import scorer
 from ..evaluations.trials import Settings
 from ..interventions.protocol import Intervention
 from ..measurements import typical_norm
@@ -97,13 +101,21 @@ class Workshop:
         found = readers.load(
             near(self.experiment, str(spec.get("source", spec.get("name")))),
             format=spec.get("format"),
-            scorer=spec.get("scorer"),
+            scorer=self._scorer(spec.get("scorer")),
             mapping=spec.get("mapping"),
         )
         found = found.where(**spec["where"]) if spec.get("where") else found
         found = half(found, spec["part"]) if spec.get("part") else found
         found = found.limit(spec.get("limit"), seed=self.settings.seed, by=spec.get("by"))
         return replace(found, name=spec.get("name", found.name))
+
+    def _scorer(self, name: str | None) -> Scorer | str | None:
+        """A scorer by its name, a judge as this file says where it is asked (else as the environment does)."""
+        about = self.experiment.data.get("judge")
+        if not about or not str(name).startswith("judge:"):
+            return name
+        key = os.environ.get(str(about.get("key_variable", "TILLER_JUDGE_KEY")), "")
+        return scorer(str(name), Endpoint(str(about.get("url", "")), str(about.get("model", "")), key))
 
     @property
     def settings(self) -> Settings:

@@ -1,0 +1,41 @@
+"""What a scorer is: a reader of answers that gives numbers, and says which way is good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from .items import Item
+
+Better = Literal["higher", "lower", ""]
+
+
+class Measure(NamedTuple):
+    """A number that a scorer gives: what it is called, whether it is yes or no, and which way is good."""
+
+    name: str
+    better: Better = ""
+    binary: bool = True
+
+
+class Scorer(Protocol):
+    """What reads answers. `score` takes a text, or the log-probability of every option."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs(self) -> Literal["text", "options"]: ...
+
+    @property
+    def measures(self) -> Sequence[Measure]: ...
+
+    def score(self, item: Item, answer: Any) -> Mapping[str, float]: ...
+
+
+def score_all(scorer: Scorer, items: Sequence[Item], answers: Sequence[Any]) -> list[dict[str, float]]:
+    """The numbers of many answers; a scorer that waits for somebody else (a judge) asks about all of them at once."""
+    together = getattr(scorer, "score_all", None)
+    if together is not None:
+        return together(items, answers)
+    return [dict(scorer.score(item, answer)) for item, answer in zip(items, answers, strict=True)]
