@@ -131,6 +131,45 @@ def _held_out(key: tuple, contrast: str, folds: int | None, _sides: Sides) -> He
     return held_out(*_sides, FITS[contrast], folds=folds)
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _contrasts(key: tuple, _sides: Sides) -> dict[str, np.ndarray]:
+    from ..agreement import contrasts
+
+    return contrasts(*_sides)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _order(key: tuple, _cosines: np.ndarray) -> np.ndarray:
+    return seriated(_cosines)
+
+
+def seriated(cosines: np.ndarray) -> np.ndarray:
+    """An order of pairs in which like stands beside like: along what they differ in most, besides what they share."""
+    import numpy as np
+
+    return np.argsort(np.linalg.eigh(cosines)[1][:, -2]) if len(cosines) > 8 else np.arange(len(cosines))
+
+
+def _key(lm: Model, pairs: PairSet, choice: Choice, site: Site) -> tuple:
+    sae = choice.sae.fingerprint if choice.sae else ""
+    return (lm.fingerprint, pairs.content_hash, choice.position, str(site), sae)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _fitted(key: tuple, _lm: Model, _pairs: PairSet, _choice: Choice, _sides: Sides) -> Direction:
+    import torch
+
+    from ..agreement import FITS
+    from ..directions import fitted
+
+    positive, negative = (torch.from_numpy(side).float() for side in _sides)
+    position: Position = _choice.position  # type: ignore[assignment]
+    return fitted(
+        _choice.contrast, FITS[_choice.contrast], (positive, negative), _lm, _pairs, _choice.site, position=position,
+        sae=_choice.sae,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Study:
     """A pair set read at its sites, with the direction that was chosen."""
@@ -148,13 +187,19 @@ class Study:
 
     def key(self, site: Site | None = None) -> tuple:
         """What the numbers at a site depend on, for caches."""
-        choice, site = self.choice, site or self.choice.site
-        sae = choice.sae.fingerprint if choice.sae else ""
-        return (self.lm.fingerprint, self.pairs.content_hash, choice.position, str(site), sae)
+        return _key(self.lm, self.pairs, self.choice, site or self.choice.site)
 
     def agreement(self) -> Agreement:
         """How far the pairs agree at the chosen site."""
         return _agreement(self.key(), self.sides)
+
+    def order(self) -> np.ndarray:
+        """The pairs in an order in which like stands beside like."""
+        return _order(self.key(), self.agreement().cosines)
+
+    def contrasts(self) -> dict[str, np.ndarray]:
+        """The direction by every contrast, at the chosen site."""
+        return _contrasts(self.key(), self.sides)
 
     def held_out(self, site: Site | None = None, contrast: str | None = None, folds: int | None = None) -> HeldOut:
         """Every pair judged by a direction made without it (in ten groups, where one by one would take long)."""
@@ -171,24 +216,9 @@ def study(lm: Model, pairs: PairSet, choice: Choice) -> Study:
     Raises:
         ValueError: a text cannot be read, or the contrast cannot be made of these pairs.
     """
-    import torch
-
-    from ..agreement import FITS
-    from ..directions import fitted
-
     everything = sides(lm, pairs, choice)
-    positive, negative = (torch.from_numpy(side).float() for side in everything[choice.site])
-    position: Position = choice.position  # type: ignore[assignment]
-    made = fitted(
-        choice.contrast,
-        FITS[choice.contrast],
-        (positive, negative),
-        lm,
-        pairs,
-        choice.site,
-        position=position,
-        sae=choice.sae,
-    )  # type: ignore[arg-type]
+    key = (*_key(lm, pairs, choice, choice.site), pairs.name, choice.contrast)
+    made = _fitted(key, lm, pairs, choice, everything[choice.site])
     return Study(lm, pairs, choice, everything, replace(made, name=default_name(pairs, choice)))
 
 

@@ -72,7 +72,7 @@ def show(found: Study) -> None:
 
 def _agreement(found: Study) -> None:
     agree = found.agreement()
-    order = seriated(agree.cosines)[:SHOWN_PAIRS]
+    order = found.order()[:SHOWN_PAIRS]
     n = len(order)
     left, right = st.columns(2, gap="medium")
     names = [f"{i + 1} {found.pairs[int(i)].positive.strip()[:18]}" for i in order]
@@ -108,11 +108,6 @@ def _agreement(found: Study) -> None:
             key="direction_others",
         )
     _outliers(found, agree.outliers)
-
-
-def seriated(cosines: np.ndarray) -> np.ndarray:
-    """An order of pairs in which like stands beside like: along what they differ in most, besides what they share."""
-    return np.argsort(np.linalg.eigh(cosines)[1][:, -2]) if len(cosines) > 8 else np.arange(len(cosines))
 
 
 def _outliers(found: Study, outliers: list[int]) -> None:
@@ -210,11 +205,11 @@ def _features(found: Study) -> None:
 
 
 def _methods(found: Study) -> None:
-    from ..agreement import contrasts, cosines, estimators
+    from ..agreement import cosines, estimators
 
     left, right = st.columns(2, gap="medium")
     with left:
-        made = contrasts(*found.sides)
+        made = found.contrasts()
         names = [CONTRASTS[name] for name in made]
         figure = plots.heatmap(
             cosines(np.stack(list(made.values()))).tolist(), names, names, theme.palette(), height=340
