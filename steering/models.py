@@ -34,6 +34,7 @@ from .chat import END_OF_TURN, shown_piece, without_system
 from .checkpoints import DTYPES, best_device, bundled_models, counted_dtype, default_threads, placement, source_of
 from .downloads import Tick, fetch
 from .memory import check_fits, shape_of_folder
+from .packing import PackedLinears
 from .sites import INNER_STREAMS, STREAMS, Site
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
@@ -253,6 +254,10 @@ class Model:
                 for handle in handles:
                     handle.remove()
 
+    @cached_property
+    def _packed(self) -> PackedLinears:
+        return PackedLinears(self.hf)
+
     def _at_home(self, hook: Hook) -> Hook:
         """The hook, called on the model's first device: over several GPUs, that is where interventions live."""
         if not getattr(self.hf, "hf_device_map", None):
@@ -275,7 +280,7 @@ class Model:
         last_only: bool = False,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
         """Logits of one pass: of the last position only with `last_only`, of more rows where hooks part them."""
-        with self.hooked(hooks or {}):
+        with self.hooked(hooks or {}), self._packed.active():
             extra = {} if positions is None else {"position_ids": positions}
             return self.hf(
                 input_ids=tokens,
