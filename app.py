@@ -37,6 +37,7 @@ MENU = {
     ],
     "Library": [
         st.Page(HERE / "pages/library/library.py", title="Library", icon=":material/bookmarks:"),
+        st.Page(HERE / "pages/library/models.py", title="Models", icon=":material/deployed_code:"),
     ],
 }
 

@@ -267,22 +267,48 @@ def _literal(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def _cached(repo: str, choose: Choose, revision: str | None, home: Path, why: Exception) -> Fetched:
-    """An earlier download of the same revision, if it is whole."""
+def kept(
+    repo: str, choose: Choose = model_files, *, revision: str | None = None, cache: str | Path | None = None
+) -> Fetched | None:
+    """An earlier download of a repository, if it is whole; asks no network."""
+    try:
+        return _whole(repo, choose, revision, Path(cache or constants.HF_HUB_CACHE).expanduser())
+    except (ValueError, HFValidationError):
+        return None
+
+
+def kept_repositories(cache: str | Path | None = None) -> list[str]:
+    """The repositories of models of which something is in the hub's cache, by id."""
+    home = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    return sorted(folder.name.removeprefix("models--").replace("--", "/", 1) for folder in home.glob("models--*--*"))
+
+
+def _whole(repo: str, choose: Choose, revision: str | None, home: Path) -> Fetched | None:
+    """An earlier download of the same revision, or None.
+
+    Raises:
+        ValueError: there is one, but it is not whole.
+    """
     store = home / repo_folder_name(repo_id=repo, repo_type="model")
     ref = store / "refs" / (revision or "main")
     commit = ref.read_text().strip() if ref.is_file() else revision or ""
     folder = store / "snapshots" / commit
+    if not commit or not folder.is_dir():
+        return None
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return Fetched(folder, commit) if choose(names) else None
+
+
+def _cached(repo: str, choose: Choose, revision: str | None, home: Path, why: Exception) -> Fetched:
+    """An earlier download of the same revision, if it is whole."""
     off = constants.is_offline_mode()
     how = "offline mode is on (HF_HUB_OFFLINE)" if off else f"the hub does not answer ({type(why).__name__})"
     problem = "there is no earlier download of it"
-    if commit and folder.is_dir():
-        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        try:
-            if choose(names):
-                return Fetched(folder, commit)
-        except ValueError as error:
-            problem = f"an earlier download is not whole ({error})"
+    try:
+        if found := _whole(repo, choose, revision, home):
+            return found
+    except ValueError as error:
+        problem = f"an earlier download is not whole ({error})"
     todo = "Unset it and fetch again" if off else "Connect and fetch it again"
     raise ValueError(f"{repo} cannot be fetched: {how}, and {problem}. {todo}.") from why
 

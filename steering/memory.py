@@ -149,6 +149,10 @@ class MemoryBudget:
         """What is kept, the least recently used first."""
         return tuple(self._sizes)
 
+    def size(self, key: Hashable) -> int:
+        """Bytes of one thing; 0 if it is not kept."""
+        return self._sizes.get(key, 0)
+
     def touch(self, key: Hashable) -> bool:
         """Notes that something was used; False if it is not kept."""
         if key in self._sizes:

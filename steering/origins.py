@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .forms import Form
 from .models import Model
 from .sites import STREAMS, Site
 
@@ -29,7 +30,8 @@ _SHORT_NAMES = {
 
 
 def canonical_model(name: str) -> str:
-    """The hub id behind TransformerLens' short name of a model; other names as they are."""
+    """The hub id behind TransformerLens' short name of a model; other names as they are, without their form."""
+    name = Form.parse(name).source
     return _SHORT_NAMES.get(name, name)
 
 

@@ -26,7 +26,7 @@ from sae_lens import SAE
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 from torch import Tensor
 
-from .downloads import Tick, fetch
+from .downloads import Tick, fetch, kept
 from .models import Model
 from .origins import differences, place_of
 from .sites import STREAMS, Site
@@ -341,15 +341,38 @@ def registry() -> dict[str, Any]:
 
 def fetch_files(repo: str, path: str, tick: Tick | None) -> None:
     """Brings what SAELens will read of a repository into the hub's cache, with progress and clear errors."""
+    fetch(repo, lambda names: _chosen(names, path), tick=tick)
 
-    def choose(names: Iterable[str]) -> list[str]:
-        found = [name for name in names if name.startswith(f"{path}/") or name == path]
-        wanted = [name for name in found if name.endswith((".safetensors", ".json", ".npz", ".yaml"))]
-        if found and not any(name.endswith((".safetensors", ".npz")) for name in wanted):
-            raise ValueError(f"SAE weights are read from .safetensors or .npz files; {path!r} has none ({found[0]}).")
-        return wanted + [name for name in names if "/" not in name and name.endswith(".yaml")]
 
-    fetch(repo, choose, tick=tick)
+def kept_files(release: str, sae_id: str) -> list[Path]:
+    """The weights of an SAE of the registry that are on this machine; empty where it is to be fetched. Asks no network.
+
+    Raises:
+        ValueError: no such release or id.
+    """
+    about = registry().get(release)
+    if about is None or sae_id not in about.saes_map:
+        raise ValueError(f"SAELens' registry has no {release!r} with an SAE {sae_id!r}.")
+    path = about.saes_map[sae_id]
+
+    def weights(names: Iterable[str]) -> list[str]:
+        return [name for name in _chosen(names, path) if name.endswith((".safetensors", ".npz"))]
+
+    found = kept(about.repo_id, weights)
+    if found is None:
+        return []
+    here = [file.relative_to(found.folder).as_posix() for file in found.folder.rglob("*") if file.is_file()]
+    return [found.folder / name for name in weights(here)]
+
+
+def _chosen(names: Iterable[str], path: str) -> list[str]:
+    """The files of a repository that make the SAE at a path: weights and settings."""
+    names = list(names)
+    found = [name for name in names if name.startswith(f"{path}/") or name == path]
+    wanted = [name for name in found if name.endswith((".safetensors", ".json", ".npz", ".yaml"))]
+    if found and not any(name.endswith((".safetensors", ".npz")) for name in wanted):
+        raise ValueError(f"SAE weights are read from .safetensors or .npz files; {path!r} has none ({found[0]}).")
+    return wanted + [name for name in names if "/" not in name and name.endswith(".yaml")]
 
 
 def fit(lm: Model, sae: Any, name: str) -> Sae:

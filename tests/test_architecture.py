@@ -12,9 +12,9 @@ CORE = ROOT / "steering"
 LEVELS = {
     0: {
         "sites", "pairs", "jobs", "plots", "statistics", "estimators", "receipts", "checkpoints", "memory", "downloads",
-        "chat", "labels",
+        "chat", "labels", "forms", "progress", "packing",
     },
-    1: {"models", "origins", "saes", "agreement", "figures"},
+    1: {"models", "origins", "saes", "agreement", "figures", "folders"},
     2: {"activations", "cache", "catalogue", "sampling"},
     3: {"directions", "sae_training"},
     4: {
@@ -23,7 +23,7 @@ LEVELS = {
     },
     5: {"decoding"},
     6: {"engine"},
-    7: {"evaluations", "layers", "calibration"},
+    7: {"evaluations", "layers", "calibration", "shelf"},
     8: {"sweeps"},
     9: {"experiments"},
     10: {"reports"},

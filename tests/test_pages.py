@@ -244,10 +244,15 @@ def test_another_model_is_picked_in_the_sidebar_and_brings_its_own_example(folde
 def test_a_link_alone_downloads_nothing():
     at = fine(open_page("pages/steer/compare.py", "someone/some-model"))
     assert any("is not on this machine" in error.value for error in at.error)
+    assert not services.transfers().all()
     at.segmented_control(key="frame_source").set_value("hub").run()
     at.text_input(key="frame_hub").set_value("someone/some-model").run()
-    fine(at.button(key="frame_load").click().run())  # the tests are offline, so the answer is another sentence now
-    assert at.error and not any("is not on this machine" in error.value for error in at.error)
+    fine(at.button(key="frame_load").click().run())
+    (job,) = services.transfers().all()
+    with pytest.raises(ValueError, match="offline mode is on"):
+        job.result(60)
+    fine(at.run())  # the sidebar of every page says what became of it
+    assert any("offline mode is on" in error.value for error in at.sidebar.error)
 
 
 # Chat and Library ---------------------------------------------------------------------------------------------------

@@ -311,7 +311,7 @@ def _start(found: Study, name: str, units: float) -> None:
         read = of_pairs(found.lm, train, list(norms), position=choice.position)  # type: ignore[arg-type]
         return causal_effects(engine, read, test, norms, units=units, contrast=choice.contrast, tick=job.tick)
 
-    services.jobs().start(name, work)
+    services.start(name, work)
     st.rerun()
 
 

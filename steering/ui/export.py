@@ -8,6 +8,7 @@ import io
 import json
 from typing import Any
 
+from ..forms import Form
 from .recipes import KINDS, Recipe, Step, from_data
 from .results import Result, Row
 
@@ -143,7 +144,7 @@ def _article(row: Row, result: Result) -> str:
 def code(result: Result, sae: tuple[str, str] | None = None) -> str:
     """Python that does the same run again with the package, without the dashboard."""
     s, recipe = result.settings, from_data(result.recipe)
-    lines = ["import steering as t", "", f"lm = t.load_model({s.model!r})"]
+    lines = ["import steering as t", "", f"lm = t.load_model({Form.parse(s.model).call})"]
     if any(step.space == "feature" or KINDS[step.kind].needs == "features" for v in recipe for step in v.steps):
         release, sae_id = sae or ("organism", "")
         lines.append(f"sae = t.load_sae(lm, {release!r}, {sae_id!r})")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from . import comparing, services, state, theme
+from . import loading, services, state, theme
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -36,6 +36,10 @@ def sidebar() -> None:
             st.markdown("**No model**")
             st.error(problem)
         _pickers()
+        st.page_link(state.MODELS_PAGE, label="All models and SAEs", icon=":material/deployed_code:")
+    if loading.asked():
+        with st.sidebar:
+            loading.sidebar()
     jobs_line()
 
 
@@ -58,8 +62,7 @@ def _card(lm: Model) -> None:
 
 
 def _status() -> None:
-    engine = services.engine()
-    running, waiting = engine.busy
+    running, waiting = services.shelf().work(state.model_name())
     if not running and not waiting:
         st.badge("Ready", icon=":material/check:", color="green")
     else:
@@ -91,13 +94,14 @@ def _pickers() -> None:
         _pick_sae()
 
 
-def _use_model(name: str) -> None:
-    if name:
-        state.ask_for(name)
-    if name and name != state.model_name():
-        comparing.forget_example()
-        state.put(state.MODEL, name)
-        st.session_state[state.SAE] = ""
+def _load_model(name: str) -> None:
+    """Uses a model that is on this machine; one that is not is downloaded in the background."""
+    if not name:
+        return
+    if state.must_be_asked(name):
+        loading.start(name)
+    else:
+        loading.use_model(name)
 
 
 def _pick_model() -> None:
@@ -115,11 +119,16 @@ def _pick_model() -> None:
         name = st.text_input("Folder of a Hugging Face checkpoint", key="frame_folder", placeholder="~/models/my-model")
     else:
         name = st.text_input("Hub id (downloads the model)", key="frame_hub", placeholder="openai-community/gpt2")
-    st.button("Load model", key="frame_load", on_click=_use_model, args=((name or "").strip(),), disabled=not name)
+    st.button("Load model", key="frame_load", on_click=_load_model, args=((name or "").strip(),), disabled=not name)
 
 
 def _use_sae(choice: str) -> None:
-    state.put(state.SAE, choice)
+    """Uses an SAE that is on this machine, or none; one that is not is downloaded in the background."""
+    release, _, sae_id = choice.partition("::")
+    if choice == state.NO_SAE or loading.sae_is_here((release, sae_id)):
+        state.put(state.SAE, choice)
+    else:
+        loading.start(state.model_name(), (release, sae_id))
 
 
 def _pick_sae() -> None:

@@ -107,7 +107,7 @@ def start(lm: Model, sae: Sae, texts: list[str], folder: Path, *, restart: bool)
     def work(job: Job) -> Path:
         return build(lm, sae, texts, folder, job.tick, restart=restart)
 
-    services.jobs().start(job_name(sae), work)
+    services.start(job_name(sae), work)
     st.rerun()
 
 

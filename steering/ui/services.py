@@ -6,21 +6,25 @@ Cached functions live in this importable module, never on a page: page files are
 from __future__ import annotations
 
 import gc
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from . import state
+from .widgets import literal
 
 if TYPE_CHECKING:
     from ..activations import Position
     from ..directions import Direction
     from ..engine import Engine
-    from ..jobs import Jobs
+    from ..jobs import Job, Jobs
     from ..models import Model
     from ..saes import Sae
+    from ..shelf import Shelf
     from ..sites import Site
     from ..store import Store
 
@@ -32,45 +36,39 @@ def warm() -> bool:
     What they leave in memory is then taken out of the garbage collector's sight: walking it costs a third of a second
     per collection. Only imports are frozen; a frozen model's reference cycles would never be collected.
     """
-    from .. import engine, models, saes  # noqa: F401
+    from .. import shelf  # noqa: F401
 
     gc.collect()
     gc.freeze()
     return True
 
 
-def _released(_: object) -> None:
-    gc.collect()
+def _close(shelf: Shelf) -> None:
+    shelf.close()
 
 
-@st.cache_resource(max_entries=3, on_release=_released, show_spinner="Loading the model {name}")
-def _model(name: str) -> Model:
-    from ..models import load_model
+def _forget_directions() -> None:
+    """Directions of features hold their SAE: when one is let go, they are made anew where they are wanted."""
+    from . import calibrating
 
-    return load_model(name)
-
-
-@st.cache_resource(max_entries=6, on_release=_released, show_spinner="Loading the SAE {sae_id}")
-def _sae(model_name: str, release: str, sae_id: str) -> Sae:
-    from ..saes import load_sae
-
-    return load_sae(_model(model_name), release, sae_id or None)
+    for made in (_direction, _direction_from_texts, calibrating._direction):
+        made.clear()
 
 
-def _close(engine: Engine) -> None:
-    engine.close()
-    gc.collect()
+@st.cache_resource(on_release=_close, show_spinner=False)
+def shelf() -> Shelf:
+    """The loaded models, engines and SAEs of this server, within its memory (or within TILLER_MEMORY_GB)."""
+    from ..shelf import Shelf
 
-
-@st.cache_resource(max_entries=3, on_release=_close, show_spinner=False)
-def _engine(model_name: str) -> Engine:
-    from ..engine import Engine
-
-    return Engine(_model(model_name))
+    limit = os.environ.get("TILLER_MEMORY_GB", "")
+    try:
+        return Shelf(int(float(limit) * 2**30) if limit else None, _forget_directions)
+    except ValueError as error:
+        raise ValueError(f"TILLER_MEMORY_GB is a number of gigabytes; got {limit!r}.") from error
 
 
 def model(name: str | None = None) -> Model:
-    """The model of that name (by default the visitor's choice), loaded once for all visitors.
+    """The model of that name (by default the visitor's choice), loaded once for all visitors; never downloaded here.
 
     Raises:
         ValueError: it cannot be loaded; the message is one sentence to show.
@@ -78,29 +76,29 @@ def model(name: str | None = None) -> Model:
     warm()
     name = name or state.model_name()
     if state.must_be_asked(name):
-        raise ValueError(f"{name} is not on this machine. To download it, choose Hub under Change in the sidebar.")
-    try:
-        return _model(name)
-    except OSError as error:  # a hub that does not answer
-        raise ValueError((str(error).strip().splitlines() or ["The model could not be loaded."])[0]) from error
+        raise ValueError(f"{name} is not on this machine. Download it on the page Models.")
+    if shelf().has(name):
+        return shelf().model(name)
+    with st.spinner(f"Loading the model {literal(name)}"):
+        return shelf().model(name)
 
 
 def engine(name: str | None = None) -> Engine:
     """The engine of that model: the one thread that runs it, shared by all visitors."""
     model(name)
-    return _engine(name or state.model_name())
+    return shelf().engine(name or state.model_name())
 
 
 def sae(name: str | None = None, choice: tuple[str, str] | None = None) -> Sae | None:
     """The SAE that the visitor chose (or the one named) for that model, or None where there is none.
 
     Raises:
-        ValueError: it cannot be loaded or does not fit the model.
+        ValueError: it is not on this machine, cannot be read or does not fit the model.
     """
     name = name or state.model_name()
     model(name)
     choice = choice or state.sae_choice(name)
-    return None if choice is None else _sae(name, *choice)
+    return None if choice is None else shelf().sae(name, *choice)
 
 
 @st.cache_resource(show_spinner=False)
@@ -109,6 +107,21 @@ def jobs() -> Jobs:
     from ..jobs import Jobs
 
     return Jobs()
+
+
+def start(name: str, work: Callable[[Job], Any]) -> Job:
+    """Starts a background job on the visitor's model, which is not let go while the job is under way."""
+    job = jobs().start(name, work)
+    shelf().use(state.model_name(), lambda: job.active)
+    return job
+
+
+@st.cache_resource(show_spinner=False)
+def transfers() -> Jobs:
+    """The jobs that download and load; apart from the others, so that none of them waits for a long measurement."""
+    from ..jobs import Jobs
+
+    return Jobs(workers=2)
 
 
 @st.cache_resource(show_spinner=False)
@@ -125,7 +138,7 @@ def require_model() -> Model:
         return model()
     except ValueError as error:
         st.error(str(error))
-        st.caption("Choose another model in the sidebar.")
+        st.page_link(state.MODELS_PAGE, label="Choose or download a model", icon=":material/deployed_code:")
         st.stop()
 
 
@@ -139,8 +152,9 @@ def require_sae() -> Sae:
     if found is None:
         st.info(
             f"This page needs a sparse autoencoder (SAE), and none is loaded for {state.model_name()}. "
-            "Choose one in the sidebar: a SAELens folder, or a release and id of SAELens' registry."
+            "Choose one in the sidebar, or find one among all that are published."
         )
+        st.page_link(state.MODELS_PAGE, label="Find an SAE", icon=":material/deployed_code:")
         st.stop()
     return found
 
@@ -157,7 +171,7 @@ def maybe_sae() -> Sae | None:
 def _typical_norm(model_name: str, layer: int, stream: str) -> float:
     from ..sites import Site
 
-    lm = _model(model_name)
+    lm = shelf().model(model_name)
     site = Site(layer, stream)
     prompts = [lm.tokens(text) for text in neutral_texts(model_name)[:16]]
     found, mask = lm.activations([p[: lm.n_ctx - 1] for p in prompts], [site])
@@ -184,8 +198,8 @@ def _direction(
 
     if pairs not in bundled_pairs():  # a link may name anything, and must not make the server read that file
         raise ValueError(f"There is no pair set {pairs!r}; there are {', '.join(bundled_pairs()) or 'none'}.")
-    sae = None if sae_choice is None else _sae(model_name, *sae_choice)
-    made = CONTRASTS[contrast](_model(model_name), PairSet.load(pairs), site, sae=sae, position=position)
+    sae = None if sae_choice is None else shelf().sae(model_name, *sae_choice)
+    made = CONTRASTS[contrast](shelf().model(model_name), PairSet.load(pairs), site, sae=sae, position=position)
     how = "" if contrast == "mean_difference" else f", {contrast}"
     how += "" if position == "completion_mean" else f", token {position}"
     return replace(made, name=f"{pairs}, layer {site.layer}{'' if sae is None else ' features'}{how}")
@@ -213,8 +227,8 @@ def _direction_from_texts(
     from ..pairs import PairSet
 
     pairs = PairSet.from_lists([positive], [negative], name=f"“{_start(positive)}” − “{_start(negative)}”")
-    sae = None if sae_choice is None else _sae(model_name, *sae_choice)
-    return mean_difference(_model(model_name), pairs, site, sae=sae)
+    sae = None if sae_choice is None else shelf().sae(model_name, *sae_choice)
+    return mean_difference(shelf().model(model_name), pairs, site, sae=sae)
 
 
 def _start(text: str) -> str:
@@ -251,7 +265,7 @@ def _class_projections(model_name: str, pairs: str, fingerprint: str, _direction
     from ..activations import of_pairs
     from ..pairs import PairSet, bundled_pairs
 
-    direction, lm = _direction, _model(model_name)
+    direction, lm = _direction, shelf().model(model_name)
     unit = direction.vector / direction.norm
     groups = {}
     if pairs in bundled_pairs():
@@ -292,7 +306,7 @@ def _across_layers(model_name: str, pairs: str, stream: str, position: Position)
     from ..pairs import PairSet
     from ..sites import Site
 
-    lm = _model(model_name)
+    lm = shelf().model(model_name)
     sites = [Site(layer, stream) for layer in range(lm.n_layers)]
     read = of_pairs(lm, PairSet.load(pairs), sites, position=position)
     found = [Direction(read[site][0].mean(0) - read[site][1].mean(0), site) for site in sites]

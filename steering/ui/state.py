@@ -12,6 +12,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from ..forms import Form
+
 DEFAULT_MODEL = "organism"
 MODEL = "model"
 SAE = "sae"  # "release::id", "folder::" or "none"
@@ -54,28 +56,24 @@ def bundled_models() -> list[str]:
 
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-ASKED = "hub_asked"  # the hub ids that this visitor asked to download
+MODELS_PAGE = "pages/library/models.py"
 
 
 def must_be_asked(model: str) -> bool:
-    """Whether a model would be downloaded, and this visitor has not asked for it: a link alone must not do that."""
-    looks_local = model.startswith((".", "/", "~")) or Path(model).is_dir()
-    if model in bundled_models() or looks_local or not _HUB_ID.fullmatch(model):
+    """Whether a model would have to be downloaded: only a button does that, never a link."""
+    source = Form.parse(model).source
+    looks_local = source.startswith((".", "/", "~")) or Path(source).is_dir()
+    if source in bundled_models() or looks_local or not _HUB_ID.fullmatch(source):
         return False
-    from huggingface_hub import try_to_load_from_cache
+    from ..downloads import kept
 
-    here = try_to_load_from_cache(model, "config.json")
-    return not isinstance(here, str) and model not in st.session_state.get(ASKED, ())
-
-
-def ask_for(model: str) -> None:
-    """Remembers that this visitor wants a model, wherever it comes from."""
-    st.session_state[ASKED] = (*st.session_state.get(ASKED, ()), model)
+    return kept(source) is None
 
 
 def bundled_saes(model: str) -> list[tuple[str, str]]:
     """The SAEs that ship with Tiller for a model, as (release, id)."""
-    return [(model, config.parent.name) for config in sorted((ASSETS / "saes" / model).glob("*/cfg.json"))]
+    name = Form.parse(model).source
+    return [(name, config.parent.name) for config in sorted((ASSETS / "saes" / name).glob("*/cfg.json"))]
 
 
 def sae_choice(model: str | None = None) -> tuple[str, str] | None:
