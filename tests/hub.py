@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
@@ -50,6 +51,7 @@ class Hub:
     cut: list[int] = field(default_factory=list)  # the next transfers of a large file end after so many bytes
     corrupt: bool = False  # large files arrive with a flipped byte
     status: int | None = None  # every answer is this
+    slow: float = 0.0  # seconds between two pieces (of 4096 bytes) of a large file
     pages: dict[str, bytes] = field(default_factory=dict)  # path -> JSON, for what is no repository
 
     def __enter__(self) -> Hub:
@@ -159,7 +161,28 @@ class Hub:
             first, status = int(asked.removeprefix("bytes=").partition("-")[0]), 206
             headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
         stop = self.cut.pop(0) if large and body and self.cut else None
-        return _send(request, status, data[first:], commit=repo.commit, body=body, stop=stop, headers=headers)
+        pause = self.slow if large else 0.0
+        return _send(
+            request, status, data[first:], commit=repo.commit, body=body, stop=stop, headers=headers, pause=pause
+        )
+
+
+def point_at(monkeypatch: Any, url: str, cache: Path) -> None:
+    """Makes the client of this process know only this hub, without a token, in small chunks and without waiting."""
+    from huggingface_hub import constants
+
+    for name, value in {
+        "HF_HUB_OFFLINE": False, "HF_HUB_CACHE": str(cache), "ENDPOINT": url, "DOWNLOAD_CHUNK_SIZE": 4096,
+        "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_TOKEN_PATH": str(cache / "no-token"),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", _no_wait)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _no_wait(seconds: float) -> None: ...
 
 
 def _send(
@@ -172,6 +195,7 @@ def _send(
     body: bool = True,
     stop: int | None = None,
     headers: dict[str, str] | None = None,
+    pause: float = 0.0,
 ) -> None:
     request.send_response(status)
     for name, value in (headers or {}).items():
@@ -185,7 +209,15 @@ def _send(
         request.send_header("Connection", "close")
     request.end_headers()
     if body and request.command != "HEAD":
-        request.wfile.write(data if stop is None else data[:stop])
+        data = data if stop is None else data[:stop]
+        for start in range(0, len(data), 4096) if pause else [0]:
+            # Not time.sleep, which the tests of the client take away. A client that has gone away ends it.
+            threading.Event().wait(pause)
+            try:
+                request.wfile.write(data[start : start + 4096] if pause else data)
+            except OSError:
+                request.close_connection = True
+                return
         request.wfile.flush()
     if stop is not None:
         request.close_connection = True

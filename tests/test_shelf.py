@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub import Hub
-from huggingface_hub import constants
+from hub import Hub, point_at
 
 from steering import shelf as shelves
 from steering.engine import Request
@@ -117,14 +116,7 @@ def test_the_weights_are_told_as_they_are_read_and_reading_can_be_cancelled(make
 def hub(checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with Hub() as hub:
         hub.add(ID, checkpoint("gpt2"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", hub.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+        point_at(monkeypatch, hub.url, tmp_path / "cache")
         yield hub
 
 

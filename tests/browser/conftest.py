@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urlparse
@@ -61,12 +62,13 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[Server]:
     """The app on a free port, with a data folder of its own, run once so that every page is known."""
-    folder, port = tmp_path_factory.mktemp("server"), _free_port()
-    log = folder / "log.txt"
-    environment = {**os.environ, "TILLER_HOME": str(folder / "home"), "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+    port, log = _free_port(), folder / "log.txt"
+    environment = {
+        **os.environ, "TILLER_HOME": str(folder / "home"), "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", **environment
+    }  # fmt: skip
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
@@ -83,6 +85,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app of all journeys, offline."""
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @dataclass
