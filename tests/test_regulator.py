@@ -200,6 +200,18 @@ def test_the_sign_of_the_direction_is_the_side_that_is_held_down(lm: Model, h: T
     torch.testing.assert_close(after, p.clamp(min=float(p.median())), atol=1e-4, rtol=1e-4)
 
 
+def test_lambda_0_says_where_it_would_fire(lm: Model, sae: Sae, h: Tensor) -> None:
+    """A threshold is calibrated by looking first: nothing is changed, and the receipt has the crossings."""
+    for v, space in ((direction(), h), (direction(sae=sae), sae.encode(h))):
+        tau = float((space @ v.unit().vector).median())
+        watching, acting = (ThresholdRegulator(v, tau, lambda_) for lambda_ in (0.0, 2.0))
+        seen, done = apply(lm, watching, h), apply(lm, acting, h)
+        assert torch.equal(seen.h, h) and torch.equal(seen.fired, done.fired)
+        assert 0 < int(seen.fired.sum()) < len(h)
+        receipt = decode(lm, TEXT, (watching,), max_new_tokens=8, ignore_eos=True).receipts()[0]
+        assert receipt.fired is not None and receipt.measured == 0.0
+
+
 def test_lambda_1_tau_0_is_one_sided_ablation(lm: Model, sae: Sae, h: Tensor) -> None:
     """Where p > 0 the like-for-like ablation, elsewhere nothing; "tau to minus infinity" would not be ablation."""
     residual, features = direction(), direction(sae=sae)

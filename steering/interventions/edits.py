@@ -7,6 +7,7 @@ features is written back with the decoder's rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -39,7 +40,8 @@ class _Stackable:
 class RankOne(_Stackable):
     """h' = h + (offset + slope p + kink relu(p - tau)) write, with p = h . read.
 
-    Addition is an offset; ablation is slope -1; the regulator is kink -lambda.
+    Addition is an offset; ablation is slope -1; the regulator is kink -lambda. An edit without a threshold has tau at
+    infinity; one with a threshold says where it is crossed even if its kink is 0.
     """
 
     read: Float[Tensor, "rows d_model"]
@@ -58,7 +60,7 @@ class RankOne(_Stackable):
         offset: float = 0.0,
         slope: float = 0.0,
         kink: float = 0.0,
-        tau: float = 0.0,
+        tau: float = math.inf,
     ) -> RankOne:
         write = write.float()
         numbers = (
@@ -74,11 +76,11 @@ class RankOne(_Stackable):
     # What the whole stack needs is looked at once, when it is built, and not in every step.
     @cached_property
     def _reads(self) -> bool:
-        return bool((self.slope != 0).any() or (self.kink != 0).any())
+        return self._kinks or bool((self.slope != 0).any())
 
     @cached_property
     def _kinks(self) -> bool:
-        return bool((self.kink != 0).any())
+        return bool((self.tau < math.inf).any())
 
     @cached_property
     def _columns(self) -> tuple[Tensor, ...]:
@@ -129,7 +131,7 @@ class FeatureEdit:
         v: Sequence[float] | Tensor | None = None,
         slope: float = 0.0,
         kink: float = 0.0,
-        tau: float = 0.0,
+        tau: float = math.inf,
         add: Sequence[float] | Tensor | None = None,
         scale: Sequence[float] | Tensor | None = None,
         nonneg: bool = False,
@@ -178,7 +180,7 @@ class FeatureEdit:
     def _needs(self) -> dict[str, bool]:
         return {
             "v": bool((self.v != 0).any()),
-            "kink": bool((self.kink != 0).any()),
+            "kink": bool((self.tau < math.inf).any()),
             "slope": bool((self.slope != 0).any()),
             "direct": bool((self.add != 0).any() or (self.scale != 0).any()),
             "nonneg": bool(self.nonneg.any()),
