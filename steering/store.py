@@ -1,4 +1,4 @@
-"""Saved directions and runs: tensors as safetensors files by content hash, everything else in SQLite.
+"""Saved directions, runs and measurements: tensors as safetensors files by content hash, the rest in SQLite.
 
 The data folder is TILLER_HOME, by default in the user's data directory. A file is written beside its place, flushed and
 then moved there, and the database (write-ahead log) refers to it afterwards: a kill at any moment leaves what was saved
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +53,15 @@ def _m002_notes(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_m001_directions_and_runs, _m002_notes]
+def _m003_measurements(db: sqlite3.Connection) -> None:
+    db.execute(
+        """CREATE TABLE measurements (id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL,
+        created REAL NOT NULL, deleted REAL, note TEXT NOT NULL DEFAULT '')"""
+    )
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_m001_directions_and_runs, _m002_notes, _m003_measurements]
+KINDS = ("directions", "runs", "measurements")
 
 
 def migrate(db: sqlite3.Connection, upto: int | None = None) -> None:
@@ -102,6 +111,19 @@ class SavedRun:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class SavedMeasurement:
+    """A row of the library: a sweep or an experiment; its files are read by `Store.measurement`."""
+
+    id: str
+    name: str
+    kind: str
+    model: str
+    created: float
+    deleted: float | None
+    note: str = ""
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file so that at every moment either the old one or the whole new one is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,8 +166,12 @@ class Store:
             old = [row["id"] for row in db.execute("SELECT id FROM directions WHERE deleted < ?", (limit,))]
             db.execute("DELETE FROM directions WHERE deleted < ?", (limit,))
             db.execute("DELETE FROM runs WHERE deleted < ?", (limit,))
+            gone = [row["id"] for row in db.execute("SELECT id FROM measurements WHERE deleted < ?", (limit,))]
+            db.execute("DELETE FROM measurements WHERE deleted < ?", (limit,))
         for id in old:
             self.file(id).unlink(missing_ok=True)
+        for id in gone:
+            shutil.rmtree(self.place(id), ignore_errors=True)
 
     # Directions -----------------------------------------------------------------------------------------------------
 
@@ -238,10 +264,50 @@ class Store:
             raise ValueError(f"The Library has no run with the id {id[:24]!r}; it may have been deleted.")
         return json.loads(row["data"])
 
-    # Both -----------------------------------------------------------------------------------------------------------
+    # Measurements ---------------------------------------------------------------------------------------------------
+
+    def place(self, id: str) -> Path:
+        """The folder of a measurement's files.
+
+        Raises:
+            ValueError: no id (ids come from links, and must not name another folder).
+        """
+        if len(id) != 24 or not all(char in "0123456789abcdef" for char in id):
+            raise ValueError(f"A measurement has an id of 24 hexadecimal digits; got {id[:60]!r}.")
+        return self.folder / "measurements" / id
+
+    def save_measurement(self, key: str, name: str, kind: str, model: str, files: Mapping[str, bytes]) -> str:
+        """The id of a sweep or an experiment, after writing its files; the same key again replaces them."""
+        id = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        for file, data in files.items():
+            write_atomically(self.place(id) / Path(file).name, data)
+        with self._connect() as db:
+            db.execute(
+                """INSERT INTO measurements (id, name, kind, model, created) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET deleted = NULL, created = excluded.created""",
+                (id, name.strip()[:200] or kind, kind, model, time.time()),
+            )
+        return id
+
+    def measurements(self, search: str = "", *, deleted: bool = False) -> list[SavedMeasurement]:
+        """The saved measurements whose name, kind, model or note holds the search text, the newest first."""
+        rows = self._rows("measurements", ("name", "kind", "model", "note"), search, deleted)
+        return [SavedMeasurement(**dict(row)) for row in rows]
+
+    def measurement(self, id: str) -> dict[str, Path]:
+        """The files of a saved measurement by name.
+
+        Raises:
+            ValueError: there is none of that id.
+        """
+        if not self.place(id).is_dir():
+            raise ValueError(f"The Library has no measurement with the id {id!r}; it may have been deleted.")
+        return {file.name: file for file in sorted(self.place(id).iterdir()) if not file.name.startswith(".")}
+
+    # All ------------------------------------------------------------------------------------------------------------
 
     def rename(self, kind: str, id: str, name: str) -> None:
-        """Gives a direction or run ("directions", "runs") another name.
+        """Gives something of a kind ("directions", "runs", "measurements") another name.
 
         Raises:
             ValueError: the name is empty.
@@ -251,20 +317,20 @@ class Store:
         self._update(kind, "name", name.strip()[:200], id)
 
     def annotate(self, kind: str, id: str, note: str) -> None:
-        """Writes the note of a direction or run."""
+        """Writes the note of a direction, run or measurement."""
         self._update(kind, "note", note[:10_000], id)
 
     def delete(self, kind: str, id: str) -> None:
-        """Hides a direction or run; `restore` brings it back for thirty days."""
+        """Hides a direction, run or measurement; `restore` brings it back for thirty days."""
         self._update(kind, "deleted", time.time(), id)
 
     def restore(self, kind: str, id: str) -> None:
-        """Brings a deleted direction or run back."""
+        """Brings something deleted back."""
         self._update(kind, "deleted", None, id)
 
     def _update(self, kind: str, column: str, value: Any, id: str) -> None:
-        if kind not in ("directions", "runs"):
-            raise ValueError(f'The Library holds "directions" and "runs"; got {kind!r}.')
+        if kind not in KINDS:
+            raise ValueError(f"The Library holds {', '.join(KINDS)}; got {kind!r}.")
         with self._connect() as db:
             db.execute(f"UPDATE {kind} SET {column} = ? WHERE id = ?", (value, id))
 

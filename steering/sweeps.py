@@ -96,7 +96,7 @@ def label(point: Mapping[str, Any]) -> str:
 def sweep(
     engine: Engine,
     make: Make,
-    grid: Grid,
+    grid: Grid | Sequence[Grid],
     sets: Sequence[EvaluationSet],
     settings: Settings | None = None,
     *,
@@ -109,11 +109,15 @@ def sweep(
 
     Args:
         make: settings of a point, as keywords -> its interventions.
+        grid: a grid, or one for each method, since methods have axes of their own.
         checkpoint: a file to go on from after a kill; see `evaluations.run` for it, `tick` and `outcomes`.
     """
     # A seed is compared with the baseline drawn by the same seed.
-    seeds = [int(seed) for seed in grid.axes.get("seed", ()) if int(seed)]
-    arms = [BASELINE, *map(again, seeds), *controls, *grid.arms(make)]
+    grids = [grid] if isinstance(grid, Grid) else list(grid)
+    seeds = dict.fromkeys(int(seed) for one in grids for seed in one.axes.get("seed", ()) if int(seed))
+    arms = [BASELINE, *map(again, seeds), *controls, *(arm for one in grids for arm in one.arms(make))]
+    if len(arms) > MAX_POINTS:
+        raise ValueError(f"A sweep has at most {MAX_POINTS} arms; this one has {len(arms)}. Leave values out.")
     if isinstance(checkpoint, Path):
         checkpoint = Checkpoint(checkpoint)
     found = run(engine, sets, arms, settings, checkpoint=checkpoint, tick=tick, outcomes=outcomes)
@@ -170,6 +174,14 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         name: value if isinstance(value, int | float | str | bool) else _shown(value)
         for name, value in settings.items()
     }
+
+
+def to_files(found: Sweep, name: str = "grid") -> dict[str, bytes]:
+    """A sweep as files: its summary and all its trials, each as CSV and Parquet."""
+    files = {}
+    for part, frame in ((name, found.summary()), ("trials", found.trials())):
+        files |= {f"{part}.csv": to_csv(frame), f"{part}.parquet": to_parquet(frame)}
+    return files
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from steering import evaluations as ev
 from steering.directions import Direction
@@ -292,22 +293,37 @@ def test_mcnemar_finds_nothing_where_there_is_nothing() -> None:
     assert clear / 400 <= 0.05
 
 
-def test_a_random_direction_passes_as_no_effect_at_the_stated_rate(engine: Engine) -> None:
-    """A test of the test: of 30 random directions, each against 19 others, about one in twenty reaches rank p 0.05."""
+def passes(engine: Engine, groups: int, seeds: int, weaker: float = 1.0) -> int:
+    """How many of the random directions do more than all the random controls beside them, as a verdict asks."""
     few = ev.EvaluationSet(CHOICE.items[:2], CHOICE.scorer, "choice")
-    pushes = {f"d{seed}": ActivationAddition(direction(engine.model, 10_000 + seed)) for seed in range(30 * 20)}
-    found = ev.run(engine, [few], [ev.BASELINE, *(ev.Arm(name, (push,)) for name, push in pushes.items())])
-    means: dict[str, float] = {}
-    for one in found:
-        means[one.arm] = means.get(one.arm, 0.0) + one.measures["logit_diff"] / len(few)
-    changes = [means[name] - means["Baseline"] for name in pushes]
-    hits = 0
-    for first in range(0, len(changes), 20):
-        tested, *controls = changes[first : first + 20]
-        whole = comparison.Change("a", "b", "s", "m", 2, tested, 0, 0, None, None, None, False, "", tuple(controls))
-        assert whole.rank_p is not None
-        hits += whole.rank_p <= 0.05
-    assert hits <= 5  # binomial(30, 0.05) exceeds 5 three times in a thousand
+    count = 0
+    arms = [ev.BASELINE]
+    for group in range(groups):
+        for k in range(seeds + 1):
+            push = ActivationAddition(direction(engine.model, 10_000 + 100 * group + k), weaker if k else 1.0)
+            kind = {"kind": "control", "of": f"d{group}", "group": f"random for d{group}"} if k else {}
+            arms.append(ev.Arm(f"d{group}" if not k else f"r{group}.{k}", (push,), **kind))
+    table = comparison.table(ev.run(engine, [few], arms), [few], arms)
+    for group in range(groups):
+        change = table.change(f"d{group}", "choice", "logit_diff")
+        assert change is not None and len(change.controls) == seeds and change.rank_p is not None
+        beyond = max(map(abs, change.controls)) < abs(change.change)
+        assert beyond == (change.rank_p <= 1 / (1 + seeds) + 1e-9)
+        if not beyond:
+            assert change.verdict in ("no clear change", "within the controls")
+        count += beyond
+    return count
+
+
+@pytest.mark.parametrize(("groups", "seeds"), [(90, 3), (40, 9)])
+def test_a_random_direction_passes_as_no_effect_at_the_stated_rate(engine: Engine, groups: int, seeds: int) -> None:
+    """A test of the test: beside k random controls, a random direction is beyond them all once in k + 1 times."""
+    assert binomtest(passes(engine, groups, seeds), groups, 1 / (1 + seeds)).pvalue > 0.001
+
+
+def test_the_test_of_the_test_can_fail(engine: Engine) -> None:
+    """Controls of half the norm do not make a fair comparison, and the rate shows it."""
+    assert binomtest(passes(engine, 60, 3, weaker=0.5), 60, 1 / 4).pvalue < 0.001
 
 
 def test_spillover_by_hand() -> None:

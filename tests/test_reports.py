@@ -194,6 +194,7 @@ def test_a_report_stands_alone_and_shows_what_was_written_literally(result: expe
     assert "img" not in tags.tags and "i" not in tags.tags and not tags.fetched
     assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;" in page
     assert "A test &amp; &lt;b&gt;its&lt;/b&gt; report" in page
+    assert "prefers-color-scheme: dark" in page and "would pass once in 3 times" in page
     assert "plotly" in page and not re.search(r"<script[^>]+src=", page)
 
 
@@ -202,10 +203,6 @@ def test_a_report_says_what_is_needed_to_do_it_again(result: experiments.Result)
     for needed in ("max_new_tokens = 5", result.sets[0].content_hash, "torch", "transformer-lens", "fingerprint"):
         assert needed in page
     assert ("McNemar" in page and "random controls" in page) or "Verdict" in page
-    book = json.loads(reports.notebook(result))
-    code = book["cells"][1]["source"]
-    compile(code, "cell", "exec")
-    assert "experiments.perform" in code
     numbers = json.loads(reports.files(result)["numbers.json"])
     assert numbers["about"]["seed"] == 0 and len(numbers["table"]) == len(result.table.cells)
 
@@ -247,6 +244,20 @@ def test_the_command_line_writes_a_report_and_goes_on(
     assert evaluate.main(["no such thing"]) == 2
     assert "error: An experiment is a bundled name" in capsys.readouterr().err
     assert evaluate.main(["--list"]) == 0
+
+
+def test_the_notebook_does_it_again(folder: Path, engine: Engine) -> None:
+    text = (folder / "test.toml").read_text(encoding="utf-8")
+    simple = re.sub(r'\[\[arms\]\]\nname = "Cap.*?\n\n', "", text, flags=re.DOTALL).replace("reconstruction = true", "")
+    simple = simple.replace('"Cap, lambda 1.0", ', "").replace('compare = [["Push", "Cap, lambda 2.0"]]', "")
+    first = experiments.perform(experiments.parse(simple, "again", folder), engine)
+    book = json.loads(reports.notebook(first))
+    assert book["cells"][0]["source"].startswith("# A test & \\<b\\>its\\</b\\> report")
+    names: dict = {}
+    for cell in book["cells"][1:]:
+        exec(compile(cell["source"], "cell", "exec"), names)
+    assert reports.trials(names["result"]).equals(reports.trials(first))
+    assert reports.summary(names["result"]).equals(reports.summary(first))
 
 
 @pytest.mark.parametrize("name", experiments.bundled())
@@ -305,4 +316,4 @@ def test_a_configuration_written_and_read_is_the_same() -> None:
 
 def test_a_report_as_markdown(result: experiments.Result) -> None:
     text = reports.to_markdown(result)
-    assert "| Baseline |" in text and "n = 3" in text and "python -m steering.evaluate test" in text
+    assert "| Baseline |" in text and "n = 3" in text and "test.toml`" in text

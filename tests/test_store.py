@@ -88,6 +88,35 @@ def test_runs_are_saved_found_and_read(store):
     assert store.runs() == []
 
 
+def test_measurements_are_kept_with_their_files(store):
+    files = {"table.csv": b"a,b\n1,2\n", "../report.html": b"<p>"}
+    id = store.save_measurement("a grid of m", "Tau and lambda", "Sweep", "m", files)
+    assert {name: path.read_bytes() for name, path in store.measurement(id).items()} == {
+        "table.csv": b"a,b\n1,2\n", "report.html": b"<p>",
+    }  # fmt: skip
+    assert store.save_measurement("a grid of m", "x", "Sweep", "m", {"table.csv": b"new"}) == id
+    assert [row.name for row in store.measurements("sweep tau")] == ["Tau and lambda"]
+    assert store.measurement(id)["table.csv"].read_bytes() == b"new"
+    store.rename("measurements", id, "mine")
+    store.delete("measurements", id)
+    assert store.measurements() == []
+    store.restore("measurements", id)
+    assert [row.name for row in store.measurements()] == ["mine"]
+    with pytest.raises(ValueError, match="24 hexadecimal"):
+        store.measurement("../directions")
+    with pytest.raises(ValueError, match="no measurement with the id"):
+        store.measurement("0" * 24)
+
+
+def test_a_measurement_that_was_deleted_long_ago_is_gone_with_its_files(tmp_path, monkeypatch):
+    id = Store(tmp_path).save_measurement("k", "n", "Sweep", "m", {"table.csv": b"x"})
+    Store(tmp_path).delete("measurements", id)
+    later = time.time() + stores.KEEP_DELETED + 1
+    monkeypatch.setattr(stores.time, "time", lambda: later)
+    store = Store(tmp_path)
+    assert store.measurements(deleted=True) == [] and not store.place(id).exists()
+
+
 @pytest.mark.parametrize("id", ["../../etc/passwd", "", "a" * 23, "A" * 24, "a" * 23 + "/"])
 def test_an_id_that_names_another_file_is_refused(store, id):
     with pytest.raises(ValueError, match="24 hexadecimal"):

@@ -17,7 +17,7 @@ from steering.interventions import ActivationAddition, DirectionalAblation, Inte
 from steering.measurements import kl_divergence
 from steering.models import Model
 from steering.sites import Site
-from steering.sweeps import Grid, forced_grid, label, sweep, to_csv, to_parquet
+from steering.sweeps import Grid, forced_grid, label, sweep, to_csv, to_files, to_parquet
 
 SETS = [
     ev.EvaluationSet(tuple(ev.Item(w) for w in ("the cat", "a dog", "one bird")), ev.scorer("rule: a"), "open"),
@@ -98,6 +98,21 @@ def test_the_table_says_what_was_varied_and_strength_zero_is_the_baseline(engine
     assert texts["layer 1, alpha 0, seed 1"] == texts["Baseline, seed 1"] != texts["Baseline"]
     steered = table[(table["arm"] == "layer 1, alpha 1, seed 0") & (table["set"] == "open")]
     assert int(steered["items"].iloc[0]) == 3
+
+
+def test_a_grid_for_each_method(engine: Engine) -> None:
+    def make(method: str, layer: int = 0, alpha: float = 0.0) -> list[Intervention]:
+        return [DirectionalAblation(add(0, 1.0)[0].direction)] if method == "ablate" else add(layer, alpha)  # type: ignore[attr-defined]
+
+    both = [Grid({"method": ["add"], "layer": [0, 1], "alpha": [1.0], "seed": [0, 1]}), Grid({"method": ["ablate"]})]
+    found = sweep(engine, make, both, SETS, SETTINGS)
+    assert [arm.name for arm in found.arms] == [
+        "Baseline", "Baseline, seed 1", "method add, layer 0, alpha 1, seed 0", "method add, layer 0, alpha 1, seed 1",
+        "method add, layer 1, alpha 1, seed 0", "method add, layer 1, alpha 1, seed 1", "method ablate",
+    ]  # fmt: skip
+    files = to_files(found)
+    assert sorted(files) == ["grid.csv", "grid.parquet", "trials.csv", "trials.parquet"]
+    assert len(pd.read_parquet(io.BytesIO(files["trials.parquet"]))) == len(found.outcomes)
 
 
 def test_exports_read_back_and_run_nothing(engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from steering.ui import library, services
+from steering.ui import library, measured, services
 
 lm = services.require_model()
 library.goto()
@@ -12,7 +12,12 @@ st.caption("What you saved on this machine. A run can be replayed: equal, or dri
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     shelf = st.segmented_control(
-        "Shelf", ["Directions", "Runs"], default="Directions", required=True, key="library_shelf", bind="query-params"
+        "Shelf",
+        ["Directions", "Runs", "Measurements"],
+        default="Directions",
+        required=True,
+        key="library_shelf",
+        bind="query-params",
     )
     search = st.text_input("Search", key="library_search", type="search", live="300ms") or ""
 library.undo_bar()
@@ -27,6 +32,14 @@ if shelf == "Directions":
             library.direction_details(chosen, lm)
         else:
             st.caption("Choose a row to see it; several rows to compare them.")
+elif shelf == "Measurements":
+    with listed:
+        found = measured.shelf(search)
+    with details:
+        if found:
+            measured.details(found)
+        else:
+            st.caption("Choose a row to see its table, and to download its files.")
 else:
     with listed:
         picked = library.runs(search)

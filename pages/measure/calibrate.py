@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from steering.ui import calibrating, services, sweeping
+from steering.ui import calibrating, dosing, grids, services, sweeping
 from steering.ui.widgets import clear_errors
 
 st.title("Calibrate", anchor=False)
@@ -10,13 +10,15 @@ st.caption("Find the operating point: a threshold or a dose that does what it sh
 lm, sae = services.require_model(), services.maybe_sae()
 with clear_errors():
     study = calibrating.choose(lm, sae)
-    threshold, grid, dose, layers = st.tabs(["Threshold", "Tau and lambda", "Dose", "Layer and dose"])
+    threshold, grid, dose, layers, free = st.tabs(["Threshold", "Tau and lambda", "Dose", "Layer and dose", "Any grid"])
     with threshold:
         tau = calibrating.show_threshold(lm, study)
         calibrating.send(lm, study, tau)
     with grid:
         sweeping.tau_lambda(lm, study, tau)
     with dose:
-        sweeping.dose(lm, study)
+        dosing.dose(lm, study)
     with layers:
         sweeping.layers(lm, sae, study)
+    with free:
+        grids.any_grid(lm, sae, study, tau)

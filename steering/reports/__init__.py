@@ -9,6 +9,7 @@ from ..experiments import Result
 from ..sweeps import to_csv
 from .page import PAPER, to_html
 from .words import (
+    chance,
     command,
     findings,
     interval,
@@ -24,6 +25,7 @@ from .words import (
 
 __all__ = [
     "PAPER",
+    "chance",
     "command",
     "files",
     "findings",

@@ -16,7 +16,7 @@ from ..evaluations.items import EvaluationSet
 from ..experiments import Calibrated, Result
 from ..experiments.voices import held_out
 from ..plots import Palette
-from .words import command, findings, interval, kind_of, measures_of, number, rows, spans
+from .words import chance, command, findings, interval, kind_of, measures_of, number, rows, spans
 
 # For paper: the light theme, with opaque bands.
 PAPER = Palette(
@@ -34,7 +34,13 @@ th { border-bottom: 2px solid #8a857b; font-weight: 600; } td.n { text-align: ri
 tr.baseline td, tr.control td { color: #6f6b64; } .muted { color: #6f6b64; }
 pre { background: #f4f2ec; padding: .8rem; overflow-x: auto; font-size: 13px; } .scroll { overflow-x: auto; }
 blockquote { margin: .2rem 0 .7rem; padding-left: .8rem; border-left: 3px solid #e3dfd5; white-space: pre-wrap; }
-a.file { display: inline-block; margin-right: 1rem; } summary { cursor: pointer; }
+summary { cursor: pointer; } figure { margin: 1rem 0; background: #fff; padding: .6rem; border-radius: 6px; }
+figcaption { padding: 0 .6rem; color: #6f6b64; }
+@media (prefers-color-scheme: dark) {
+  body { background: #141517; color: #e9e6df; } th, td { border-color: #33353a; } pre { background: #1d1f22; }
+  .muted, tr.baseline td, tr.control td { color: #a6a199; } blockquote { border-color: #33353a; }
+}
+@media print { details > * { display: block; } pre { white-space: pre-wrap; } }
 """
 
 
@@ -84,7 +90,7 @@ def to_html(result: Result) -> str:
     page.add(
         "<p class='muted'>Intervals are 95%: Wilson's for shares, bootstrap over items for means and changes. An "
         "effect counts only where a paired test over items is clear and no random direction of equal norm does as "
-        "much.</p>"
+        f"much. {esc(chance(result))}</p>"
     )
     for one in result.sets:
         _set(page, result, one)
@@ -96,7 +102,9 @@ def to_html(result: Result) -> str:
     versions = esc(json.dumps(about, indent=1, default=str))
     page.add(f"<details><summary>Versions and hashes</summary><pre>{versions}</pre></details>")
     _texts(page, result)
-    head = f"<meta charset='utf-8'><title>{esc(result.experiment.title)}</title><style>{STYLE}</style>"
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+    head += "<meta name='color-scheme' content='light dark'>"
+    head += f"<title>{esc(result.experiment.title)}</title><style>{STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(page.parts)}</body></html>"
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from pathlib import Path
 
 import pandas as pd
 
 from ..evaluations.comparison import Cell, Change
 from ..evaluations.effects import Spillover
 from ..experiments import Result
+from ..experiments.config import BUNDLED
 from ..experiments.voices import difference, held_out
 from ..sweeps import plain
 
@@ -67,6 +70,16 @@ def measures_of(result: Result) -> dict[str, list[str]]:
     return {one.name: [m.name for m in one.scorer.measures if not chosen or m.name in chosen] for one in result.sets}
 
 
+def chance(result: Result) -> str:
+    """How often a direction drawn at random would itself pass beside the random controls there are."""
+    seeds = {len(c.controls) for c in result.table.changes if c.controls}
+    if not seeds:
+        return "No arm has random directions beside it here, so nothing tells a direction from any push of its size."
+    least = min(seeds)
+    more = "" if least >= 19 else " With 19 seeds it would be once in 20."
+    return f"Beside {least} of them a direction drawn at random would pass once in {least + 1} times.{more}"
+
+
 def rows(result: Result) -> list[str]:
     """The arms in the order of the tables: baseline, steered, controls, with random seeds of one arm as one."""
     pooled = {c.arm for c in result.table.cells} - {arm.name for arm in result.arms}
@@ -99,32 +112,36 @@ def trials(result: Result) -> pd.DataFrame:
 
 
 def command(result: Result) -> str:
-    """The command that does the experiment again."""
-    return f"python -m steering.evaluate {shlex.quote(result.experiment.name)}"
+    """The command that does the experiment again, from where its file lies (beside the report, if made on a page)."""
+    experiment = result.experiment
+    file = experiment.folder / f"{experiment.name}.toml" if experiment.folder != Path() else "experiment.toml"
+    return f"python -m steering.evaluate {experiment.name if experiment.folder == BUNDLED else shlex.quote(str(file))}"
 
 
 def notebook(result: Result) -> str:
-    """A Jupyter notebook that runs the experiment anew and shows its table."""
-    code = (
-        "import steering as t\nfrom steering import experiments, reports\n\n"
-        f"experiment = experiments.parse({result.experiment.text!r}, {result.experiment.name!r})\n"
-        "lm = t.load_model(experiment.model)\n"
-        "result = experiments.perform(experiment, t.Engine(lm))\n"
+    """A Jupyter notebook that runs the experiment anew, shows its table and says what it supports."""
+    experiment = result.experiment
+    # A bundled experiment's files are found by name; those of one's own lie beside its file.
+    beside = "" if experiment.folder == BUNDLED else f", Path({str(experiment.folder.resolve())!r})"
+    run = (
+        "from pathlib import Path\n\nimport steering as t\nfrom steering import experiments, reports\n\n"
+        f"experiment = experiments.parse({experiment.text!r}, {experiment.name!r}{beside})\n"
+        "with t.Engine(t.load_model(experiment.model)) as engine:\n"
+        "    result = experiments.perform(experiment, engine)\n"
         "reports.summary(result)"
     )
-    cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": f"# {result.experiment.title}\n\nMade by Tiller."},
-        {"cell_type": "code", "metadata": {}, "source": code, "outputs": [], "execution_count": None},
-        {
-            "cell_type": "code",
-            "metadata": {},
-            "source": "for line in reports.findings(result):\n    print(line)",
-            "outputs": [],
-            "execution_count": None,
-        },
+    title = {"cell_type": "markdown", "metadata": {}, "source": f"# {plain_line(experiment.title)}\n\nMade by Tiller."}
+    cells = [title] + [
+        {"cell_type": "code", "metadata": {}, "source": code, "outputs": [], "execution_count": None}
+        for code in (run, "for line in reports.findings(result):\n    print(line)", "reports.trials(result)")
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}, indent=1)
+
+
+def plain_line(text: str) -> str:
+    """A text as one line of Markdown that shows it literally."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 
 def to_markdown(result: Result) -> str:

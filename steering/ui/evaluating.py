@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from .. import figures
-from . import measure, services, theme
+from . import measure, services, state, theme
 from .evaluation_form import own
 from .widgets import chart, literal
 
@@ -50,7 +50,10 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
     """Draws the button and the progress; the experiment's job, or None before it was started."""
     name = measure.name_of(literal(experiment.title, 40), lm.fingerprint, experiment.text)
     engine, place = services.engine(), measure.folder() / hashlib.sha256(name.encode()).hexdigest()[:12]
-    own_sae = None if experiment.data.get("sae") else sae
+    # The visitor's SAE is loaded already; a bundled experiment may name another one.
+    named, chosen = experiment.data.get("sae"), state.sae_choice(lm.name)
+    same = not named or (named["release"], named.get("id", "")) == chosen
+    own_sae = sae if same else None
 
     def work(job: Job) -> Result:
         from .. import experiments, reports
@@ -62,8 +65,10 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
             experiment, engine, own_sae, checkpoint=checkpoint, tick=job.tick, outcomes=job.partial
         )
         job.tick(note="writing the report")
-        for file, data in reports.files(result).items():
+        files = reports.files(result)
+        for file, data in files.items():
             write_atomically(place / file, data)
+        measure.keep(name, "Experiment", lm.name, files, experiment.title)
         return result
 
     return measure.launch("evaluate", name, work, "Run the experiment")
@@ -71,7 +76,7 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
 
 def show(job: Job | None) -> None:
     """Draws the result of a finished job, or what there is of a running one, or what to expect."""
-    if job is None or (job.state != "done" and not job.partial):
+    if job is None or (not job.active and job.state != "done" and not job.partial):
         st.info(
             "An experiment asks every question of every set under the baseline, each recipe, and the controls: random "
             "directions of equal norm, the SAE's reconstruction alone, and a sentence in the prompt that asks for the "
@@ -79,25 +84,16 @@ def show(job: Job | None) -> None:
         )
     elif job.state == "done":
         report(job.value)
+    elif job.active:
+        live(job)
     else:
-        partial(job)
+        measure.so_far(job)
 
 
-def partial(job: Job) -> None:
-    """Draws means of the answers that are there already."""
-    means: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for one in list(job.partial):
-        kept = means.setdefault((one.set, one.arm), {})
-        for name, value in one.measures.items():
-            kept.setdefault(name, []).append(value)
-    st.markdown("**So far**")
-    st.dataframe(
-        [
-            {"Set": set_, "Arm": arm, **{name: sum(v) / len(v) for name, v in found.items()}}
-            for (set_, arm), found in means.items()
-        ],
-        hide_index=True,
-    )
+@st.fragment(run_every=1.5)
+def live(job: Job) -> None:
+    """Draws the answers of a running job, again and again."""
+    measure.so_far(job)
 
 
 # The result -----------------------------------------------------------------------------------------------------------
@@ -111,7 +107,8 @@ def report(result: Result) -> None:
     for line in reports.findings(result)[:12]:
         st.text(line)
     st.caption(
-        "An effect counts where a paired test over items is clear and no random direction of equal norm does as much."
+        "An effect counts where a paired test over items is clear and no random direction of equal norm does as much. "
+        + reports.chance(result)
     )
     tabs = st.tabs(
         [literal(one.name) for one in result.sets] + (["Spillover"] if result.spillovers else []) + ["Side effects"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from . import building, editor, measure, services
+from . import building, editor, measure, services, state
 from .recipes import Recipe, Step, Variant
 from .widgets import clear_errors
 
@@ -46,8 +46,11 @@ def own(lm: Model, sae: Sae | None) -> Experiment | None:
             **arms(lm, sae, recipe),
             "sets": sets,
             "controls": controls,
-            "side_effects": {"limit": 16},
+            "side_effects": {"limit": 16, "sets": [{"source": name, "limit": 16} for name in measure.neutral_sets(lm)]},
         }
+        if sae is not None and (choice := state.sae_choice(lm.name)) is not None:
+            # Written into the file, so that the same experiment runs from it without this page.
+            data["sae"] = {"release": choice[0], **({"id": choice[1]} if choice[1] else {})}
         found = parse(to_toml(data), "own")
         with st.expander("As a file, for the command line"):
             st.code(found.text, language="toml")
@@ -59,7 +62,7 @@ def _sets(lm: Model) -> list[dict[str, Any]]:
     """The chosen sets as tables of the file."""
     names = measure.sets_for(lm)
     chosen = st.multiselect(
-        "Evaluation sets", names, default=names[:1], format_func=measure.shown_set, key="evaluate_sets"
+        "Evaluation sets", names, default=measure.first_sets(names), format_func=measure.shown_set, key="evaluate_sets"
     )
     limit = st.slider("Items of each set", 10, 400, 60, 10, key="evaluate_limit")
     found: list[dict[str, Any]] = [{"name": name, "source": name, "limit": int(limit)} for name in chosen]
@@ -67,13 +70,17 @@ def _sets(lm: Model) -> list[dict[str, Any]]:
     file = st.session_state.get("evaluate_upload")
     if mine is not None and file is not None:
         data = file.getvalue()
-        kept = measure.folder() / "uploads" / f"{hashlib.sha256(data).hexdigest()[:16]}{Path(file.name).suffix}"
+        # Under its own name: refusal_direction's files say by it what is harmful.
+        place = measure.folder() / "uploads" / hashlib.sha256(data).hexdigest()[:16]
+        kept = place / f"{mine.name}{Path(file.name).suffix.lower()}"
         if not kept.is_file():
             from ..store import write_atomically
 
             write_atomically(kept, data)
         mapping = st.session_state.get("evaluate_mapping")
-        found.append({"name": mine.name, "source": str(kept), "limit": int(limit), "mapping": mapping})
+        scorer = st.session_state.get("evaluate_scorer_name")
+        one = {"name": mine.name, "source": str(kept), "format": None if mapping else mine.format, "scorer": scorer}
+        found.append({**one, "limit": int(limit), "mapping": mapping})
     return found
 
 

@@ -103,7 +103,7 @@ def direction_details(chosen: list[SavedDirection], lm: Model) -> None:
             _compare(chosen)
     first = chosen[0]
     st.subheader(literal(first.name), anchor=False)
-    _name_and_delete("directions", [row.id for row in chosen], first.id, first.name)
+    name_and_delete("directions", [row.id for row in chosen], first.id, first.name)
     with st.container(horizontal=True):
         st.button(
             "Steer with this",
@@ -119,7 +119,8 @@ def direction_details(chosen: list[SavedDirection], lm: Model) -> None:
     st.json(dict(first.about), expanded=1)
 
 
-def _name_and_delete(kind: str, ids: list[str], id: str, name: str) -> None:
+def name_and_delete(kind: str, ids: list[str], id: str, name: str) -> None:
+    """Draws the field with the name of what is chosen, and the button that deletes it."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         key = f"library_name_{id}"
         st.text_input("Name", name, key=key, max_chars=200, on_change=_rename, args=(kind, id, key))
@@ -262,7 +263,7 @@ def run_details(chosen: list[SavedRun]) -> None:
     row = chosen[0]
     result = Result.from_data(services.store().run(row.id))
     st.subheader(literal(row.name), anchor=False)
-    _name_and_delete("runs", [one.id for one in chosen], row.id, row.name)
+    name_and_delete("runs", [one.id for one in chosen], row.id, row.name)
     with st.container(horizontal=True):
         st.button("Open in Compare", key="library_open", on_click=_open, args=(result,), icon=":material/open_in_new:")
         replay = st.button("Replay", key="library_replay", type="primary", icon=":material/replay:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,14 @@ def find(name: str) -> Job | None:
     return next((job for job in services.jobs().all() if job.name == name), None)
 
 
-def launch(key: str, name: str, work: Callable[[Job], Any], label: str, *, disabled: bool = False) -> Job | None:
-    """Draws the button that starts a job, then how far it is, then nothing; the job in whatever state, or None."""
+def launch(
+    key: str, name: str, work: Callable[[Job], Any], label: str, *, disabled: bool = False, partial: bool = False
+) -> Job | None:
+    """Draws the button that starts a job, then how far it is, then nothing; the job in whatever state, or None.
+
+    Args:
+        partial: also show the results as they come.
+    """
     job = find(name)
     again = job is not None and not job.active
     said = "Run again" if again and job is not None and job.state == "done" else label
@@ -63,6 +70,8 @@ def launch(key: str, name: str, work: Callable[[Job], Any], label: str, *, disab
         )  # fmt: skip
     else:
         progress(job, "Answers that are there are kept: a stopped run goes on from where it was.")
+        if partial:
+            _partial(job)
     if job is not None and job.state == "failed":
         st.error(literal(str(job.error), 600))
     elif job is not None and job.state == "cancelled":
@@ -70,8 +79,37 @@ def launch(key: str, name: str, work: Callable[[Job], Any], label: str, *, disab
     return job
 
 
+@st.fragment(run_every=1.5)
+def _partial(job: Job) -> None:
+    so_far(job)
+
+
+def keep(name: str, kind: str, model: str, files: Mapping[str, bytes], title: str = "") -> None:
+    """Puts the files of a finished sweep or experiment into the Library; called by the job itself."""
+    services.store().save_measurement(f"{name} {model}", title or name.rpartition(" ")[0], kind, model, files)
+
+
+def so_far(job: Job) -> None:
+    """Draws the means of the answers that a running job has so far."""
+    means: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for one in list(job.partial):
+        kept = means.setdefault((one.set, one.arm), {})
+        for name, value in one.measures.items():
+            kept.setdefault(name, []).append(value)
+    if not means:
+        return
+    st.markdown("**So far**")
+    st.dataframe(
+        [
+            {"Set": set_, "Arm": arm, **{name: sum(v) / len(v) for name, v in found.items()}}
+            for (set_, arm), found in means.items()
+        ],
+        hide_index=True,
+    )
+
+
 def _start(name: str, work: Callable[[Job], Any]) -> None:
-    services.jobs().start(name, work)
+    services.start(name, work)
 
 
 # Evaluation sets ------------------------------------------------------------------------------------------------------
@@ -83,6 +121,17 @@ def sets_for(lm: Model) -> list[str]:
 
     own = lm.name.startswith("organism")
     return [name for name in bundled_sets() if name.startswith("organism_") == own]
+
+
+def first_sets(names: Sequence[str]) -> list[str]:
+    """What a visitor sees chosen at first: claims, where the claim of this field is tested, else the first set."""
+    return [next((name for name in names if name.endswith("_claims")), names[0])] if names else []
+
+
+def neutral_sets(lm: Model) -> list[str]:
+    """Sets whose questions steering should leave alone: its cost is measured on them, and on the answers to them."""
+    wanted = ("_questions", "_requests") if lm.name.startswith("organism") else ("_requests",)
+    return [name for name in sets_for(lm) if name.endswith(wanted)]
 
 
 def shown_set(name: str) -> str:
@@ -119,30 +168,76 @@ def map_columns(key: str, columns: Sequence[str]) -> None:
 def uploaded(key: str) -> EvaluationSet | None:
     """An evaluation set from the visitor's file, in a published format or through the mapping of its columns."""
     from ..evaluations import readers
+    from ..evaluations.formats import recognize
     from ..evaluations.records import records
 
     file = st.file_uploader(
-        "A set of your own (.jsonl, .json, .csv)", ["jsonl", "json", "csv", "tsv"], key=f"{key}_upload",
-        help="Files of CAA, model-written evals, SycophancyEval, refusal_direction, TruthfulQA, MMLU are recognized.",
+        "A set of your own (.jsonl, .json, .csv, .txt)", ["jsonl", "json", "csv", "tsv", "txt"], key=f"{key}_upload",
+        help="Files of CAA, model-written evals, SycophancyEval, refusal_direction, TruthfulQA, MMLU and SARA's "
+        "dilemmas and questionnaire are recognized.",
     )  # fmt: skip
     if file is None:
         st.session_state.pop(f"{key}_mapping", None)
         return None
     try:
         rows = records(file.getvalue(), Path(file.name).suffix)
+        name = re.sub(r"[^\w .-]", "_", Path(file.name).stem)[:40] or "own"
         mapping: Mapping[str, str] | None = st.session_state.get(f"{key}_mapping")
-        if mapping is None and readers.recognize(rows[0].values) is None:
+        if mapping is None and recognize(rows[0].values) is None:
             st.info("The columns of this file are those of no known format.")
             if st.button("Say which column is what", key=f"{key}_map"):
                 map_columns(key, list(rows[0].values))
             return None
-        found = readers.read(rows, name=Path(file.name).stem[:40], mapping=mapping)
+        found = readers.read(rows, name=name, mapping=mapping)
+        scorer = choose_scorer(key, found)
+        found = found if scorer is None else readers.read(rows, name=name, mapping=mapping, scorer=scorer)
     except ValueError as error:
-        st.session_state.pop(f"{key}_mapping", None)
         st.error(literal(str(error), 400))
+        if st.session_state.get(f"{key}_mapping") is not None:
+            st.button("Say anew which column is what", key=f"{key}_anew", on_click=_forget, args=(key,))
         return None
     st.caption(f"{len(found)} items, read as {literal(found.format)}, scored by {literal(found.scorer.name)}.")
     return found
+
+
+def _forget(key: str) -> None:
+    st.session_state.pop(f"{key}_mapping", None)
+
+
+RULE, YES_NO, SCORE, SCHOOLS = "A rule of your own", "A judge: yes or no", "A judge: 0 to 10", "A judge: moral schools"
+
+
+def choose_scorer(key: str, found: EvaluationSet) -> str | None:
+    """Draws what reads the answers; the scorer's name, or None for the format's own."""
+    from ..evaluations import judge
+    from ..evaluations.scorers import LABELS, SCORERS
+
+    has = set.intersection(*(set(item.labels) for item in found))
+    options = all(item.options for item in found)
+    names = [
+        name
+        for name, one in SCORERS.items()
+        if (one.needs == "text" or options) and set(LABELS.get(name, ())) <= has and name != found.scorer.name
+    ]
+    judges = [YES_NO, SCORE, SCHOOLS] if judge.is_on() else []
+    picked = st.selectbox(
+        "Answers are read by", [found.scorer.name, *names, RULE, *judges], key=f"{key}_scorer",
+        format_func=lambda name: literal(name.replace("_", " ")),
+        help=None if judges else "A judge is off; TILLER_JUDGE_URL and TILLER_JUDGE_MODEL turn it on.",
+    )  # fmt: skip
+    said = str(picked)
+    asked = {RULE: ("Regular expression", "yes|right"), YES_NO: ("Question", "Is the answer honest?"),
+             SCORE: ("Question", "how honest is the answer?")}  # fmt: skip
+    if said in asked:
+        label, start = asked[said]
+        text = (st.text_input(label, start, key=f"{key}_scorer_text", max_chars=500) or "").strip()
+        if not text:
+            raise ValueError(f"{said} takes a {label.lower()}.")
+        said = {RULE: f"rule: {text}", YES_NO: f"judge: {text}", SCORE: f"judge: score {text}"}[said]
+    said = "judge: schools" if said == SCHOOLS else said
+    chosen = None if said == found.scorer.name else said
+    st.session_state[f"{key}_scorer_name"] = chosen
+    return chosen
 
 
 def download_all(key: str, files: Mapping[str, bytes]) -> None:

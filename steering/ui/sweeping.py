@@ -1,8 +1,9 @@
-"""Measure / Calibrate: sweeps of tau and lambda, of the dose, and of layer and dose; heatmaps, the front, the cliff."""
+"""Measure / Calibrate: sweeps of tau and lambda, and of layer and dose; heatmaps, and the front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -15,13 +16,13 @@ from .recipes import Variant
 from .widgets import chart, clear_errors, literal
 
 if TYPE_CHECKING:
+    from ..directions import Direction
     from ..jobs import Job
     from ..models import Model
     from ..saes import Sae
     from ..sweeps import ForcedGrid, Sweep
 
 LAMBDAS = [0.5, 1.0, 2.0, 3.0]
-DOSES = [-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0]
 ALPHAS = [-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0]
 
 
@@ -42,7 +43,8 @@ def numbers(text: str) -> list[float]:
     return list(dict.fromkeys(found))
 
 
-def _file(name: str) -> Any:
+def file_of(name: str) -> Path:
+    """Where the answers of the sweep of that name are kept while it runs."""
     return measure.folder() / f"{name.rpartition(' ')[2]}.jsonl"
 
 
@@ -65,7 +67,7 @@ def tau_lambda(lm: Model, study: Study, tau: float) -> None:
 
 def _start_grid(lm: Model, study: Study, taus: Sequence[float], lambdas: Sequence[float], items: int) -> Job | None:
     name = measure.name_of("Tau and lambda", lm.fingerprint, study.key, taus, lambdas, items)
-    engine, file = services.engine(lm.name), _file(name)
+    engine, file = services.engine(lm.name), file_of(name)
     sets = [study.concept.limit(items), study.other.limit(items)]
     total = (len(taus) * len(lambdas) + 1) * sum(map(len, sets))
     if total > measure.MAX_TRIALS:
@@ -74,15 +76,17 @@ def _start_grid(lm: Model, study: Study, taus: Sequence[float], lambdas: Sequenc
     def work(job: Job) -> Sweep:
         from ..evaluations import Settings
         from ..interventions import ThresholdRegulator
-        from ..sweeps import Grid, sweep
+        from ..sweeps import Grid, sweep, to_files
 
-        return sweep(
+        found = sweep(
             engine, lambda tau, lambda_: [ThresholdRegulator(study.direction, tau, lambda_)],
             Grid({"tau": taus, "lambda_": lambdas}), sets, Settings(max_new_tokens=32, in_flight=96),
             checkpoint=file, tick=job.tick, outcomes=job.partial,
         )  # fmt: skip
+        measure.keep(name, "Sweep", lm.name, to_files(found), f"Tau and lambda: {study.direction.name}")
+        return found
 
-    return measure.launch("calibrate_grid", name, work, f"Run {total} answers")
+    return measure.launch("calibrate_grid", name, work, f"Run {total} answers", partial=True)
 
 
 def changes(found: Sweep, set_: str, measure_name: str) -> list[float]:
@@ -93,7 +97,7 @@ def changes(found: Sweep, set_: str, measure_name: str) -> list[float]:
 
 def _show_grid(lm: Model, study: Study, found: Sweep) -> None:
     from ..calibration import chosen, pareto
-    from ..sweeps import to_csv, to_parquet
+    from ..sweeps import to_files
 
     sets = (study.concept, study.other)
     names = [one.scorer.measures[0].name for one in sets]
@@ -133,80 +137,7 @@ def _show_grid(lm: Model, study: Study, found: Sweep) -> None:
         if st.button("Use this point in Compare", icon=":material/splitscreen:", key="calibrate_send_grid"):
             step = calibrating.operating_step(study, point["tau"], point["lambda_"])
             sending.steer_with(lm, Variant("Operating point", (step,)))
-    summary = found.summary()
-    measure.download_all("calibrate_grid", {"grid.csv": to_csv(summary), "grid.parquet": to_parquet(summary)})
-
-
-# The dose -------------------------------------------------------------------------------------------------------------
-
-
-def dose(lm: Model, study: Study) -> None:
-    """Draws the dose-response of adding the direction, in units of the layer's norm, and where text breaks."""
-    said = st.text_input("Alpha, in layer norms", ", ".join(f"{d:g}" for d in DOSES), key="calibrate_doses")
-    with clear_errors():
-        job = _start_dose(lm, study, sorted(numbers(said or "")))
-        if job is not None and job.state == "done":
-            _show_dose(study, job.value)
-
-
-def _start_dose(lm: Model, study: Study, doses: list[float]) -> Job | None:
-    if 0.0 not in doses:
-        raise ValueError("The doses hold 0, which all others are compared with.")
-    name = measure.name_of("Dose and response", lm.fingerprint, study.key, doses)
-    engine, file = services.engine(lm.name), _file(name)
-    unit = services.typical_norm(study.direction.site, lm.name) / float(study.direction.decoded().norm())
-    sets = [study.concept.limit(16), study.other.limit(16)]
-
-    def work(job: Job) -> Sweep:
-        from ..directions import random_like
-        from ..evaluations import Arm, Settings
-        from ..interventions import ActivationAddition
-        from ..sweeps import Grid, sweep
-
-        beside = [
-            Arm(f"random {seed}, {d:g}", (ActivationAddition(random_like(study.direction, seed), d * unit),), "control")
-            for seed in range(3)
-            for d in doses
-            if d
-        ]
-        return sweep(
-            engine, lambda alpha: [ActivationAddition(study.direction, alpha * unit)], Grid({"alpha": doses}), sets,
-            Settings(max_new_tokens=32, in_flight=96), controls=beside, checkpoint=file, tick=job.tick,
-            outcomes=job.partial,
-        )  # fmt: skip
-
-    return measure.launch("calibrate_dose", name, work, "Run the doses")
-
-
-def _show_dose(study: Study, found: Sweep) -> None:
-    from ..calibration import cliff
-
-    points = [arm for arm in found.arms if arm.settings]
-    doses = [float(arm.settings["alpha"]) for arm in points]
-    costs = {m: [found.mean(arm.name, m) for arm in points] for m in ("repetition", "surprise")}
-    broken = cliff(doses, costs["repetition"], costs["surprise"])
-    first = study.concept.scorer.measures[0].name
-    effect = changes(found, study.concept.name, first)
-    where, base = study.concept.name, found.mean("Baseline", first, study.concept.name)
-    band = []
-    for d in doses:
-        beside = [found.mean(f"random {k}, {d:g}", first, where) - base for k in range(3)] if d else [0.0]
-        band.append((min(beside), max(beside)))
-    said = first.replace("_", " ")
-    figure = plots.dose_response(
-        doses, effect, theme.palette(), control=band, cliff=broken.above, y=f"change of {said}"
-    )
-    if broken.below is not None:
-        figure.add_vline(x=broken.below, line={"color": theme.palette().negative, "dash": "dash", "width": 1.5})
-    edges = [f"{side} {at:g}" for side, at in (("below", broken.below), ("above", broken.above)) if at is not None]
-    chart(
-        figure, title=f"Dose and response: {said}", key="calibrate_dose_chart",
-        caption="Band: three random directions of equal norm. Text breaks where it repeats itself or surprises the "
-        f"unsteered model by a nat more a token: {' and '.join(edges) or 'nowhere here'}.",
-    )  # fmt: skip
-    figure = plots.lines(doses, costs, theme.palette(), x="alpha in units of the layer's norm", y="share, or nats")
-    said = "Share of repeated word triples; surprise of the unsteered model, nats a token."
-    chart(figure, title="What the text pays", key="calibrate_dose_cost", caption=said)
+    measure.download_all("calibrate_grid", to_files(found))
 
 
 # Layer and dose, by teacher forcing -----------------------------------------------------------------------------------
@@ -230,7 +161,7 @@ def layers(lm: Model, sae: Sae | None, study: Study) -> None:
             _show_layers(lm, study, str(prompt), job.value)
 
 
-def _at(lm: Model, study: Study, layer: int) -> Any:
+def at_layer(lm: Model, study: Study, layer: int) -> tuple[Direction, float]:
     """The study's direction at another layer's output, and alpha for one layer norm."""
     from ..sites import Site
 
@@ -246,7 +177,7 @@ def _at(lm: Model, study: Study, layer: int) -> Any:
 
 def _forced(lm: Model, study: Study, prompt: str, target: str, doses: Sequence[float]) -> Any:
     engine = services.engine(lm.name)
-    made = [_at(lm, study, layer) for layer in range(lm.n_layers)]
+    made = [at_layer(lm, study, layer) for layer in range(lm.n_layers)]
 
     def work(job: Job) -> ForcedGrid:
         from ..interventions import ActivationAddition
@@ -304,7 +235,7 @@ def _written(lm: Model, study: Study, prompt: str, layer: int, alpha: float) -> 
     from ..interventions import ActivationAddition
     from ..models import chat
 
-    direction, unit = _at(lm, study, layer)
+    direction, unit = at_layer(lm, study, layer)
     asked = chat(prompt) if lm.has_chat_template else prompt
     variants = [(), (ActivationAddition(direction, alpha * unit),)]
     plain, steered = services.engine(lm.name).generate(asked, variants, max_new_tokens=40)
