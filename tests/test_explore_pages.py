@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +10,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import streamlit as st
+from hub import Hub
 from streamlit.testing.v1 import AppTest
 from test_pages import fine, open_page
 
 from steering.features import build, locate
 from steering.features.passes import Settings
+from steering.jobs import Job
 from steering.models import Model
 from steering.saes import Sae
 from steering.store import home
-from steering.ui import comparing, direction, explore, indexing, pair_table, reading, services
+from steering.ui import comparing, direction, explore, indexing, labeling, pair_table, reading, services
 
 FEATURES, TOKENS, DIRECTION = (
     "pages/explore/features.py",
@@ -278,3 +281,46 @@ def test_too_many_pairs_for_the_memory_are_refused(tiny_llama: Model, monkeypatc
     choice = direction.Choice("pca", "residual", explore.state and __import__("steering").Site(1), "last", None)
     with pytest.raises(ValueError, match="At most 3 pairs"):
         direction.sides(tiny_llama, pairs, choice)
+
+
+# Labels and transcoders -----------------------------------------------------------------------------------------------
+
+
+def test_labels_are_fetched_by_the_button_only(
+    folder: str, with_sae: dict, indexed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = [{"index": "17", "description": "numbers <b>x</b>"}, {"index": "3", "description": "cats"}]
+    monkeypatch.setattr(labeling, "name_of", lambda sae: "gpt2-small/8-res-jb")
+    monkeypatch.setattr(labeling, "_folder", lambda: tmp_path)
+    with Hub(pages={"/api/explanation/export": json.dumps(rows).encode()}) as hub:
+        monkeypatch.setattr("steering.labels.ENDPOINT", hub.url)
+        at = fine(open_page(FEATURES, folder, feature="17", **with_sae))
+        assert not hub.requests and "numbers" not in shown(at)
+        fine(at.button(key="features_labels").click().run())
+        services.transfers().all()[0].result(60)
+    fine(at.run())  # the server is gone; the label is kept, and shown as text
+    assert "Neuronpedia: numbers <b>x</b>" in [text.value for text in at.text]
+    at = fine(open_page(FEATURES, folder, feature="5", **with_sae))
+    assert "Neuronpedia has no label for this feature." in [text.value for text in at.text]
+
+
+def test_a_transcoder_is_read_and_its_features_are_added_to(
+    folder: str, tiny_llama: Model, sae_folder: Callable[..., Path], sae_of: Callable[..., Sae]
+) -> None:
+    options = {"layer": 1, "stream": "mlp_in"}
+    sae = sae_of("transcoder", **options)
+    where = locate(sae, tiny_llama, home())
+    build(tiny_llama, sae, TEXTS, where, settings=Settings(context=24, sample=16, examples=4))
+    at = fine(open_page(FEATURES, folder, feature="5", sae=f"{sae_folder('transcoder', **options)}::"))
+    assert not at.error and at.subheader[0].value == "Feature 5"
+    fine(at.button(key="features_steer").click().run())
+    (card, *_) = at.session_state[comparing.RECIPE]
+    assert [step.kind for step in card.variant.steps] == ["boost"]
+    assert not at.error
+
+
+def test_a_job_says_about_how_long_it_takes() -> None:
+    job = Job("x", done=25, total=100, started=time.monotonic() - 60)
+    assert indexing.left(job) == "About 3 min left. "
+    assert indexing.left(Job("x", done=25, total=100, started=time.monotonic() - 1)) == ""
+    assert indexing.left(Job("x", started=time.monotonic() - 60)) == ""

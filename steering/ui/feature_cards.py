@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from .. import plots
-from . import explore, sending, theme
+from . import explore, labeling, sending, theme
 from .recipes import Step, Variant
 from .tokens import Token, token_view, visible
 from .widgets import chart, clear_errors, literal
@@ -41,9 +41,14 @@ def show(lm: Model, sae: Sae, index: FeatureIndex, number: int) -> None:
     _note(index, feature)
 
 
-def clamp(feature: Feature) -> Step:
-    """The step that sets a feature to the strongest it was seen at, on every token."""
-    return Step("clamp", features={feature.index: float(f"{feature.maximum or 1.0:.3g}")})
+def strongest(sae: Sae, feature: Feature) -> Step:
+    """The step that sets a feature to the strongest it was seen at, on every token.
+
+    A transcoder's features can be added to only: they are read at one place and written at another.
+    """
+    return Step(
+        "boost" if sae.is_transcoder else "clamp", features={feature.index: float(f"{feature.maximum or 1.0:.3g}")}
+    )
 
 
 def _head(lm: Model, sae: Sae, feature: Feature) -> None:
@@ -51,12 +56,15 @@ def _head(lm: Model, sae: Sae, feature: Feature) -> None:
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     left.subheader(name, anchor=False)
     with right, st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-        if st.button("Add to recipe", key="features_add", help="A new variant on Compare that clamps this feature."):
-            st.toast(sending.add_to_recipe(lm, clamp(feature), name))
+        if st.button(
+            "Add to recipe", key="features_add", help="A new variant on Compare with this feature at its strongest."
+        ):
+            st.toast(sending.add_to_recipe(lm, strongest(sae, feature), name))
         if st.button("Steer with this", type="primary", key="features_steer"):
-            sending.steer_with(lm, Variant(f"{name} on", (clamp(feature),)))
+            sending.steer_with(lm, Variant(f"{name} on", (strongest(sae, feature),)))
     if feature.promoted:
         st.text("Promotes " + "  ".join(f"“{visible(token.text)}”" for token in feature.promoted[:6]))
+    labeling.show(sae, feature.index)
     often = f"1 in {round(1 / feature.density):,} tokens" if feature.density else "never on these texts"
     with st.container(horizontal=True, gap="large"):
         st.metric("Fires on", plots.percent(feature.density), help=often, width="content")

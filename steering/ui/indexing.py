@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from . import services
+from . import loading, services
 from .widgets import literal
 
 if TYPE_CHECKING:
@@ -111,6 +111,13 @@ def start(lm: Model, sae: Sae, texts: list[str], folder: Path, *, restart: bool)
     st.rerun()
 
 
+def left(job: Job) -> str:
+    """About how long a job still takes by its pace so far, as a sentence; empty while that says nothing."""
+    if not 0.02 < job.fraction < 1 or job.seconds < 5:
+        return ""
+    return f"About {loading.duration(job.seconds * (1 / job.fraction - 1))} left. "
+
+
 def progress(job: Job, note: str = "What is done so far is kept when you stop it.") -> None:
     """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
 
@@ -119,7 +126,7 @@ def progress(job: Job, note: str = "What is done so far is kept when you stop it
         if not job.active:
             st.rerun()
         st.progress(job.fraction, text=literal(job.name))
-        st.caption(f"It goes on when you leave this page. {note}")
+        st.caption(f"{left(job)}It goes on when you leave this page. {note}")
         st.button("Stop", key=f"stop_{job.id}", on_click=job.cancel)
 
     card()
