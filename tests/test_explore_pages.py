@@ -152,6 +152,25 @@ def test_the_index_is_built_from_the_page(
     assert at.subheader[0].value.startswith("Feature")
 
 
+def test_an_index_is_built_from_a_folder_and_a_wrong_one_is_said(
+    folder: str, sae_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    at = fine(open_page(FEATURES, folder, sae=f"{sae_folder('topk')}::"))
+    fine(at.segmented_control(key="indexing_source").set_value("place").run())
+    fine(at.text_input(key="indexing_place").set_value(str(tmp_path / "no")).run())
+    fine(at.button(key="indexing_build").click().run())
+    assert any("there is none at" in error.value for error in at.error)
+    (tmp_path / "one.txt").write_text("\n\n".join(TEXTS))
+    fine(at.text_input(key="indexing_place").set_value(str(tmp_path)).run())
+    fine(at.button(key="indexing_build").click().run())
+    job = services.jobs().all()[0]
+    where = job.result(60)
+    assert json.loads((where / indexing.TEXTS).read_text()) == {"place": str(tmp_path)}
+    assert list(indexing._kept_texts(where / indexing.TEXTS)) == TEXTS
+    fine(at.run())
+    assert at.subheader[0].value.startswith("Feature")
+
+
 def test_a_stopped_build_is_offered_to_continue(
     folder: str, sae_of: Callable[..., Sae], sae_folder: Callable[..., Path], tiny_llama: Model
 ) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from . import loading, services
-from .widgets import literal
+from .widgets import clear_errors, literal
 
 if TYPE_CHECKING:
     from ..jobs import Job
     from ..models import Model
     from ..saes import Sae
 
-SOURCES = {"bundled": "Bundled texts", "paste": "Paste texts", "upload": "Upload a file"}
+SOURCES = {
+    "bundled": "Bundled texts",
+    "paste": "Paste texts",
+    "upload": "Upload a file",
+    "place": "A file, folder or data set",
+}
 TEXTS = "texts.jsonl"
+HUB_TEXTS = 10_000  # of a data set on the hub, which may be endless
 
 
 def job_name(sae: Sae) -> str:
@@ -54,11 +61,33 @@ def _form(lm: Model, sae: Sae) -> None:
     source = st.segmented_control(
         "Texts", list(SOURCES), default="bundled", format_func=SOURCES.__getitem__, key="indexing_source", required=True
     )
+    if source == "place":
+        _form_of_place(lm, sae, folder)
+        return
     texts = _texts(lm, str(source))
     count = sum(len(text) for text in texts)
     st.caption(f"{len(texts)} texts, {count} characters" if texts else "Blank lines stand between texts.")
     if st.button("Build the index", key="indexing_build", disabled=not texts):
         start(lm, sae, texts, folder, restart=True)
+
+
+def _form_of_place(lm: Model, sae: Sae, folder: Path) -> None:
+    """Draws the form for texts that are too many to keep: they are read in a stream, again when the build goes on."""
+    place = (st.text_input(
+        "File, folder or data set", key="indexing_place", placeholder="~/texts, ~/texts.jsonl or hub:owner/name:column",
+        help=f"Text files of the server's disk, or the first {HUB_TEXTS:,} texts of a data set on the hub, which is "
+        "asked when you build.",
+    ) or "").strip()  # fmt: skip
+    st.caption("Read in a stream, so it may be larger than the memory. Blank lines stand between the texts of a file.")
+    if st.button("Build the index", key="indexing_build", disabled=not place):
+        with clear_errors():
+            start(lm, sae, _texts_at(place), folder, restart=True, place=place)
+
+
+def _texts_at(place: str) -> Iterable[str]:
+    from ..features.texts import texts_of
+
+    return texts_of(place, limit=HUB_TEXTS)
 
 
 def _texts(lm: Model, source: str) -> list[str]:
@@ -90,18 +119,22 @@ def _json_texts(content: str) -> list[str]:
     return [row["text"] for row in rows]
 
 
-def _kept_texts(file: Path) -> list[str]:
-    return _json_texts(file.read_text(encoding="utf-8"))
+def _kept_texts(file: Path) -> Iterable[str]:
+    """The texts of an unfinished build: those that were kept, or those of the place that was."""
+    content = file.read_text(encoding="utf-8")
+    first = json.loads(content.partition("\n")[0] or "{}")
+    return _texts_at(first["place"]) if "place" in first else _json_texts(content)
 
 
-def start(lm: Model, sae: Sae, texts: list[str], folder: Path, *, restart: bool) -> None:
-    """Starts the job (or finds the one that runs) and shows it; the texts are kept so that it can go on later."""
+def start(lm: Model, sae: Sae, texts: Iterable[str], folder: Path, *, restart: bool, place: str = "") -> None:
+    """Starts the job (or finds the one that runs) and shows it; the texts, or their place, are kept to go on later."""
     from ..features import build
     from ..store import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
     if restart:
-        lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+        kept = [{"place": place}] if place else [{"text": text} for text in texts]
+        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
         write_atomically(folder / TEXTS, lines.encode())
 
     def work(job: Job) -> Path:
