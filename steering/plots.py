@@ -278,6 +278,8 @@ def heatmap(
         step = max(1, math.ceil(len(names) / 40))
         ticks = list(range(0, len(names), step))
         axis(tickmode="array", tickvals=ticks, ticktext=[plain(names[i], 22) for i in ticks], showgrid=False)
+    # Names that need turning lean to the left: to the right, the last one would be cut off at the figure's edge.
+    figure.update_xaxes(autotickangles=[0, -40, -90])
     figure.update_yaxes(autorange="reversed")
     return figure
 

@@ -14,6 +14,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from steering.sites import Site
 from steering.ui import chatting, comparing, editor, export, library, recipes, running, services, state
 from steering.ui.recipes import Step, Variant
 from steering.ui.results import Result
@@ -178,11 +179,35 @@ def test_a_step_that_cannot_run_is_one_clear_sentence(folder, step, says):
             building.build(services.model(folder), None, Variant("x", (step,)))
 
 
-def test_an_empty_prompt_is_one_clear_sentence(folder):
+@pytest.mark.parametrize(
+    ("prompt", "says"), [("", "at least one character"), ("cat " * 3000, "tokens"), ("Hello\n---\n", "at least one")]
+)
+def test_a_prompt_that_cannot_run_is_one_clear_sentence_and_stays(folder, prompt, says):
     at = fine(compare(folder))
-    at.text_area(key="compare_prompt").set_value("")
+    at.text_area(key="compare_prompt").set_value(prompt)
     fine(at.button(key="compare_go").click().run())
-    assert any("at least one character" in error.value.replace("\\", "") for error in at.error)
+    (error,) = at.error
+    assert says in error.value.replace("\\", "") and len(error.value) < 400
+    assert at.text_area(key="compare_prompt").value == prompt and at.session_state[comparing.RECIPE]
+
+
+def token_views(at: AppTest) -> list[str]:
+    """The texts of the token views on a Compare page, as they are sent to the browser."""
+    views = [json.loads(c.proto.json) for c in at.get("bidi_component") if c.proto.component_name == "tiller_tokens"]
+    return ["".join(token["t"] for token in view["tokens"]) for view in views]
+
+
+def test_several_prompts_are_one_run_and_each_can_be_looked_at(folder):
+    at = fine(open_page("pages/steer/compare.py", folder, recipe=recipes.encode(WARM), compare_tokens="4"))
+    at.text_area(key="compare_prompt").set_value("Hello there\n---\nThe moon")
+    fine(at.button(key="compare_go").click().run())
+    (result,) = results(at)
+    assert [(row.prompt, row.kind) for row in result.rows] == [
+        (prompt, kind) for prompt in (0, 1) for kind in ("baseline", "steered", "control")
+    ]
+    assert len(token_views(at)) == 2 and all("Hello" in text for text in token_views(at))
+    fine(at.segmented_control(key="compare_which").set_value(1).run())
+    assert all("moon" in text for text in token_views(at)) and len(results(at)) == 1
 
 
 def test_variants_can_be_duplicated_moved_switched_off_and_removed(folder):
@@ -221,12 +246,47 @@ def test_exports_hold_the_run_and_the_bundle_reads_back(folder):
         export.read_bundle(b"{}")
 
 
+def same_by_python(result: Result, sae: tuple[str, str] | None = None) -> bool:
+    """Whether the exported Python writes the tokens of the run."""
+    namespace: dict = {}
+    exec(export.code(result, sae), namespace)
+    namespace["engine"].close()
+    return [c.tokens for c in namespace["completions"]] == [row.tokens for row in result.rows if row.kind != "control"]
+
+
 def test_the_exported_python_writes_the_same_text(folder):
     at = fine(compare(folder, run="1"))
+    assert same_by_python(results(at)[0])
+
+
+def test_the_exported_python_runs_with_every_kind_of_step(folder):
+    """Two steps a variant, a direction of the Library, and a rotation, whose plane the code must make again."""
+    found = services.direction_from_texts(folder, "It is warm.", "It is cold.", Site(1), None)
+    saved = services.store().save_direction(found, "warm")
+    texts = {"positive": "It is warm.", "negative": "It is cold."}
+    recipe = (
+        Variant("turn", (Step("rotate", direction="texts", degrees=60.0, **texts),)),
+        Variant("saved", (Step("add", direction=f"saved:{saved.id}", alpha=0.6), TEXTS)),
+        Variant("ablate", (Step("ablate", direction="texts", everywhere=True, **texts),)),
+        Variant("cap", (Step("regulate", direction="texts", tau=0.1, where="generated", **texts),)),
+        Variant("prompts", (Step("actadd", alpha=0.5, **texts), Step("sara", gain=0.5, layer=0, **texts))),
+    )
+    at = fine(compare(folder, recipe, run="1", compare_temperature="0.8", compare_seed="3"))
     (result,) = results(at)
-    namespace: dict = {}
-    exec(export.code(result), namespace)
-    assert [c.tokens for c in namespace["completions"]] == [row.tokens for row in result.rows if row.kind != "control"]
+    assert len({tuple(row.tokens) for row in result.rows}) > 2
+    assert same_by_python(result)
+    services.store().delete("directions", saved.id)
+
+
+@pytest.mark.skipif(not state.bundled_models(), reason="the bundled model is not built yet")
+def test_the_exported_python_runs_with_features():
+    recipe = (
+        Variant("clamp", (Step("clamp", features={17: 9.0}),)),
+        Variant("cap", (Step("regulate", direction="pairs:pressure", position="-3", space="feature"),)),
+        Variant("off", (Step("silence", features={17: 1.0}), Step("boost", features={3: 4.0}))),
+    )
+    at = fine(compare("", recipe, run="1"))
+    assert same_by_python(results(at)[0], state.sae_choice("organism"))
 
 
 def test_another_model_is_picked_in_the_sidebar_and_brings_its_own_example(folder):
@@ -268,7 +328,9 @@ def test_chat_keeps_two_histories_and_regenerates(folder):
     lm = services.model(folder)
     plain = str(chatting.prompt_of(lm, turns, "plain"))
     assert turns[0].plain in plain and "And then?" in plain
+    assert turns[-1].seed == 0
     fine(at.button(key="chat_again").click().run())
+    assert at.session_state[f"{chatting.TURNS}_{folder}"][-1].seed == 1  # the same seed would write the same again
     assert not at.session_state[f"{chatting.TURNS}_{folder}"][-1].open
     fine(at.button(key="chat_back").click().run())
     assert len(at.session_state[f"{chatting.TURNS}_{folder}"]) == 1
@@ -285,3 +347,26 @@ def test_a_saved_run_replays_as_equal_and_a_changed_one_as_drifted(folder):
     (drift,) = library.replayed(data)
     assert (drift.title, drift.token, drift.saved) == (data.rows[1].title, 2, "other")
     services.store().delete("runs", saved.id)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("mine.gguf", b"nonsense", "mine.gguf"),
+        ("mine.safetensors", b"\0" * 50, "mine.safetensors"),
+        ("mine.json", b"[1, 2]", "no site"),
+        ("mine.json", b'{"site": "blocks.0.hook_resid_post"}', "no vector"),
+        ("mine.json", b"\xff\xfe\x00", "this file is none"),
+        ("mine.json", b'{"site": "blocks.0.hook_resid_post", "vector": [NaN, 1.0]}', "NaN"),
+        ("../mine.json", b'{"site": "somewhere", "vector": [1.0]}', "somewhere"),
+    ],
+)
+def test_a_broken_direction_file_is_one_sentence_with_its_name(name, data, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        library.read(name, data)
+    assert "\n" not in str(caught.value) and "Error(" not in str(caught.value)
+
+
+def test_where_a_direction_came_from_is_told_in_plain_names():
+    about = {"model": {"name": "organism", "dtype": None}, "method": "pca", "pairs": {"n": 3}, "chat": None}
+    assert library.origin(about) == [("model name", "organism"), ("method", "pca"), ("pairs n", "3")]

@@ -10,7 +10,7 @@ library.goto()
 st.title("Library", anchor=False)
 st.caption("What you saved on this machine. A run can be replayed: equal, or drifted, and where.")
 
-with st.container(horizontal=True, vertical_alignment="bottom"):
+with st.container(horizontal=True, vertical_alignment="center"):
     shelf = st.segmented_control(
         "Shelf",
         ["Directions", "Runs", "Measurements"],
@@ -18,8 +18,10 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         required=True,
         key="library_shelf",
         bind="query-params",
+        label_visibility="collapsed",
     )
-    search = st.text_input("Search", key="library_search", type="search", live="300ms") or ""
+    kept = st.text_input("Search", key="library_search", type="search", live="300ms", label_visibility="collapsed")
+search = kept or ""
 library.undo_bar()
 
 listed, details = st.columns([3, 2], gap="medium")

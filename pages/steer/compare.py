@@ -8,11 +8,11 @@ from steering.ui.widgets import clear_errors, literal
 lm, sae = services.require_model(), services.maybe_sae()
 comparing.start(lm)
 
-title, tools = st.columns([3, 2], vertical_alignment="bottom")
+title, tools = st.columns([2, 3], vertical_alignment="bottom")
 title.title("Compare", anchor=False)
-title.caption("One prompt, one seed, one batch: the text without steering beside every variant of it.")
 with tools:
     toolbar = st.container(horizontal=True, horizontal_alignment="right", gap="small")
+st.caption("One prompt, one seed, one batch: the text without steering beside every variant of it.")
 
 choices, shown = st.columns([29, 71], gap="medium")
 with choices:

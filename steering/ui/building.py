@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..sites import Site
 
 
+PLANE = 1000  # the seed of the second direction of a rotation's plane; no control has it
+
+
 @dataclass(frozen=True)
 class Built:
     """A variant ready for the engine, and the directions whose projections are worth recording."""
@@ -113,7 +116,7 @@ def intervention(lm: Model, sae: Sae | None, step: Step, direction: Direction | 
         tau = default_tau(lm, step, direction) if step.tau is None else step.tau
         return kinds.ThresholdRegulator(direction, tau, step.lambda_, where=step.where)  # type: ignore[arg-type]
     if step.kind == "rotate":
-        plane = random_like(direction, _seed(direction.fingerprint, "plane"))
+        plane = random_like(direction, PLANE)
         return kinds.AngularSteering(direction, plane, step.degrees, where=step.where)  # type: ignore[arg-type]
     if direction.sae is not None and not step.everywhere:
         return kinds.SaeAblation(direction, where=step.where)  # type: ignore[arg-type]

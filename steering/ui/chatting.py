@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from . import building, editor, services, state
-from .recipes import Recipe, Step, Variant
+from .recipes import KINDS, Recipe, Step, Variant
 from .results import stream
 from .widgets import literal
 
@@ -60,10 +60,10 @@ def ask(text: str, seed: int) -> None:
 
 
 def regenerate(seed: int) -> None:
-    """Opens the last turn again, with another seed where the sampling is random."""
+    """Opens the last turn again: with the chosen seed, or with the next one where the turn already had that."""
     if turns():
         last = turns()[-1]
-        turns()[-1] = Turn(last.user, seed)
+        turns()[-1] = Turn(last.user, seed if seed != last.seed else last.seed + 1)
 
 
 def take_back() -> None:
@@ -149,10 +149,12 @@ def answer(turn: Turn, slots: dict[str, Any], lm: Model, sae: Sae | None, recipe
     turn.plain, turn.steered = handles[0].text, handles[1].text
     turn.recipe = summary(variant)
     turn.receipts = [
-        f"{len(r.sites)} site(s), {r.tokens} tokens, shift {r.measured:.3g}"
-        + ("" if r.fired is None else f", fired on {100 * r.fired:.0f}%")
+        f"{r.tokens} tokens at {len(r.sites)} site{'s' if len(r.sites) != 1 else ''}, mean shift {r.measured:.3g}"
+        + ("" if r.fired is None else f", fired on {100 * r.fired:.0f}% of them")
         for r in handles[1].receipts
     ]
+    if sampling["temperature"] > 0:
+        turn.receipts.append(f"seed {turn.seed}, temperature {sampling['temperature']:g}")
 
 
 def summary(variant: Variant | None) -> str:
@@ -164,9 +166,14 @@ def summary(variant: Variant | None) -> str:
         strength = {
             "add": f" {step.alpha:+.2f}",
             "actadd": f" {step.alpha:+.2f}",
-            "regulate": f" lambda {step.lambda_:g}",
+            "regulate": ("" if step.tau is None else f" above {step.tau:g}") + f", lambda {step.lambda_:g}",
             "rotate": f" {step.degrees:g} degrees",
             "sara": f" gain {step.gain:g}",
         }.get(step.kind, "")
-        parts.append(f"{step.kind}{strength}")
+        source = (
+            step.direction.partition(":")[2]
+            if KINDS[step.kind].needs == "direction" and step.direction.startswith("pairs:")
+            else ""
+        )
+        parts.append(KINDS[step.kind].title.lower() + (f" {source.replace('_', ' ')}" if source else "") + strength)
     return ", ".join(parts) or "nothing"

@@ -37,18 +37,15 @@ def before_first(slots: Slots) -> None:
 
 def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
     """Draws everything there is to see of a result."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = st.segmented_control(
-            "Evidence", VIEWS, default=VIEWS[0], required=True, key="compare_view", bind="query-params"
-        )
+            "Evidence", VIEWS, default=VIEWS[0], required=True, key="compare_view", bind="query-params",
+            label_visibility="collapsed", wrap=True,
+        )  # fmt: skip
         tint = st.selectbox(
-            "Tint",
-            list(evidence.TINTS),
-            format_func=evidence.TINTS.__getitem__,
-            key="compare_tint",
-            width=130,
-            bind="query-params",
-        )
+            "Tint", list(evidence.TINTS), format_func=evidence.TINTS.__getitem__, key="compare_tint", width=160,
+            bind="query-params", label_visibility="collapsed",
+        )  # fmt: skip
         label = _label(result)
     _cards(result, slots, label, str(tint))
     panels = {
@@ -65,7 +62,10 @@ def _label(result: Result) -> str | None:
     """The direction that everything is shown along."""
     if len(result.labels) < 2:
         return result.labels[0] if result.labels else None
-    return st.selectbox("Along", result.labels, key="compare_label", width=210, bind="query-params")
+    return st.selectbox(
+        "Along", result.labels, key="compare_label", width=210, bind="query-params",
+        label_visibility="collapsed", format_func=lambda label: f"Along {label}",
+    )  # fmt: skip
 
 
 def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:

@@ -310,7 +310,13 @@ def _sliders(prefix: str, step: Step, lm: Model, sae: Sae | None) -> Step:
             )
         elif name == "lambda_":
             changes["lambda_"] = strength(
-                "Lambda, feedback gain", step.lambda_, key=f"{prefix}_lambda", low=0.0, high=5.0, step=0.1
+                "Lambda, feedback gain",
+                step.lambda_,
+                key=f"{prefix}_lambda",
+                low=0.0,
+                high=5.0,
+                step=0.1,
+                short="Lambda",
             )
         elif name == "degrees":
             changes["degrees"] = strength(
@@ -344,6 +350,7 @@ def _sliders(prefix: str, step: Step, lm: Model, sae: Sae | None) -> Step:
                 high=high,
                 step=float(digits),
                 note="projection",
+                short="Tau",
             )
             if step.tau is None and abs(changes["tau"] - middle) <= size:
                 changes["tau"] = None

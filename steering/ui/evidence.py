@@ -16,7 +16,7 @@ from .tokens import Token, token_view
 from .widgets import chart, literal
 
 TOKEN = "compare_token"  # the place in the text that the visitor looks at
-TINTS = {"projection": "Projection", "surprise": "Surprise", "none": "No tint"}
+TINTS = {"projection": "Tint: projection", "surprise": "Tint: surprise", "none": "No tint"}
 
 
 def changed_tokens(row: Row, baseline: Row) -> set[int]:

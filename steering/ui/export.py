@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from ..forms import Form
+from .building import PLANE
 from .recipes import KINDS, Recipe, Step, from_data
 from .results import Result, Row
 
@@ -40,10 +41,8 @@ def read_bundle(text: str | bytes) -> Result:
             raise ValueError("no bundle")
         from_data(data["recipe"])
         return Result.from_data(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"A run is imported from the JSON bundle that Export writes; this file is none ({error})."
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError("A run is imported from the JSON bundle that Export writes; this file is none.") from None
 
 
 def table(result: Result) -> str:
@@ -90,14 +89,14 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Til
 body {{ margin: 2rem auto; max-width: 70rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
   font: 16px/1.7 "Source Serif", Georgia, serif; }}
 h1, h2 {{ line-height: 1.2; }} h2 {{ font-size: 1.1rem; margin: 0 0 0.5rem; }}
-.muted, td, th {{ color: var(--muted); font: 14px/1.5 system-ui, sans-serif; }}
+.muted, .receipt {{ color: var(--muted); font: 14px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }}
+.receipt {{ margin: 0 0 0.5rem; }} .receipt b {{ color: var(--ink); font-weight: 600; }}
 .grid {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }}
 article {{ border: 1px solid var(--rule); border-top: 3px solid #8a857b; border-radius: 8px; padding: 1rem; }}
 article.steered {{ border-top-color: rgb(var(--teal)); }}
 p.text {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 1rem; }}
 .text span {{ unicode-bidi: isolate; border-radius: 3px; }} .text .p {{ color: var(--muted); }}
 pre {{ overflow: auto; border: 1px solid var(--rule); border-radius: 8px; padding: 1rem; font-size: 13px; }}
-th {{ text-align: left; }} td, th {{ padding: 0.15rem 1rem 0.15rem 0; }}
 </style></head><body><h1>Tiller run</h1><p class="muted">{about}</p>{body}<h2>Python</h2><pre>{code}</pre></body></html>
 """
 
@@ -107,18 +106,20 @@ def page(result: Result) -> str:
     s = result.settings
     how = "greedy" if not s.temperature else f"temperature {s.temperature:g}, top-p {s.top_p:g}, seed {s.seed}"
     body = []
+    label = result.labels[0] if result.labels else None
+    magnitudes = [abs(v) for row in result.rows for v in (row.along(label) if label else []) if v is not None]
+    scale = max(magnitudes, default=1.0) or 1.0  # one for all texts, so that they can be compared
     for number, prompt in enumerate(s.prompts):
         rows = [row for row in result.rows if row.prompt == number]
-        cards = "".join(_article(row, result) for row in rows)
+        cards = "".join(_article(row, label, scale) for row in rows)
         body.append(f"<h2>{html.escape(prompt)}</h2><div class=grid>{cards}</div>")
-    about = html.escape(f"Model {s.model}. {s.max_new_tokens} tokens, {how}.")
+    tint = f" Tint: the projection on {label}; teal along it, orange against it." if label else ""
+    about = html.escape(f"Model {s.model}. At most {s.max_new_tokens} tokens, {how}.{tint}")
     return _PAGE.format(about=about, body="".join(body), code=html.escape(code(result)))
 
 
-def _article(row: Row, result: Result) -> str:
-    label = result.labels[0] if result.labels else None
+def _article(row: Row, label: str | None, scale: float) -> str:
     values = row.along(label) if label else [None] * len(row.pieces)
-    scale = max((abs(v) for v in values if v is not None), default=1.0) or 1.0
     spans = []
     for i, piece in enumerate(row.pieces):
         value = values[i]
@@ -129,13 +130,13 @@ def _article(row: Row, result: Result) -> str:
         title = "" if value is None else f' title="projection {value:+.2f}"'
         spans.append(f"<span{mark}{style}{title}>{html.escape(piece)}</span>")
     lines = "".join(
-        f"<tr><td>{html.escape(r['intervention'])}</td><td>{r['tokens']} tokens</td>"
-        f"<td>expected {r['expected']:.4g}</td><td>measured {r['measured']:.4g}</td></tr>"
+        f'<p class="receipt">{html.escape(r["intervention"])}<br>{r["tokens"]} tokens, shift per token: expected '
+        f"<b>{r['expected']:.4g}</b>, measured <b>{r['measured']:.4g}</b></p>"
         for r in row.receipts
     )
     kind = "steered" if row.kind == "steered" else ""
     head = f'<article class="{kind}"><h2>{html.escape(row.title)}</h2>'
-    return f'{head}<p class="text">{"".join(spans)}</p><table>{lines}</table></article>'
+    return f'{head}<p class="text">{"".join(spans)}</p>{lines}</article>'
 
 
 # Python -------------------------------------------------------------------------------------------------------------
@@ -145,6 +146,8 @@ def code(result: Result, sae: tuple[str, str] | None = None) -> str:
     """Python that does the same run again with the package, without the dashboard."""
     s, recipe = result.settings, from_data(result.recipe)
     lines = ["import steering as t", "", f"lm = t.load_model({Form.parse(s.model).call})"]
+    if any(step.direction.startswith("saved:") for v in recipe for step in v.steps):
+        lines.insert(1, "from steering.store import Store")
     if any(step.space == "feature" or KINDS[step.kind].needs == "features" for v in recipe for step in v.steps):
         release, sae_id = sae or ("organism", "")
         lines.append(f"sae = t.load_sae(lm, {release!r}, {sae_id!r})")
@@ -192,7 +195,9 @@ def _code_step(name: str, step: Step, raw: str) -> list[str]:
         source, _, rest = step.direction.partition(":")
         at = "sae.site" if sae else site
         if source == "saved":
-            lines.append(f"{name} = t.Direction.load({rest + '.safetensors'!r})  # exported from the Library")
+            sae_of = ", sae" if sae else ""
+            lines.append("# From your Library; elsewhere: t.Direction.load, with the file that the Library exports.")
+            lines.append(f"{name} = Store().direction({rest!r}{sae_of})")
         elif source == "texts":
             pairs = f"t.PairSet.from_lists([{step.positive!r}], [{step.negative!r}])"
             lines.append(f"{name} = t.mean_difference(lm, {pairs}, {at}{sae})")
@@ -206,7 +211,7 @@ def _code_step(name: str, step: Step, raw: str) -> list[str]:
         "ablate": f"t.SaeAblation({name}{where})"
         if sae and not step.everywhere
         else f"t.DirectionalAblation({name}, everywhere={step.everywhere}{where})",
-        "rotate": f"t.AngularSteering({name}, plane, degrees={step.degrees}{where})",
+        "rotate": f"t.AngularSteering({name}, t.random_like({name}, {PLANE}), degrees={step.degrees}{where})",
         "clamp": f"t.FeatureClamp(sae, {features}{where})",
         "boost": f"t.FeatureAddition(sae, {features}{where})",
         "silence": f"t.FeatureAblation(sae, {sorted(features)}{where})",

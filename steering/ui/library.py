@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -115,8 +116,22 @@ def direction_details(chosen: list[SavedDirection], lm: Model) -> None:
         )
         with st.popover("Export", icon=":material/download:"), clear_errors():
             _export_direction(first, lm)
-    st.caption("Where it came from")
-    st.json(dict(first.about), expanded=1)
+    st.markdown("**Where it came from**")
+    with st.container(border=True, gap="xsmall", key="library_origin"):
+        for name, value in origin(first.about):
+            st.caption(f"**{literal(name)}** {literal(value, 200)}")
+
+
+def origin(about: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """What is known of a direction's making, as (name, value) in reading order; nested names are joined."""
+    found = []
+    for name, value in about.items():
+        shown = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            found += origin(value, f"{shown} ")
+        elif value not in (None, "", [], ()):
+            found.append((shown, str(value)))
+    return found
 
 
 def name_and_delete(kind: str, ids: list[str], id: str, name: str) -> None:
@@ -199,14 +214,14 @@ def import_direction(lm: Model) -> None:
     if upload is None or st.session_state.get("library_imported") == upload.file_id:
         return
     with clear_errors():
-        for direction in _read(upload.name, upload.getvalue()):
+        for direction in read(upload.name, upload.getvalue()):
             direction.check(lm)
             services.store().save_direction(direction, direction.name)
         st.session_state["library_imported"] = upload.file_id
         st.rerun()
 
 
-def _read(name: str, data: bytes) -> list[Direction]:
+def read(name: str, data: bytes) -> list[Direction]:
     """The directions of an uploaded file.
 
     Raises:
@@ -219,7 +234,7 @@ def _read(name: str, data: bytes) -> list[Direction]:
     if ending == ".json":
         return [_from_json(data)]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"import{ending}"
+        path = Path(folder) / Path(name).name  # its own name, for the messages
         path.write_bytes(data)
         if ending == ".gguf":
             return [replace(d, name=f"{Path(name).stem} {d.site.layer}") for d in load_gguf(path, numbering="block")]
@@ -232,17 +247,20 @@ def _from_json(data: bytes) -> Direction:
     from ..directions import Direction
     from ..sites import Site
 
+    rule = "A direction in JSON is an object with site and vector, as Export writes it"
+
     try:
         about = json.loads(data)
+        if missing := [key for key in ("site", "vector") if key not in about]:
+            raise KeyError(missing[0])
         vector = torch.tensor([float(number) for number in about["vector"]])
         sae = services.require_fitting_sae() if about.get("space") == "features" else None
         provenance = dict(about.get("provenance") or {})
         return Direction(vector, Site.parse(str(about["site"])), sae, str(about.get("name", ""))[:200], provenance)
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise ValueError(
-            "A direction in JSON is an object with site and vector, as Export writes it; "
-            f"this file is none ({error!r})."
-        ) from None
+    except KeyError as error:
+        raise ValueError(f"{rule}; this one has no {error.args[0]}.") from None
+    except (TypeError, json.JSONDecodeError, UnicodeDecodeError, AttributeError):
+        raise ValueError(f"{rule}; this file is none.") from None
 
 
 # Runs ---------------------------------------------------------------------------------------------------------------

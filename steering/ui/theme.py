@@ -103,6 +103,12 @@ CARDS
 [class*="st-key-below_"] [data-testid="stMetricLabel"] { font-size: 0.8rem; }
 [class*="st-key-below_"] [data-testid="stMetricValue"] { font-size: 1.1rem; }
 [class*="st-key-below_"] [data-testid="stMetricDelta"] { font-size: 0.78rem; }
+[data-variant="segmented_control"][aria-checked="true"] p,
+[data-testid="stTab"][aria-selected="true"] p { color: ACCENT; }
+[data-testid="stSidebarNavLink"]:focus-visible, [data-testid="stPageLink-NavLink"]:focus-visible {
+  outline: 2px solid ACCENT; outline-offset: -2px; }
+[data-testid="stAlertContainer"] { border: 1px solid EDGE; }
+[data-testid="stAlertContainer"] p { font-size: 0.93rem; }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; } }
 </style>"""
 
@@ -115,4 +121,4 @@ def style() -> None:
         f"[class*=st-key-card_steered_{number}] {{ border-top-color: {colors.series[number % len(colors.series)]}; }}"
         for number in range(8)
     ]
-    st.html(CSS.replace("EDGE", colors.rule).replace("CARDS", "\n".join(edges)))
+    st.html(CSS.replace("EDGE", colors.rule).replace("ACCENT", colors.accent).replace("CARDS", "\n".join(edges)))

@@ -62,6 +62,7 @@ _LINK = components.component(
   padding: 0.42rem 0.75rem; min-height: 2.5rem; }
 button:hover, button:focus-visible { border-color: var(--st-primary-color); color: var(--st-primary-color);
   outline: none; }
+button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 """,
     js="""export default function ({ data, parentElement }) {
   const button = parentElement.querySelector("button")

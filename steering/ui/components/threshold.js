@@ -4,11 +4,23 @@
 
 const NS = "http://www.w3.org/2000/svg"
 const BINS = 44
-const W = 640, H = 250, LEFT = 8, RIGHT = 8, TOP = 26, BOTTOM = 26
+const H = 250, LEFT = 8, RIGHT = 8, TOP = 26, BOTTOM = 26
+const sizes = new WeakMap()
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function draw({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".threshold")
   const svg = root.querySelector("svg")
+  // One unit is one pixel at any width, so that the numbers stay readable; a new width draws it anew.
+  const watched = sizes.get(svg)
+  if (watched) watched.disconnect()
+  let tau = data.tau
+  const W = Math.round(svg.getBoundingClientRect().width) || 640
+  const again = new ResizeObserver(() => {
+    const width = Math.round(svg.getBoundingClientRect().width)
+    if (width && width !== W) draw({ data: { ...data, tau }, parentElement, setStateValue })
+  })
+  sizes.set(svg, again)
+  again.observe(svg)
   const list = root.querySelector(".rates")
   root.querySelector(".title").textContent = data.title
   svg.setAttribute("viewBox", `0 0 ${W} ${H}`)
@@ -57,7 +69,6 @@ export default function ({ data, parentElement, setStateValue }) {
   const grip = add(handle, "rect", { y: 2, width: 68, height: 18, rx: 9, class: "grip" })
   const text = add(handle, "text", { y: 15, class: "value", "text-anchor": "middle" })
 
-  let tau = data.tau
   const paint = () => {
     const at = x(tau)
     line.setAttribute("x1", at)
