@@ -56,6 +56,7 @@ def test_an_experiment_of_ones_own_runs_and_is_reported() -> None:
     at = finished(at.run(), "evaluate_go")
     assert any("Verdict:" in text.value for text in at.text)
     assert any("arm" in frame.value.columns for frame in at.dataframe)
+    assert {"trials.csv", "again.ipynb"} <= set(services.store().measurement(services.store().measurements()[0].id))
     kept = sorted(path.name for path in measure.folder().glob("*/report.html"))
     assert kept == ["report.html"]
 
@@ -67,6 +68,26 @@ def test_calibrating_sweeps_tau_and_lambda() -> None:
     at.slider(key="calibrate_items").set_value(8)
     at = finished(at.run(), "calibrate_grid_go")
     assert any(text.value.startswith("tau ") for text in at.text)  # the chosen point
+
+
+def test_any_grid_runs_and_is_kept_in_the_library() -> None:
+    at = open_page("pages/measure/calibrate.py")
+    at.text_input(key="calibrate_any_alpha").set_value("0.5")
+    at.slider(key="calibrate_any_items").set_value(4)
+    at = finished(at.run(), "calibrate_any_go")
+    assert any("layer" in frame.value.columns for frame in at.dataframe)
+    row = services.store().measurements()[0]
+    assert row.kind == "Sweep" and "grid.parquet" in services.store().measurement(row.id)
+    at.session_state["library_shelf"] = "Measurements"
+    at = at.switch_page("pages/library/library.py").run()
+    assert not at.exception and any("Kind" in frame.value.columns for frame in at.dataframe)
+
+
+def test_a_dose_is_told_item_by_item() -> None:
+    at = open_page("pages/measure/calibrate.py")
+    at.text_input(key="calibrate_doses").set_value("0, 0.1")
+    at = finished(at.run(), "calibrate_dose_go")
+    assert any("move the wrong way" in one.value for one in at.caption)
 
 
 def test_the_layer_grid_needs_no_generation() -> None:
@@ -98,5 +119,8 @@ def test_a_recipe_becomes_a_file_that_the_command_line_reads(model, sae_of) -> N
     found = parse(to_toml(data))
     assert [arm["name"] for arm in found.data["arms"]] == ["Both (braces)", "Add a prompt contrast"]
     assert [step["method"] for step in found.data["arms"][0]["steps"]] == ["FeatureAddition", "Sara"]
+    pairs = (Variant("", (Step("add", direction="pairs:pressure", position="-3"),)),)
+    # Read where Compare reads it, or the page would measure another direction than the one that was tried.
+    assert evaluation_form.arms(lm, sae, pairs)["directions"]["d1"]["position"] == -3
     with pytest.raises(ValueError, match="Rotation is not evaluated"):
         evaluation_form.arms(lm, sae, (Variant("", (Step("rotate"),)),))

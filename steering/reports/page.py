@@ -35,10 +35,11 @@ tr.baseline td, tr.control td { color: #6f6b64; } .muted { color: #6f6b64; }
 pre { background: #f4f2ec; padding: .8rem; overflow-x: auto; font-size: 13px; } .scroll { overflow-x: auto; }
 blockquote { margin: .2rem 0 .7rem; padding-left: .8rem; border-left: 3px solid #e3dfd5; white-space: pre-wrap; }
 summary { cursor: pointer; } figure { margin: 1rem 0; background: #fff; padding: .6rem; border-radius: 6px; }
-figcaption { padding: 0 .6rem; color: #6f6b64; }
+figcaption { padding: 0 .6rem; }
 @media (prefers-color-scheme: dark) {
   body { background: #141517; color: #e9e6df; } th, td { border-color: #33353a; } pre { background: #1d1f22; }
   .muted, tr.baseline td, tr.control td { color: #a6a199; } blockquote { border-color: #33353a; }
+  figcaption.muted { color: #6f6b64; }
 }
 @media print { details > * { display: block; } pre { white-space: pre-wrap; } }
 """

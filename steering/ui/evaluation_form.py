@@ -25,8 +25,7 @@ def own(lm: Model, sae: Sae | None) -> Experiment | None:
     """The experiment that the form describes, or None while something is missing or wrong."""
     sets = _sets(lm)
     if RECIPE not in st.session_state:
-        first = next(iter(services.direction_choices()), "texts")
-        editor.load(RECIPE, (Variant("", (Step("ablate", direction=first, everywhere=True),)),))
+        editor.load(RECIPE, (Variant("", (first_step(list(services.direction_choices())),)),))
     recipe = editor.edit(RECIPE, lm, sae, services.direction_choices())
     controls = _controls(sae)
     left, right = st.columns(2)
@@ -56,6 +55,13 @@ def own(lm: Model, sae: Sae | None) -> Experiment | None:
             st.code(found.text, language="toml")
         return found
     return None
+
+
+def first_step(choices: list[str]) -> Step:
+    """What a visitor finds filled in: the claim of this field, read where the answer is decided, else any direction."""
+    if "pairs:pressure" in choices:
+        return Step("ablate", direction="pairs:pressure", position="-3", everywhere=True)
+    return Step("ablate", direction=choices[0] if choices else "texts", everywhere=True)
 
 
 def _sets(lm: Model) -> list[dict[str, Any]]:
@@ -150,4 +156,5 @@ def _direction(lm: Model, step: Step) -> dict[str, Any]:
     about |= {"space": "features"} if step.space == "feature" else {"site": str(building.site_of(lm, step))}
     if source == "texts":
         return {"positive": step.positive, "negative": step.negative, **about}
-    return {"pairs": name, **about}
+    index = step.position.removeprefix("-").isdigit()
+    return {"pairs": name, "position": int(step.position) if index else step.position, **about}
