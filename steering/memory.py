@@ -18,6 +18,7 @@ import torch
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "8-bit": 1.0, "4-bit": 0.5}
 _GIB = 2**30
+MOST_PACKED = _GIB  # bytes of float32 weights of which packed copies are kept on the CPU
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,13 @@ class Shape:
         return int(2 * self.n_layers * self.n_kv_heads * self.d_head * size * rows * tokens)
 
     def needs(self, dtype: str, rows: int = 8, tokens: int = 512) -> int:
-        """Bytes to run: weights, the cache of a batch, and a tenth of the weights for what is in between."""
-        return int(1.1 * self.weights(dtype)) + self.cache(dtype, rows, tokens)
+        """Bytes to run: weights, the cache of a batch, and a tenth of the weights for what is in between.
+
+        Small models in float32 have their matrices twice (see `packing`).
+        """
+        weights = self.weights(dtype)
+        copies = weights if dtype == "float32" and weights <= MOST_PACKED else 0
+        return int(1.1 * weights) + copies + self.cache(dtype, rows, tokens)
 
 
 def shape_of_folder(folder: str | Path) -> Shape:

@@ -33,7 +33,7 @@ from transformer_lens.model_bridge.sources.transformers import determine_archite
 from .chat import END_OF_TURN, shown_piece, without_system
 from .checkpoints import DTYPES, best_device, bundled_models, counted_dtype, default_threads, placement, source_of
 from .downloads import Tick, fetch
-from .memory import check_fits, shape_of_folder
+from .memory import MOST_PACKED, check_fits, shape_of_folder
 from .packing import PackedLinears
 from .sites import INNER_STREAMS, STREAMS, Site
 
@@ -256,7 +256,7 @@ class Model:
 
     @cached_property
     def _packed(self) -> PackedLinears:
-        return PackedLinears(self.hf)
+        return PackedLinears(self.hf, MOST_PACKED)
 
     def _at_home(self, hook: Hook) -> Hook:
         """The hook, called on the model's first device: over several GPUs, that is where interventions live."""

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-MOST_BYTES = 2**30  # of copies; a larger model keeps torch's own products
 # A call costs a few microseconds more than MKL's, so small matrices are left alone where MKL is on its home ground.
 SMALLEST_MATRIX, SMALLEST_MATRIX_WHERE_MKL_IS_SLOW = 2**20, 2**15
 
@@ -39,10 +38,13 @@ class PackedLinears:
     """The packed copies of a module's linear layers, made at the first pass and used while `active`.
 
     Between passes nothing stands on the modules, so a copy of the model, or an edit of its weights, never meets them.
+
+    Args:
+        most_bytes: a model whose copies would be larger keeps torch's own products.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
+    def __init__(self, module: nn.Module, most_bytes: int) -> None:
+        self._module, self._most_bytes = module, most_bytes
         self._made: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] | None = None
         self._versions: list[tuple[Tensor, int]] = []
 
@@ -67,7 +69,7 @@ class PackedLinears:
     @torch.no_grad()
     def _pack(self) -> None:
         linears = [module for module in self._module.modules() if _can_be_packed(module)]
-        if sum(4 * module.get_parameter("weight").numel() for module in linears) > MOST_BYTES:
+        if sum(4 * module.get_parameter("weight").numel() for module in linears) > self._most_bytes:
             linears = []
         self._made = [(module, _packed(module)) for module in linears]
         self._versions = [(weight, weight._version) for module in linears for weight in module.parameters()]

@@ -35,6 +35,14 @@ def test_by_hand() -> None:
     assert SEVEN_B.cache("8-bit", rows=1, tokens=1) == 131072  # the cache is not quantized
 
 
+def test_small_models_in_float32_are_counted_twice() -> None:
+    """Their matrices are kept once more, packed: 1e6 x 4 bytes of weights need 1.1 + 1 times that, and the cache."""
+    small = Shape(1_000_000, n_layers=2, n_kv_heads=2, d_head=8)
+    assert small.needs("float32") == 8_400_000 + small.cache("float32", 8, 512)
+    assert small.needs("bfloat16") == 2_200_000 + small.cache("bfloat16", 8, 512)
+    assert SEVEN_B.needs("float32") == int(1.1 * 28e9) + SEVEN_B.cache("float32", 8, 512)
+
+
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
     assert check_fits("m", SEVEN_B, "bfloat16", free=20 * GIB) < 20 * GIB
     with pytest.raises(

@@ -95,13 +95,14 @@ def test_gradients_pass(packed: Model) -> None:
 
 
 @needs_onednn
-def test_only_plain_layers_are_packed_and_only_up_to_a_size(packed: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_plain_layers_are_packed_and_only_up_to_a_size(packed: Model) -> None:
     class Adapted(nn.Linear):
         pass
 
     assert packing._can_be_packed(nn.Linear(4, 4))
     assert not packing._can_be_packed(Adapted(4, 4))
     assert not packing._can_be_packed(nn.Linear(4, 4).to(torch.bfloat16))
-    monkeypatch.setattr(packing, "MOST_BYTES", 1000)
-    logits(packed, PROMPTS[:2])
-    assert packed._packed._made == []
+    for most, expected in ((10**9, True), (1000, False)):
+        copies = packing.PackedLinears(packed.hf, most)
+        with torch.no_grad(), copies.active():
+            assert bool(copies._made) is expected
