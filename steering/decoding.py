@@ -175,12 +175,12 @@ class Decoder:
         chosen = choose(
             logits, [row.sampling for row in rows], [row.stream for row in rows], [len(row.generated) for row in rows]
         )
-        total = logits.logsumexp(-1, keepdim=True)
-        logprobs = (logits.gather(1, chosen[:, None]) - total).squeeze(1).tolist()
-        best, index = logits.topk(min(max(1, *(row.top_alternatives for row in rows), 1), logits.shape[-1]), dim=-1)
-        values, indices = (best - total).tolist(), index.tolist()
+        spread = logits.log_softmax(-1)
+        logprobs = spread.gather(1, chosen[:, None]).squeeze(1).tolist()
+        wanted = min(max(row.top_alternatives for row in rows), spread.shape[-1])
+        best, index = (part.tolist() for part in spread.topk(wanted, dim=-1)) if wanted else ([[]] * len(rows),) * 2
         for r, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-            row.accept(token, logprobs[r], list(zip(indices[r], values[r], strict=True))[: row.top_alternatives])
+            row.accept(token, logprobs[r], list(zip(index[r], best[r], strict=True))[: row.top_alternatives])
 
     def drop(self, rows: Sequence[Row], reason: str = "cancelled") -> None:
         """Lets rows go before they are finished; the others do not notice."""
