@@ -301,6 +301,14 @@ def test_another_model_is_picked_in_the_sidebar_and_brings_its_own_example(folde
     assert results(at)[-1].settings.model == folder
 
 
+@pytest.mark.skipif(not state.bundled_models(), reason="the bundled model is not built yet")
+def test_the_dictionary_to_begin_with_is_the_plain_one_of_the_middle_layer():
+    at = fine(open_page("pages/library/library.py"))
+    layers = services.model("organism").n_layers
+    assert any(f"layer {layers // 2} resid_post" in caption.value for caption in at.caption)
+    assert state.sae_choice("organism") == ("organism", f"blocks.{layers // 2}.hook_resid_post")
+
+
 def test_a_link_alone_downloads_nothing():
     at = fine(open_page("pages/steer/compare.py", "someone/some-model"))
     assert any("is not on this machine" in error.value for error in at.error)

@@ -9,7 +9,7 @@ st.title("Direction")
 st.caption("Pairs of texts make a direction. What it is worth shows before a single token is generated.")
 lm = services.require_model()
 sae = services.maybe_sae()
-left, right = st.columns([7, 5], gap="large")
+left, right = st.columns([7, 6], gap="medium")
 with left:
     pairs = pair_table.choose_pairs(lm)
 with right:

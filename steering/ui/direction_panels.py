@@ -31,7 +31,7 @@ def headline(found: Study) -> None:
 
     held, agree = found.held_out(), found.agreement()
     right = wilson(int(held.right.sum()), len(held.right))
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric(
             "Left-out pairs right", plots.percent(right.value), width="content",
             help=f"95% interval {plots.percent(right.low)} to {plots.percent(right.high)}: pairs whose positive side "

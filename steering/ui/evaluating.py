@@ -30,7 +30,7 @@ def choose(lm: Model, sae: Sae | None) -> Experiment | None:
     kinds = [kind for kind in KINDS if kind == "own" or names]
     kind = st.segmented_control(
         "What to run", kinds, default=kinds[0], format_func=KINDS.__getitem__, required=True, key="evaluate_kind",
-        bind="query-params",
+        bind="query-params", wrap=True,
     )  # fmt: skip
     if kind == "own":
         return own(lm, sae)

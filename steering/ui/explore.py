@@ -163,7 +163,7 @@ def _order(lm: Model, index: FeatureIndex) -> tuple[str, np.ndarray | None, bool
     options = [name for name in SORTS if name != "pairs" or sets]
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     sort = left.selectbox("Sort by", options, key="features_sort", bind="query-params", format_func=SORTS.__getitem__)
-    lowest = right.toggle("Lowest first", key="features_lowest", bind="query-params")
+    lowest = right.toggle("Lowest", key="features_lowest", bind="query-params", help="The lowest first")
     try:
         if sort == "pairs":
             pairs = st.selectbox("Pair set", sets, key="features_pairs", bind="query-params")

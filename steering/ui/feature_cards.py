@@ -53,7 +53,7 @@ def strongest(sae: Sae, feature: Feature) -> Step:
 
 def _head(lm: Model, sae: Sae, feature: Feature) -> None:
     name = f"Feature {feature.index}"
-    left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
+    left, right = st.columns([2, 3], vertical_alignment="bottom", gap="small")
     left.subheader(name, anchor=False)
     with right, st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if st.button(
@@ -66,7 +66,7 @@ def _head(lm: Model, sae: Sae, feature: Feature) -> None:
         st.text("Promotes " + "  ".join(f"“{visible(token.text)}”" for token in feature.promoted[:6]))
     labeling.show(sae, feature.index)
     often = f"1 in {round(1 / feature.density):,} tokens" if feature.density else "never on these texts"
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("Fires on", plots.percent(feature.density), help=often, width="content")
         maximum = "The largest activation on the texts of the index."
         st.metric("Maximum", f"{feature.maximum:.2f}", help=maximum, width="content")
@@ -143,7 +143,13 @@ def _token_bars(tokens: Sequence[TokenScore]):
 def _near(index: FeatureIndex, sae: Sae, feature: Feature) -> None:
     names = {"cosine": "Writes alike (decoder cosine)", "coactivation": "Fires together"}
     by = st.segmented_control(
-        "Nearness", list(names), default="cosine", format_func=names.__getitem__, key="features_near", required=True
+        "Nearness",
+        list(names),
+        default="cosine",
+        format_func=names.__getitem__,
+        key="features_near",
+        required=True,
+        wrap=True,
     )
     neighbors = feature.by_cosine if by == "cosine" else feature.by_coactivation
     if not neighbors:
@@ -199,6 +205,7 @@ def _neurons(lm: Model, index: FeatureIndex, feature: Feature) -> None:
         format_func=lambda n: f"{n} ({by_number[n].cosine:+.2f})",
         key=f"features_neuron_{feature.index}",
         required=True,
+        wrap=True,
     )
     _neuron(index, by_number[int(chosen or feature.neurons[0].index)], feature)
 

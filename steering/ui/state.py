@@ -77,7 +77,7 @@ def bundled_saes(model: str) -> list[tuple[str, str]]:
 
 
 def sae_choice(model: str | None = None) -> tuple[str, str] | None:
-    """The chosen SAE as (release or folder, id), the model's first bundled one by default, or None."""
+    """The chosen SAE as (release or folder, id), by default the bundled one of the middle layer, or None."""
     chosen = shared(SAE)
     if chosen == NO_SAE:
         return None
@@ -85,4 +85,5 @@ def sae_choice(model: str | None = None) -> tuple[str, str] | None:
         release, _, sae_id = chosen.partition("::")
         return release, sae_id
     bundled = bundled_saes(model or model_name())
-    return bundled[len(bundled) // 2] if bundled else None
+    plain = [one for one in bundled if one[1].count(".") == 2] or bundled  # other dictionaries have a suffix
+    return plain[len(plain) // 2] if plain else None
