@@ -147,9 +147,12 @@ def sidebar() -> None:
     """Shows, on every page, what this visitor has asked to load: how far it is, then the button to use it."""
     for number, (name, (model, choice)) in enumerate(asked().items()):
         job = find(name)
-        if job is None or is_used(model, choice):
+        if job is None:
             leave(name)
             continue
+        if job.state == "done" and is_used(model, choice):  # what a link named is here now
+            leave(name)
+            st.rerun()
         what = literal(choice[1] or choice[0] if choice else model, 60)
         with st.container(border=True, gap="xsmall", key=f"loading_card_{number}"):
             if job.active:
