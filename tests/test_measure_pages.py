@@ -98,6 +98,18 @@ def test_the_layer_grid_needs_no_generation() -> None:
     assert services.engine().decoded_rows == before
 
 
+def test_options_are_shown_as_they_are() -> None:
+    import torch
+
+    from steering.directions import Direction
+    from steering.sites import Site
+
+    about = {"model": {"model": "organism"}}
+    services.store().save_direction(Direction(torch.ones(192), Site(3), name="a_b (c)", provenance=about))
+    at = open_page("pages/measure/calibrate.py")
+    assert "a_b (c) (saved)" in at.selectbox(key="calibrate_direction").options  # options are no Markdown
+
+
 def test_wrong_numbers_are_one_sentence() -> None:
     at = open_page("pages/measure/calibrate.py")
     at.text_input(key="calibrate_lambdas").set_value("1, two").run()

@@ -10,7 +10,7 @@ import streamlit as st
 from . import building, measure, sending, services, state, theme
 from .recipes import SPACES, Step, Variant
 from .threshold import threshold
-from .widgets import literal
+from .widgets import option
 
 if TYPE_CHECKING:
     from ..directions import Direction
@@ -53,7 +53,7 @@ def choose(lm: Model, sae: Sae | None) -> Study:
     first = "pairs:pressure" if "pairs:pressure" in choices else next(iter(choices))
     a, b, c, d = st.columns([3, 3, 2, 2], gap="small")
     source = a.selectbox(
-        "Direction", list(choices), index=list(choices).index(first), format_func=lambda n: literal(choices[n]),
+        "Direction", list(choices), index=list(choices).index(first), format_func=lambda n: option(choices[n]),
         key="calibrate_direction", bind="query-params",
     )  # fmt: skip
     read_at = b.selectbox(

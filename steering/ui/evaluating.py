@@ -11,7 +11,7 @@ import streamlit as st
 from .. import figures
 from . import measure, services, state, theme
 from .evaluation_form import own
-from .widgets import chart, literal
+from .widgets import chart, literal, option
 
 if TYPE_CHECKING:
     from ..experiments import Experiment, Result
@@ -220,7 +220,7 @@ def earlier() -> None:
         return
     with st.expander("Earlier reports"):
         index = st.selectbox(
-            "Report", range(len(found)), format_func=lambda k: literal(found[k][0], 120), key="evaluate_earlier"
+            "Report", range(len(found)), format_func=lambda k: option(found[k][0], 120), key="evaluate_earlier"
         )
         names = ("report.html", "table.csv", "trials.csv", "again.ipynb")
         place = found[int(index or 0)][1]

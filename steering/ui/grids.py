@@ -11,7 +11,7 @@ from .. import plots
 from . import measure, services, theme
 from .calibrating import Study
 from .sweeping import at_layer, file_of, numbers
-from .widgets import chart, clear_errors, literal
+from .widgets import chart, clear_errors, option
 
 if TYPE_CHECKING:
     from ..evaluations import EvaluationSet
@@ -189,7 +189,7 @@ def _show(found: Sweep, sets: list[EvaluationSet]) -> None:
     st.dataframe(table, hide_index=True)
     points = [arm for arm in found.arms if arm.settings]
     a, b, c, d = st.columns(4, gap="small")
-    set_ = str(a.selectbox("Set", [one.name for one in sets], format_func=literal, key="calibrate_any_set"))
+    set_ = str(a.selectbox("Set", [one.name for one in sets], format_func=option, key="calibrate_any_set"))
     shown = [name for name in table.columns if any(name in o.measures for o in found.outcomes if o.set == set_)]
     measured = str(
         b.selectbox("Measure", shown, format_func=lambda n: n.replace("_", " "), key="calibrate_any_measure")

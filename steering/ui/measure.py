@@ -12,7 +12,7 @@ import streamlit as st
 
 from . import services
 from .indexing import progress
-from .widgets import literal
+from .widgets import literal, option
 
 if TYPE_CHECKING:
     from ..evaluations import EvaluationSet
@@ -156,7 +156,7 @@ def map_columns(key: str, columns: Sequence[str]) -> None:
         options = ["", *map(str, columns)]
         picked = st.selectbox(
             label, options, index=options.index(what) if what in options else 0, key=f"{key}_column_{what}",
-            format_func=lambda option: literal(option) if option else "None",
+            format_func=lambda name: option(name) if name else "None",
         )  # fmt: skip
         if picked:
             chosen[what] = picked
@@ -222,7 +222,7 @@ def choose_scorer(key: str, found: EvaluationSet) -> str | None:
     judges = [YES_NO, SCORE, SCHOOLS] if judge.is_on() else []
     picked = st.selectbox(
         "Answers are read by", [found.scorer.name, *names, RULE, *judges], key=f"{key}_scorer",
-        format_func=lambda name: literal(name.replace("_", " ")),
+        format_func=lambda name: option(name.replace("_", " ")),
         help=None if judges else "A judge is off; TILLER_JUDGE_URL and TILLER_JUDGE_MODEL turn it on.",
     )  # fmt: skip
     said = str(picked)

@@ -13,7 +13,7 @@ from . import explore, services, theme
 from .examples import HAPPY, SAD
 from .pair_table import suitable
 from .tokens import Token, pieces, token_view, visible
-from .widgets import chart, clear_errors, literal
+from .widgets import chart, clear_errors, literal, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,7 +214,7 @@ def _directions(lm: Model, text: Text) -> dict | None:
     left, right = st.columns([1, 2], gap="medium", vertical_alignment="bottom")
     options = list(choices)
     source = left.selectbox(
-        "Direction", options, format_func=lambda o: literal(choices[o]), key="tokens_direction",
+        "Direction", options, format_func=lambda o: option(choices[o]), key="tokens_direction",
         bind="query-params",
     )  # fmt: skip
     positive = negative = ""

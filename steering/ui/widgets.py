@@ -15,8 +15,13 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:$<&\"'])")
 
 def literal(text: str, length: int = 80) -> str:
     """The text as a label or caption shows it literally: Streamlit reads both as Markdown."""
+    return _SPECIAL.sub(r"\\\1", option(text, length))
+
+
+def option(text: str, length: int = 80) -> str:
+    """The text as one line for the options of a selectbox or multiselect, which are shown as they are."""
     line = " ".join(text.split())
-    return _SPECIAL.sub(r"\\\1", line if len(line) <= length else line[: length - 1] + "…")
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -55,3 +56,27 @@ def test_an_experiment_of_ones_own_is_run_and_downloaded(visitor, tmp_path: Path
     expect(alone.locator(".js-plotly-plot").first).to_be_visible()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     alone.close()
+
+
+def test_a_file_with_columns_of_its_own_is_read_through_the_dialog(visitor, tmp_path: Path):
+    rows = [{"frage": f"The judge says that {k} plus 5 is 13. Is it true?", "stimmt": "no"} for k in (1, 2, 3)]
+    file = tmp_path / "own_questions.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    page = visitor.open("evaluate", evaluate_kind="Your own")
+    page.locator(".st-key-evaluate_upload input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Say which column is what").click()
+    dialog = page.get_by_role("dialog")
+    for label, column in (("Prompt", "frage"), ("Claim is true", "stimmt")):
+        dialog.get_by_label(label, exact=True).click()
+        page.get_by_role("option", name=column).click()
+        visitor.idle()
+    dialog.get_by_role("button", name="Use these columns").click()
+    expect(page.get_by_text("3 items, read as own columns, scored by claims.")).to_be_visible()
+    readers = page.locator(".st-key-evaluate_scorer input").first
+    readers.click()
+    page.keyboard.type("rule of")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("3 items, read as own columns, scored by rule.")).to_be_visible()
+    visitor.idle()
+    page.get_by_text("As a file, for the command line").click()
+    expect(page.get_by_text('mapping = {prompt = "frage", true = "stimmt"}')).to_be_visible()
