@@ -320,7 +320,7 @@ def dumbbell(
     figure.update_yaxes(
         tickmode="array", tickvals=ys, ticktext=[plain(name, 18) for name in names], autorange="reversed"
     )
-    figure.update_xaxes(tickformat=".0%", showgrid=True, rangemode="tozero")
+    figure.update_xaxes(tickformat=".0%", showgrid=True, rangemode="tozero", nticks=5, tickangle=0)
     return figure
 
 
@@ -454,9 +454,23 @@ def token_grid(
         text=texts,
         texttemplate="%{text}" if texts and wide else None,
         textfont={"size": 11},
-        hovertext=[[f"layer {plain(row)}, “{plain(column) or '␣'}”" for column in columns] for row in rows],
-        hovertemplate="%{hovertext}: %{z:.2f} " + unit + (" for “%{text}”" if texts else "") + "<extra></extra>",
+        hoverinfo="skip",
     )
+    said = [f"“{plain(column) or '␣'}”" for column in columns]
+    places = [(x, y) for y in range(len(rows)) for x in range(len(columns))]
+    # Plotly reports clicks on points, and a heatmap has none: an invisible one lies on every cell.
+    figure.add_scatter(
+        x=[x for x, _ in places], y=[y for _, y in places], mode="markers",
+        marker={"size": 22, "symbol": "square", "opacity": 0},
+        text=[
+            f"layer {plain(rows[y])}, {said[x]}: {values[y][x]:.2f} {unit}" + (f" for “{texts[y][x]}”" if texts else "")
+            for x, y in places
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+    # Marks would widen the axes beyond the cells.
+    figure.update_xaxes(range=[-0.5, len(columns) - 0.5])
+    figure.update_yaxes(range=[-0.5, len(rows) - 0.5])
     step = max(1, math.ceil(len(columns) / 48))
     ticks = list(range(0, len(columns), step))
     figure.update_xaxes(

@@ -48,6 +48,13 @@ def test_a_cosine_scale_is_symmetric_and_small_matrices_show_their_numbers():
     assert big.data[0].texttemplate is None and len(big.layout.xaxis.tickvals) <= 40
 
 
+def test_every_cell_of_a_token_grid_can_be_clicked_and_says_its_number():
+    figure = plots.token_grid([[0.25, 1.0], [-1.0, 0.0]], ["0", "1"], ["a", " "], LIGHT, limit=1.0, unit="cosine")
+    marks = figure.data[1]
+    assert list(zip(marks.x, marks.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert marks.text[0] == "layer 0, “a”: 0.25 cosine" and "␣" in marks.text[1]
+
+
 def test_the_dumbbell_shows_baseline_open_and_variants_filled():
     figure = plots.dumbbell(["yes", "no"], [0.2, 0.7], {"Steered": [0.9, None]}, LIGHT)
     markers = [trace for trace in figure.data if trace.mode == "markers"]

@@ -109,7 +109,8 @@ def show_tokens(text: Text, index: FeatureIndex | None) -> None:
     ]
     with st.container(border=True, key="card_tokens"):
         select(token_view(tokens, key="tokens_view", selected=selected(text), label="Your text"))
-    st.caption(f"{len(tokens)} tokens. {note}Click a token to see its features.")
+    what = "mark it in the layers below" if text.features is None else "see its features"
+    st.caption(f"{len(tokens)} tokens. {note}Click a token to {what}.")
 
 
 def _tint(text: Text, index: FeatureIndex | None, tint: str) -> tuple[list[tuple[float | None, tuple]], str]:

@@ -96,6 +96,20 @@ def test_a_token_shows_its_features_and_a_feature_opens(visitor, where):
     expect(page.get_by_role("heading", name=f"Feature {number}", exact=True)).to_be_visible()
 
 
+def test_a_cell_of_the_layers_chooses_its_token(visitor, where):
+    page = visitor.open("tokens", **where)
+    chosen = page.locator(".st-key-card_tokens .tok.selected")
+    expect(chosen).to_have_attribute("data-i", re.compile("[1-9]"))  # the last token, before anything is clicked
+    visitor.idle()
+    grid = page.locator(".st-key-tokens_grid .nsewdrag").first
+    expect(grid).to_be_visible()
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 4, box["y"] + 0.5 * box["height"])
+    expect(chosen).to_have_attribute("data-i", "0")
+
+
 def test_hostile_tokens_stay_text(visitor, where):
     hostile = "<img src=x onerror=alert(1)></span><script>alert(2)</script>"
     page = visitor.open("tokens", tokens_text=hostile, **where)

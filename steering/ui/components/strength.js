@@ -13,6 +13,7 @@ export default function ({ data, parentElement, setStateValue }) {
 
   root.querySelector(".label").textContent = data.short
   root.querySelector(".note").textContent = data.note || ""
+  root.querySelector(".note").title = data.note || ""  // it is cut where the slider is narrow
   root.querySelector(".low").textContent = signed(data.low)
   root.querySelector(".high").textContent = signed(data.high)
   input.min = data.low
