@@ -342,7 +342,8 @@ class Model:
         model's parameters: no memory, and one source of truth for the weights.
         """
         shared = {id(t): t for t in (*self.hf.parameters(), *self.hf.buffers())}
-        twin = copy.deepcopy(self.hf, shared)
+        with self.lock:  # between passes, when nothing of ours stands on the modules
+            twin = copy.deepcopy(self.hf, shared)
         return TransformerBridge.boot_transformers(
             self.name, hf_model=twin, tokenizer=copy.deepcopy(self.tokenizer), device=str(self.device), dtype=self.dtype
         )

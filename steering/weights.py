@@ -47,7 +47,8 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
         ValueError: a module that writes to the stream was not recognised, so nothing could be promised.
     """
     direction.check(model)
-    hf: Any = copy.deepcopy(model.hf)
+    with model.lock:  # between passes, when nothing of ours stands on the modules
+        hf: Any = copy.deepcopy(model.hf)
     edited = Model(f"{model.name} (orthogonalized)", hf, model.tokenizer, model.revision)
     _untie(hf)
     parameter = next(hf.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from steered import PROMPTS
 from torch import nn
 
 from steering import packing
+from steering.directions import Direction
 from steering.models import Model
+from steering.sites import Site
+from steering.weights import orthogonalize_weights
 
 needs_onednn = pytest.mark.skipif(packing.smallest_matrix() is None, reason="this torch has no oneDNN")
 
@@ -106,3 +110,32 @@ def test_only_plain_layers_are_packed_and_only_up_to_a_size(packed: Model) -> No
         copies = packing.PackedLinears(packed.hf, most)
         with torch.no_grad(), copies.active():
             assert bool(copies._made) is expected
+
+
+@needs_onednn
+def test_a_copy_made_during_a_pass_waits_for_its_end(packed: Model) -> None:
+    """Otherwise the edited copy would go on multiplying by the packed weights of the model it was copied from."""
+    direction = Direction(torch.randn(packed.d_model, generator=torch.Generator().manual_seed(0)), Site(1))
+    inside, release = threading.Event(), threading.Event()
+    found: list[Model] = []
+
+    def hold(_: torch.Tensor) -> None:
+        inside.set()
+        release.wait(30)
+
+    def run() -> None:
+        with torch.no_grad():
+            packed.forward(torch.tensor([packed.tokens(PROMPTS[0])]), hooks={Site(1): hold})
+
+    threads = [
+        threading.Thread(target=run),
+        threading.Thread(target=lambda: found.append(orthogonalize_weights(packed, direction).model)),
+    ]
+    threads[0].start()
+    assert inside.wait(30)
+    threads[1].start()
+    threads[1].join(0.3)  # it would be done by now
+    release.set()
+    for thread in threads:
+        thread.join(30)
+    assert not any("forward" in module.__dict__ for module in found[0].hf.modules())
