@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 
 @pytest.fixture
@@ -20,9 +21,14 @@ def edit_cell(page: Page, row: int, column: int, text: str) -> None:
     box = page.get_by_test_id("stDataFrame").first.bounding_box()
     assert box is not None
     left = {1: 150, 2: 300, 3: 480}[column]  # a place inside the column: prompt, positive, negative
-    page.mouse.click(box["x"] + left, box["y"] + 35 + 35 * row + 17)
-    page.keyboard.press("Enter")
-    page.locator(".gdg-input").fill(text)
+    editor = page.locator(".gdg-input")
+    for _ in range(10):  # a grid that is being drawn anew swallows a click, or the key after it
+        page.mouse.click(box["x"] + left, box["y"] + 35 + 35 * row + 17)
+        page.keyboard.press("Enter")
+        with contextlib.suppress(TimeoutError):
+            editor.wait_for(timeout=5000)
+            break
+    editor.fill(text)
     page.keyboard.press("Enter")
 
 
