@@ -26,6 +26,13 @@ def test_agreement_by_hand() -> None:
     assert found.mean_cosine == pytest.approx(2 * r / 3)
 
 
+def test_the_cone_by_hand() -> None:
+    """Of (1, 0) and (0, 1) two are drawn: both, whose mean is the set's own, or one twice, 45 degrees beside it."""
+    cone = agreement.agreement(np.eye(2), np.zeros((2, 2)), draws=400).cone
+    assert set(cone.round(3)) == {0.0, 45.0}
+    assert 0.4 < (cone > 1).mean() < 0.6
+
+
 def test_the_cone_narrows_with_more_pairs_and_widens_with_noise() -> None:
     few, many = (np.median(agreement.agreement(*sides(n)).cone) for n in (8, 200))
     noise = np.median(agreement.agreement(*sides(200, signal=0.01)).cone)
@@ -36,6 +43,35 @@ def test_a_swapped_pair_is_an_outlier() -> None:
     p, q = sides()
     p[4], q[4] = q[4].copy(), p[4].copy()
     assert agreement.agreement(p, q).outliers == [4]
+
+
+@pytest.mark.parametrize(
+    ("others", "outliers"),
+    [
+        ([0.2, 0.8, 0.8, 0.9, 0.9], [0]),  # median 0.8, deviations 0.6 0 0 .1 .1: below 0.8 - 3 x 1.4826 x 0.1 = 0.36
+        ([0.4, 0.8, 0.8, 0.9, 0.9], []),
+        ([-0.1, 0.2, 0.5, 0.8, 0.9], [0]),  # not below 0.5 - 3 x 1.4826 x 0.3 = -0.83, but against the others
+        ([-0.5, -0.5], []),  # of two, neither is the strange one
+    ],
+)
+def test_outliers_by_hand(others: list[float], outliers: list[int]) -> None:
+    assert agreement.Agreement(np.eye(len(others)), np.array(others), np.zeros(1)).outliers == outliers
+
+
+def test_what_is_held_out_by_hand() -> None:
+    """Positive sides 3 and 2, negative sides 1 and 2.5: 3 is above both, 2 above 1 only and below its own."""
+    found = agreement.HeldOut(np.array([3.0, 2.0]), np.array([1.0, 2.5]))
+    assert found.auroc == 0.75 and found.right.tolist() == [True, False]
+
+
+def test_groups_are_asked_for_or_one_for_each_pair_or_ten() -> None:
+    p, q = sides(30)
+    fit = estimators.mean_difference
+    for asked, same in (((fit,), {"folds": 30}), ((estimators.pca,), {"folds": 10})):
+        np.testing.assert_allclose(held_out(p, q, *asked).positive, held_out(p, q, *asked, **same).positive)
+    two = held_out(p, q, fit, folds=2).positive
+    assert not np.allclose(two, held_out(p, q, fit).positive)
+    assert not np.allclose(two, held_out(p, q, fit, folds=2, seed=1).positive)
 
 
 def test_held_out_leaves_the_pair_out() -> None:
@@ -83,6 +119,8 @@ def test_contrasts_are_the_estimators() -> None:
     matrix = cosines(np.stack(list(found.values())))
     np.testing.assert_allclose(np.diag(matrix), 1)
     assert (matrix > 0).all()
+    # One pair has no spread within a side, so lda is left out and the others are still compared.
+    assert list(contrasts(np.array([[1.0, 0.0]]), np.zeros((1, 2)))) == ["mean_difference", "pca", "probe"]
 
 
 def test_one_pair_cannot_agree() -> None:

@@ -124,6 +124,7 @@ def test_probe_is_the_papers(C: float) -> None:
     positive, negative, _ = data()
     expected = reference.logistic(positive, negative, C)
     np.testing.assert_allclose(estimators.probe(positive, negative, C=C), expected, atol=1e-4)
+    assert np.array_equal(estimators.probe(positive, negative, C=C), estimators.probe(positive, negative)) == (C == 1.0)
 
 
 @pytest.mark.parametrize("pairs", [60, 3])  # 3 pairs of width 8: the small system of Woodbury
@@ -131,6 +132,18 @@ def test_lda_is_the_papers(pairs: int) -> None:
     positive, negative, _ = data(pairs)
     expected = reference.ledoit_wolf_lda(positive, negative)
     np.testing.assert_allclose(estimators.lda(positive, negative), expected, atol=1e-8)
+
+
+def test_lda_of_many_pairs_is_hardly_shrunk() -> None:
+    """Channels that spread differently, seen often: Sigma is nearly S, which turns v away from loud channels."""
+    positive, negative, _ = data(2000)
+    loud = 2.0 ** np.arange(8)
+    positive, negative = positive * loud, negative * loud
+    v = estimators.lda(positive, negative)
+    np.testing.assert_allclose(v, reference.ledoit_wolf_lda(positive, negative), atol=1e-8)
+    S = (np.cov(positive.T, bias=True) + np.cov(negative.T, bias=True)) / 2
+    plain = np.linalg.solve(S, positive.mean(0) - negative.mean(0))
+    assert v @ plain / np.linalg.norm(plain) > 0.9
 
 
 def test_a_probe_does_not_depend_on_the_units() -> None:

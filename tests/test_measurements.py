@@ -9,6 +9,7 @@ import tiny
 import torch
 from reference import measures as reference
 
+from steering import measurements
 from steering.activations import Passage, passage
 from steering.directions import Direction
 from steering.measurements import (
@@ -82,9 +83,11 @@ def test_norm_ratio_by_hand() -> None:
 @torch.no_grad()
 def test_the_typical_norm_is_the_median_without_first_tokens(lm: Model) -> None:
     texts = ["The cat sat on the mat.", "I love you and I hate you", "Is 7 plus 5 equal to 13?"]
+    texts.append(" The cat looked" * 100)  # longer than the model reads
     norms = []
     for text in texts:
-        hidden = lm.hf(torch.tensor([lm.tokens(text)]), output_hidden_states=True).hidden_states[SITE.layer + 1]
+        ids = lm.tokenizer.encode(text)[: lm.n_ctx - 1]
+        hidden = lm.hf(torch.tensor([ids]), output_hidden_states=True).hidden_states[SITE.layer + 1]
         norms += hidden[0, 1:].norm(dim=-1).tolist()
     assert typical_norm(lm, SITE, texts) == pytest.approx(sorted(norms)[(len(norms) - 1) // 2], rel=1e-4)
     with pytest.raises(ValueError, match="at least two tokens"):
@@ -111,6 +114,8 @@ def test_kl_is_its_definition() -> None:
     torch.testing.assert_close(kl_divergence(p, q), torch.tensor(expected))
     assert torch.equal(kl_divergence(p, p), torch.zeros(4))
     torch.testing.assert_close(kl_divergence(p + 7.0, q - 3.0), kl_divergence(p, q))  # logits have no zero
+    many = torch.randn(200, 50, generator=torch.Generator().manual_seed(1))
+    assert (kl_divergence(many, many + 0.1) >= 0).all()  # rounding of what is equal would make some negative
 
 
 def test_kl_of_a_token_that_is_ruled_out() -> None:
@@ -128,6 +133,7 @@ def test_log_probabilities_are_the_models(lm: Model) -> None:
         passage(lm, "", "I love you", chat=False),
         passage(lm, "Is 7 plus 5 equal to 13? ", "No", chat=False),
     ]
+    given.append(Passage(given[0].tokens, given[0].start, given[0].end - 2))  # the text goes on after it
     for item, found in zip(given, log_probabilities(lm, given), strict=True):
         logits = lm.hf(torch.tensor([item.tokens])).logits[0].log_softmax(-1)
         expected = [float(logits[i - 1, item.tokens[i]]) for i in range(max(item.start, 1), item.end)]
@@ -152,12 +158,18 @@ def test_perplexity_of_nothing_to_predict(tiny_gpt2: Model) -> None:
     assert math.isnan(perplexity(tiny_gpt2, [Passage((5,), 0, 1)])[0])
 
 
+def test_perplexity_of_the_impossible_is_a_number(tiny_gpt2: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """exp(1000) is no float."""
+    monkeypatch.setattr(measurements, "log_probabilities", lambda *_: [torch.tensor([-1000.0])])
+    assert perplexity(tiny_gpt2, [Passage((5, 6), 1, 2)]) == [math.exp(700)]
+
+
 # Texts --------------------------------------------------------------------------------------------------------------
 
 
 def test_distinct_n_by_hand() -> None:
     """a b a b: bigrams ab, ba, ab, two of three differ; unigrams a and b, two of four."""
-    assert distinct_n("abab", 2) == pytest.approx(2 / 3)
+    assert distinct_n("abab", 2) == distinct_n("abab") == pytest.approx(2 / 3)
     assert distinct_n("abab", 1) == 0.5
     assert distinct_n([1, 2, 3, 4]) == 1.0
     assert math.isnan(distinct_n("a", 2))

@@ -43,6 +43,9 @@ def test_the_bootstrap_is_close_to_the_plain_one() -> None:
     assert (found.low, found.high) == pytest.approx(reference.percentile_bootstrap(values, 4000, 5), abs=0.08)
     assert found.value == pytest.approx(values.mean())
     assert bootstrap(values) == bootstrap(values) != bootstrap(values, seed=1)
+    # A normal mean's interval is z wide on each side: z = 0.674 for a half, 1.96 for 95 %.
+    half = bootstrap(values, 0.5, draws=4000)
+    assert (half.high - half.low) / (found.high - found.low) == pytest.approx(0.674 / 1.96, rel=0.1)
 
 
 def test_paired_is_narrower_than_what_items_differ_by() -> None:
@@ -53,6 +56,7 @@ def test_paired_is_narrower_than_what_items_differ_by() -> None:
     found = paired_bootstrap(before, after)
     assert 0.4 < found.low < found.value < found.high < 0.6
     assert paired_bootstrap(after, before).value == pytest.approx(-found.value)
+    assert paired_bootstrap(before, after, 0.5, 300, 7) == bootstrap(after - before, 0.5, 300, 7)
     assert paired_bootstrap([1, 2, 3], [2, 3, 4]) == (1.0, 1.0, 1.0)
 
 
@@ -100,8 +104,10 @@ def test_holm() -> None:
     [
         (lambda: wilson(3, 2), "got 3 of 2"),
         (lambda: wilson(0, 0), "got 0 of 0"),
+        (lambda: wilson(-1, 2), "got -1 of 2"),
         (lambda: wilson(1, 2, confidence=95), "between 0 and 1, such as 0.95; got 95"),
         (lambda: bootstrap([1.0]), "at least two values; got 1"),
+        (lambda: bootstrap(np.ones((2, 2))), r"one row of numbers, at least one; got shape \(2, 2\)"),
         (lambda: bootstrap([1.0, float("nan")]), "finite numbers; 1 of 2 are not"),
         (lambda: paired_bootstrap([1, 2], [1, 2, 3]), "got 2 before and 3 after"),
         (lambda: mcnemar([True], [True, False]), "got 1 before and 2 after"),
@@ -109,8 +115,10 @@ def test_holm() -> None:
         (lambda: mcnemar([], []), "at least one"),
         (lambda: auroc([], [1]), "at least one"),
         (lambda: cohen_d([1, 1], [1, 1]), "there is none"),
-        (lambda: cohen_d([1], [1, 2]), "at least two values a side"),
-        (lambda: holm([0.5, 1.5]), "between 0 and 1"),
+        (lambda: cohen_d([1], [1, 2]), "at least two values a side; got 1 and 2"),
+        (lambda: cohen_d([1, 2], [1]), "at least two values a side; got 2 and 1"),
+        (lambda: holm([0.5, 1.5]), "between 0 and 1; got 0.5 to 1.5"),
+        (lambda: holm([-0.5, 0.5]), "between 0 and 1; got -0.5 to 0.5"),
     ],
 )
 def test_bad_input(call, message: str) -> None:
