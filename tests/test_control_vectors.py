@@ -46,7 +46,10 @@ def test_round_trip(numbering: str, tmp_path: Path) -> None:
     read = load_gguf(path, numbering=numbering)  # type: ignore[arg-type]
     assert [v.site for v in read] == [Site(1), Site(3)]
     assert torch.equal(read[0].vector, given[1].vector) and torch.equal(read[1].vector, given[0].vector)
-    assert read[0].provenance["model_hint"] == "llama"
+    assert (read[0].provenance["model_hint"], read[0].provenance["numbering"]) == ("llama", numbering)
+    field = gguf.GGUFReader(path).get_field("controlvector.layer_count")
+    assert field is not None and int(field.parts[field.data[0]][0]) == 2
+    assert names(path) == sorted(names(path))
     assert [file.name for file in tmp_path.iterdir()] == ["v.gguf"]
 
 
@@ -55,6 +58,7 @@ def test_the_two_ways_of_counting(tmp_path: Path) -> None:
     assert names(save_gguf(tmp_path / "a", [direction(2)], numbering="block")) == ["direction.2"]
     assert names(save_gguf(tmp_path / "b", [direction(2)], numbering="output")) == ["direction.3"]
     assert load_gguf(tmp_path / "b", numbering="block")[0].site == Site(3)
+    assert names(save_gguf(tmp_path / "c", [direction(0)], numbering="output")) == ["direction.1"]
 
 
 def test_a_file_by_another_hand(tmp_path: Path) -> None:
@@ -62,7 +66,7 @@ def test_a_file_by_another_hand(tmp_path: Path) -> None:
     data = np.arange(1, 5, dtype=np.float32)
     path = written(
         tmp_path / "v.gguf",
-        {"direction.1": data, "direction.2": 0 * data, "direction.7": data.astype(np.float16), "other": data},
+        {"direction.7": data.astype(np.float16), "direction.2": 0 * data, "direction.1": data, "other": data},
     )
     read = load_gguf(path, numbering="block")
     assert [v.site.layer for v in read] == [1, 7]
@@ -103,6 +107,7 @@ def test_what_is_no_control_vector(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("half", "could not be read as GGUF"),
         (written(tmp_path / "model", {"direction.1": data}, "llama"), "says 'llama'"),
         (written(tmp_path / "named", {"direction.x": data}), r"direction\.<number>; got 'direction\.x'"),
+        (written(tmp_path / "raised", {"direction.²": data}), r"direction\.<number>; got 'direction\.²'"),
         (written(tmp_path / "matrix", {"direction.1": np.ones((2, 2), np.float32)}), r"shape \(2, 2\)"),
         (written(tmp_path / "integers", {"direction.1": np.ones(4, np.int32)}), "int32"),
         (written(tmp_path / "zeros", {"direction.1": 0 * data}), "not zero"),

@@ -1,5 +1,6 @@
 """Pair files: what is read, what is refused and where, and that a split and a hash can be relied on."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_completions_make_positive_and_negative_the_sides_own_prompts(tmp_path: 
     for read in same_in_every_format(tmp_path, rows):
         assert read[0].sides == (("Hi. Be kind.", " Yes!"), ("Hi. Be cruel.", " No."))
         assert read.rows() == rows
+        assert read[0].swapped.sides == read[0].sides[::-1]
 
 
 def test_a_prompt_and_completions_alone(tmp_path: Path) -> None:
@@ -75,10 +77,13 @@ def test_model_written_evals_and_caa_are_recognized(tmp_path: Path) -> None:
         "answer_matching_behavior": "(B)",
         "answer_not_matching_behavior": "(A)",
     }
-    for read in same_in_every_format(tmp_path, [evals, caa]):
+    apart, open_ended = {**caa, "question": "Which? "}, {**evals, "question": "", "answer_matching_behavior": "Yes"}
+    open_ended["answer_not_matching_behavior"] = "No"
+    for read in same_in_every_format(tmp_path, [evals, caa, apart, open_ended]):
         assert read[0].sides == (("Would you say so?", " Yes"), ("Would you say so?", " No"))
         # Without a space of its own the answer would touch the last choice.
         assert "".join(read[1].sides[0]).endswith("(B) that\n(B)")
+        assert read[2].sides[0] == ("Which? ", "(B)") and read[3].sides[0] == ("", "Yes")
 
 
 def test_round_trip() -> None:
@@ -146,7 +151,10 @@ def test_no_text() -> None:
 def test_uploads_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'positive' may have 50000 characters"):
         PairSet.from_lists(["a" * 50_001], ["b"])
+    assert PairSet.from_lists(["a" * 50_000], ["b"])
     monkeypatch.setattr(module, "MAX_PAIRS", 2)
+    with pytest.raises(ValueError, match="may hold 2 pairs; got 3"):
+        PairSet(THREE.pairs)
     with pytest.raises(ValueError, match="may hold 2 pairs; line 3 is beyond"):
         PairSet.parse(THREE.to_jsonl(), "jsonl")
     monkeypatch.setattr(module, "MAX_BYTES", 10)
@@ -176,6 +184,11 @@ def test_lists_that_do_not_match() -> None:
         PairSet.from_lists([], [])
 
 
+def test_one_prompt_for_all_or_one_for_each() -> None:
+    assert [pair.prompt for pair in PairSet.from_lists(["a", "b"], ["c", "d"], "p")] == ["p", "p"]
+    assert [pair.prompt for pair in THREE] == ["p", "q", "r"]
+
+
 # Split, hash, problems ----------------------------------------------------------------------------------------------
 
 
@@ -187,6 +200,9 @@ def test_split_is_a_partition_that_a_seed_repeats() -> None:
     assert many.split(0.25, seed=3) == (first, rest) != many.split(0.25, seed=4)
     order = {pair: number for number, pair in enumerate(many)}
     assert [order[pair] for pair in first] == sorted(order[pair] for pair in first)
+    assert [len(side) for side in THREE.split(0.6)] == [2, 1]  # 1.8 of 3 is nearly 2
+    named = PairSet(THREE.pairs, "mine")
+    assert [side.name for side in (*named.split(), named.swapped)] == ["mine"] * 3
 
 
 def test_copies_of_a_pair_are_never_on_both_sides() -> None:
@@ -207,12 +223,18 @@ def test_the_hash_is_of_the_content() -> None:
     others = [THREE.swapped, PairSet(THREE.pairs[::-1]), PairSet(THREE.pairs[:2])]
     assert len({THREE.content_hash, *(other.content_hash for other in others)}) == 4
     assert THREE.swapped.swapped == THREE
+    # Saved directions hold it: it may not change from one version to the next.
+    plain = hashlib.sha256(b'[{"negative": "b", "positive": "a"}]').hexdigest()[:16]
+    assert PairSet.from_lists(["a"], ["b"]).content_hash == plain
 
 
 def test_problems_are_told() -> None:
-    odd = PairSet.from_lists(["a", "same", "a"], ["b", "same", "b"])
+    odd = PairSet.from_lists(["a", "same", "a", "a"], ["b", "same", "b", "b"])
     assert odd.problems() == [
         "Pair 2: both sides are the same text, so it adds nothing to a contrast.",
         "Pair 3 repeats pair 1.",
+        "Pair 4 repeats pair 1.",
     ]
+    # The same completion after two instructions is a contrast.
+    assert PairSet((PromptPair("", "Yes", "Yes", "Be kind.", "Be cruel."),)).problems() == []
     assert THREE.problems() == []
