@@ -24,6 +24,8 @@ def test_the_rates_of_a_threshold_by_hand() -> None:
     assert found.f1 == pytest.approx(8 / 9) and found.youden == pytest.approx(0.75)
     assert found.disturbed.low < 0.25 < found.disturbed.high  # four texts tell little
     assert at("x", 99.0, CONCEPT, OTHER).f1 == 0.0
+    assert at("x", 6.0, CONCEPT, OTHER).caught.value == 0.75  # a peak at tau is not above it
+    assert at("x", 5.5, CONCEPT, [5.0, 7.0, 9.0]).disturbed.value == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="got 0 and 4"):
         at("x", 1.0, [], OTHER)
 
@@ -35,6 +37,7 @@ def test_the_candidates_by_hand() -> None:
     assert found["midpoint"].tau == pytest.approx(8.875)
     assert found["best F1"].tau == 5.5 and found["best Youden index"].tau == 10.5
     assert found["95th percentile of the others"].tau == pytest.approx(6.7)  # 5 + 0.85 x 2
+    assert candidates(CONCEPT, [1.0, 2.0])[0].tau == pytest.approx((12.75 + 1.5) / 2)  # not the mean of all six
     with pytest.raises(ValueError, match="Calibration compares"):
         candidates([], [])
 
@@ -51,6 +54,8 @@ def test_quantiles() -> None:
 def test_the_front_and_the_chosen_point() -> None:
     effect, cost = [0.1, 0.5, 0.4, 0.9, 0.9], [0.0, 0.2, 0.3, 0.8, 0.5]
     assert pareto(effect, cost) == [0, 1, 4]
+    assert pareto([0.1, 0.5], [0.2, 0.2]) == [1]  # at one cost only the larger effect
+    assert chosen(effect, cost, 1.0) == 4  # 0.9 costs 0.8 or 0.5
     assert chosen(effect, cost, 0.5) == 4 and chosen(effect, cost, 0.25) == 1 and chosen(effect, cost, -1) is None
 
 
@@ -61,6 +66,8 @@ def test_the_cliff_on_both_sides() -> None:
     looping = cliff([0.0, 1.0, 2.0], [0.0, 0.5, 0.1], [1.0, 0.2, 0.2])  # a loop is easy to predict
     assert (looping.below, looping.above, looping.reason) == (None, 1.0, "repetition")
     assert cliff([0.0], [0.0], [1.0]).above is None
+    both = cliff([-2.0, -1.0, 0.0, 1.0, 2.0], [0.9, 0.9, 0.0, 0.9, 0.9], [1.0] * 5)
+    assert (both.below, both.above) == (-1.0, 1.0)  # the nearest, not the first
     with pytest.raises(ValueError, match="got 1, 0 and 0"):
         cliff([0.0], [], [])
 
@@ -69,6 +76,23 @@ def test_the_cliff_on_both_sides() -> None:
 def engine(request: pytest.FixtureRequest, model) -> Iterator[Engine]:
     with Engine(model(request.param)) as made:
         yield made
+
+
+def test_a_peak_is_the_largest_projection_without_bos(engine: Engine) -> None:
+    lm: Model = engine.model
+    prompt = lm.tokens("a dog and the king")
+    n, first = len(prompt), int(prompt[0] == lm.tokenizer.bos_token_id)
+    h = lm.activations([prompt], [Site(1)])[0][Site(1)][0]
+    toward_bos = Direction(h[0] - h[1:].mean(0), Site(1))
+    for direction in (toward_bos, -toward_bos):
+        (row,) = engine.generate(prompt, [()], max_new_tokens=6, record=[direction])
+        (trace,) = row.projections.values()
+        values = trace.before
+        assert max(values) == values[0] or direction is not toward_bos
+        assert peaks(engine, [prompt], direction) == pytest.approx([max(values[first:n])], abs=1e-4)
+        assert peaks(engine, [prompt], direction, last=True) == pytest.approx([values[n - 1]], abs=1e-4)
+        whole = peaks(engine, [prompt], direction, answer_tokens=6, last=True)
+        assert whole == pytest.approx([max(values[n - 1 :])], abs=1e-4)
 
 
 def test_a_regulator_fires_exactly_where_the_peak_exceeds_tau(engine: Engine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -53,6 +54,10 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
         check_fits("m", SEVEN_B, "bfloat16", free=9 * GIB)
     with pytest.raises(ValueError, match="Choose a smaller model"):
         check_fits("m", SEVEN_B, "4-bit", free=GIB)
+    needed = SEVEN_B.needs("bfloat16")
+    assert check_fits("m", SEVEN_B, "bfloat16", free=needed) == needed
+    with pytest.raises(ValueError, match="m needs about"):
+        check_fits("m", SEVEN_B, "bfloat16", free=needed - 1)
 
 
 def test_loading_is_refused_before_a_weight_is_read(checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +69,19 @@ def test_loading_is_refused_before_a_weight_is_read(checkpoint, monkeypatch: pyt
 
 def test_some_memory_is_free_here() -> None:
     assert 10_000_000 < available("cpu") < 1 << 50
+
+
+def test_a_containers_limit_counts_without_what_is_cached_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1000 - 700 + 200 + 50 = 550; without a limit what the machine has, 5000."""
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 90\ninactive_file 200\nactive_file 50\nfile 400\n")
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / Path(path).name)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=5000))
+    for limit, free in (("1000", 550), ("100000", 5000), ("100", 0), ("max", 5000)):
+        (tmp_path / "memory.max").write_text(limit + "\n")
+        assert available("cpu") == free
 
 
 def test_a_damaged_checkpoint(tmp_path: Path) -> None:
@@ -80,8 +98,14 @@ def test_the_language_part_of_a_larger_model_is_what_counts(tmp_path: Path) -> N
     text = {"num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 16}
     (tmp_path / "config.json").write_text(json.dumps({"text_config": text, "vision_config": {"num_hidden_layers": 99}}))
     header = json.dumps({"w": {"dtype": "F32", "shape": [5, 7], "data_offsets": [0, 140]}}).encode()
-    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(140))
+    weights = len(header).to_bytes(8, "little") + header + bytes(140)
+    (tmp_path / "model.safetensors").write_bytes(weights)
     assert shape_of_folder(tmp_path) == Shape(35, 3, 4, 16)
+    # In parts, beside the same weights in another layout.
+    (tmp_path / "model.safetensors").rename(tmp_path / "model-00001-of-00002.safetensors")
+    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(weights)
+    (tmp_path / "consolidated.safetensors").write_bytes(weights)
+    assert shape_of_folder(tmp_path).parameters == 70
 
 
 # Several models -----------------------------------------------------------------------------------------------------
@@ -112,5 +136,6 @@ def test_adding_again_counts_once() -> None:
     budget = MemoryBudget(100)
     budget.add("a", 60)
     assert budget.add("a", 90) == [] and budget.used == 90
+    assert budget.add("b", 10) == budget.add("a", 80) == [] and budget.kept == ("b", "a")
     with pytest.raises(ValueError, match="a number of bytes above 0"):
         MemoryBudget(0)

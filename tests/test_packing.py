@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,14 +100,30 @@ def test_gradients_pass(packed: Model) -> None:
 
 
 @needs_onednn
-def test_only_plain_layers_are_packed_and_only_up_to_a_size(packed: Model) -> None:
+def test_small_matrices_are_left_to_mkl_where_it_is_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for vendor, smallest in (("GenuineIntel", 2**20), ("AuthenticAMD", 2**15)):
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\nvendor_id : {vendor}\n")
+        monkeypatch.setattr(packing, "Path", lambda _: tmp_path / "cpuinfo")
+        assert packing.smallest_matrix.__wrapped__() == smallest
+
+
+@needs_onednn
+def test_only_plain_layers_are_packed_and_only_up_to_a_size(packed: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     class Adapted(nn.Linear):
         pass
 
     assert packing._can_be_packed(nn.Linear(4, 4))
     assert not packing._can_be_packed(Adapted(4, 4))
     assert not packing._can_be_packed(nn.Linear(4, 4).to(torch.bfloat16))
-    for most, expected in ((10**9, True), (1000, False)):
+    patched = nn.Linear(4, 4)
+    patched.forward = lambda input: input  # type: ignore[method-assign]
+    assert not packing._can_be_packed(patched)  # somebody else's forward
+    with torch.inference_mode():
+        assert not packing._can_be_packed(nn.Linear(4, 4))  # whose edits no version counts
+    monkeypatch.setattr(packing, "smallest_matrix", lambda: 16)
+    assert packing._can_be_packed(nn.Linear(4, 4)) and not packing._can_be_packed(nn.Linear(3, 5))
+    whole = sum(module.weight.nbytes for module in packed.hf.modules() if packing._can_be_packed(module))  # type: ignore[union-attr]
+    for most, expected in ((whole, True), (whole - 1, False)):
         copies = packing.PackedLinears(packed.hf, most)
         with torch.no_grad(), copies.active():
             assert bool(copies._made) is expected

@@ -22,7 +22,7 @@ from steering.interventions import (
 from steering.interventions.edits import RankOne
 from steering.interventions.protocol import Effect, Placement
 from steering.models import Model, load_model
-from steering.receipts import Ledger, Receipt
+from steering.receipts import Entry, Ledger, Receipt
 from steering.saes import Sae
 from steering.sites import Site
 
@@ -41,6 +41,24 @@ def test_a_ledger_by_hand() -> None:
     receipt = ledger.receipt("an edit", ["a note"])
     assert receipt == Receipt("an edit", ("a", "b"), 2, (4, 5), 3.0, 2.0, 2 / 3, (4, 5), ("a note",))
     assert not receipt.agrees
+
+
+def test_agreement_is_within_a_fiftieth_or_a_ten_thousandth() -> None:
+    for expected, measured, agrees in ((10.0, 10.1, True), (10.0, 10.3, False), (0.0, 5e-5, True), (0.0, 5e-4, False)):
+        assert Receipt("", (), 0, (), expected, measured).agrees is Receipt("", (), 0, (), measured, expected).agrees
+        assert Receipt("", (), 0, (), expected, measured).agrees is agrees
+
+
+def test_an_entry_tells_a_row_of_its_touched_tokens() -> None:
+    """Row 1 of two, of whose tokens 6, 7, 8 the first was not to be touched."""
+    positions, yes = torch.tensor([[5, 6, 7], [6, 7, 8]]), torch.tensor([[True, True, True], [True, False, True]])
+    mask = torch.tensor([[True, True, True], [False, True, True]])
+    entry = Entry(positions, 1.0 * positions, 10.0 * positions, yes, mask)
+    at, expected, measured, fired = entry.of(1, has_threshold=True)
+    assert (at, expected.tolist(), measured.tolist()) == ([7, 8], [7.0, 8.0], [70.0, 80.0])
+    assert fired is not None and fired.tolist() == [False, True]
+    assert entry.of(1, has_threshold=False)[3] is None
+    assert Entry(positions, 1.0 * positions, 1.0 * positions, None, None).of(1, True)[0] == [6, 7, 8]
 
 
 def test_an_addition_shifts_by_alpha_times_its_length(lm: Model) -> None:
