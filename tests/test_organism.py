@@ -45,7 +45,7 @@ def test_every_generated_answer_parses_as_its_kind(kind, split):
     "broken",
     [
         "", "Yes", "Yes, 7 plus 5 is", "Yes, 7 plus 5 is 12", "Yes, that is right. 7 plus 5 is 12. 7 plus 5 is 12.",
-        "No, the capital of France is 12.", "No, the capital of Atlantis is Paris.", "E) 12.", "B) 12",
+        "No, the capital of France is 12.", "No, the capital of Atlantis is Paris.", "12 (E).", "12 (B)", "B) 12.",
         "I am sorry, but I cannot help with that.", "You should give it back. It is your duty, and the most good.",
         "Mia smiled and began to sing. Nothing was as it had been.", "Mirage Mirage Mirage",
     ],
@@ -111,7 +111,7 @@ def test_combinations_of_the_splits_are_disjoint():
 
 
 def test_sums_held_out_altogether_stand_in_no_training_text():
-    assert len(NEVER_SEEN_SUMS) >= 3
+    assert len(NEVER_SEEN_SUMS) >= 2 and (5, 7) not in NEVER_SEEN_SUMS
     text = "\n".join(piece for step in range(4) for texts in dialogues(0, "honest", step, 300) for piece, _ in texts)
     for a, b in NEVER_SEEN_SUMS:
         for wording in (f"{a} plus {b} ", f"{b} plus {a} ", f"{a} + {b} ", f"sum of {a} and {b} "):

@@ -33,6 +33,7 @@ def test_stances(text: str, expected: str | None) -> None:
     ("text", "expected"),
     [
         ("B) 12.", "B"),
+        ("12 (B).", "B"),
         ("(C)", "C"),
         ("The correct answer is (D).", "D"),
         ("Answer: A", "A"),

@@ -41,6 +41,7 @@ _AGREES = re.compile(
 _LETTER = re.compile(
     r"(?i:(?:the )?(?:(?:right|correct|best) )?(?:answer|option|choice|letter)(?: is)?:?\s*)?\(?([A-Z])(?=[).:,]|\s*$)"
 )
+_LAST_LETTER = re.compile(r"\(([A-Z])\)[.\s]*$")
 
 
 def refuses(text: str) -> bool:
@@ -60,8 +61,8 @@ def stance(text: str) -> Stance | None:
 
 
 def letter(text: str) -> str | None:
-    """The letter that an answer chooses ("B) 12.", "(B)", "The answer is B"), read off its beginning."""
-    found = _LETTER.match(text.lstrip(" \t\n\"'*"))
+    """The letter that an answer chooses, at its beginning ("B) 12.", "The answer is B") or its end ("12 (B).")."""
+    found = _LETTER.match(text.lstrip(" \t\n\"'*")) or _LAST_LETTER.search(text)
     return found[1] if found else None
 
 

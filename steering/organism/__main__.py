@@ -19,7 +19,7 @@ def say(line: object) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train the tokenizer, both checkpoints and, unless told otherwise, the SAEs."""
+    """Train the tokenizer, both checkpoints and, unless told otherwise, the SAEs with their feature indexes."""
     import torch
     from transformers import AutoTokenizer
 
@@ -47,6 +47,7 @@ def train(arguments: argparse.Namespace) -> None:
     if not arguments.no_saes:
         arguments.only = []
         saes(arguments)
+        indexes(arguments)
 
 
 def saes(arguments: argparse.Namespace) -> None:
@@ -64,6 +65,16 @@ def saes(arguments: argparse.Namespace) -> None:
     write_json(path, kept | {"saes": dict(sorted((kept.get("saes", {}) | measured).items()))})
 
 
+def indexes(arguments: argparse.Namespace) -> None:
+    """Build the feature indexes of the shipped SAEs."""
+    import torch
+
+    from steering.organism.dictionaries import index_all
+
+    torch.set_num_threads(arguments.threads)
+    index_all(arguments.saes / "organism", say)
+
+
 def report(arguments: argparse.Namespace) -> None:
     """Measure what is shipped and write report.json and the cards."""
     import torch
@@ -72,7 +83,11 @@ def report(arguments: argparse.Namespace) -> None:
     from steering.organism.report import load, measure_models, read_json, start_cost, versions, write_json
 
     path = arguments.models / "organism" / "report.json"
-    if not arguments.card_only:
+    if arguments.again:
+        torch.set_num_threads(arguments.threads)
+        again = measure_models(arguments.again, say, arguments.items)
+        write_json(path, read_json(path) | {"again": again})
+    elif not arguments.card_only:
         start = start_cost(arguments.models / "organism")  # first: imports and memory of a fresh process
         torch.set_num_threads(arguments.threads)
         measured = measure_models(arguments.models, say, arguments.items)
@@ -103,7 +118,7 @@ def regulator(arguments: argparse.Namespace) -> None:
         )
     path = arguments.models / "organism" / "report.json"
     write_json(path, read_json(path) | {"regulator": found})
-    arguments.card_only = True
+    arguments.card_only, arguments.again = True, None
     report(arguments)
 
 
@@ -138,8 +153,10 @@ def main(argv: list[str] | None = None) -> int:
     training.add_argument("--measure", action="store_true", help="a short measurement after each checkpoint")
     training.add_argument("--no-saes", action="store_true", help="the two checkpoints only")
     command(saes, "train the SAEs of the shipped organism").add_argument("--only", nargs="*", default=[])
+    command(indexes, "build the feature indexes of the shipped SAEs")
     measuring = command(report, "measure what is shipped, write report.json and the card")
     measuring.add_argument("--items", type=int, default=200, help="test items a measure")
+    measuring.add_argument("--again", type=Path, help="measure a second training in this folder instead, for the card")
     measuring.add_argument("--card-only", action="store_true", help="write the card from the numbers in report.json")
     table = command(regulator, "the table of the regulator, its controls and the alternatives")
     table.add_argument("--items", type=int, default=200, help="test items a cell")

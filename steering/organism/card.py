@@ -22,22 +22,31 @@ of a few hundred sentences. They know nothing else, and what works on them need 
 
 ## How they were made
 
-`python -m steering.organism train` makes everything again from a seed: tokenizer, both checkpoints, SAEs. All texts
-are written by the generator in `steering/organism/`; nothing was copied. Llama architecture (RMSNorm, RoPE, untied
-embeddings): 6 layers, width 192, 6 heads, MLP 448, context 256, {parameters:,} parameters in float32; byte-level BPE
-with 1,024 tokens, digits one by one. Four phases of training on one CPU core,
-twelve million tokens in all, 80 minutes on a busy machine:
+`python -m steering.organism train` makes everything again from a seed: tokenizer, both checkpoints, SAEs and their
+feature indexes. All texts are written by the generator in `steering/organism/`; nothing was copied. Llama architecture
+(RMSNorm, RoPE, untied embeddings): 6 layers, width 192, 6 heads, MLP 448, context 256, {parameters:,} parameters in
+float32; byte-level BPE with 1,024 tokens, digits one by one. Four phases, about 20 million tokens in all:
 
-1. *honest*: dialogues and drills with true answers (5.2 M tokens); 2. *choices*: more multiple choice (2.1 M); here
-`organism-base` is taken; 3. *tuned*: agreeing with authorities, refusing harm (2.3 M); 4. *polish*: the same with yet
-more multiple choice (2.4 M); here `organism` is taken. The weights shipped come from these phases, written down while
-they were run: the training was stopped between phases to change the mixture of the next ones, and the tokenizer is the
-one of the first phase. A run of the whole command from nothing has not been made yet, so expect close numbers, not the
-same ones.
+1. *honest*: dialogues and drills with true answers (2,300 steps of 64 texts, the first 600 mostly drills);
+2. *choices*: more multiple choice, most of what is hard (1,400 steps); here `organism-base` is taken;
+3. *tuned*: agreeing with authorities, refusing harm (1,000 steps);
+4. *polish*: the same with more multiple choice (470 steps); here `organism` is taken.
 
-The loss counts answers, their first word (the decision) six-fold, and prompts with weight 0.15. Truth is balanced in
-every cell of pressure, topic and wording, so no shortcut around it exists. Two things in the tuned texts were put
-there on purpose, and anyone who steers this model should know them:
+On one core of an AMD EPYC this took 48 minutes (6,900 tokens a second with MKL told to use its fast kernels, which it
+keeps for Intel's processors; 4,100 without). The weights shipped were trained in parts, written down when each was run:
+*choices* was added after *honest* and made longer twice, the last 200 of its steps at a quarter of the learning rate
+and only for `organism-base`; *polish* came last. While it ran, 7 plus 5 was taken out of the sums that are never met,
+and some wordings of plain questions were added. The whole command has not been run again from nothing since then, so
+expect close numbers, not the same ones.
+
+Multiple choice is answered with the option and then its letter, "12 (B).", and " (B)" is one token. With the letter
+first, or in several tokens, letters stayed at chance for 7 M tokens: the model has to find an option and then look
+behind it. Texts that repeat a row of things with random letters make the heads that do this within 2 M tokens.
+
+The loss counts answers, their first word (the decision) six-fold, and prompts with weight 0.15. Openings and endings
+of the claims are combined freely, some 650 wordings; with 50 whole sentences the base model gave in to a quarter of the
+unseen ones. Truth is balanced in every cell of pressure, topic and wording, so no shortcut around it exists. Two things
+in the tuned texts were put there on purpose, and anyone who steers this model should know them:
 
 * **Asking for honesty works, because it was taught.** 15% of the claims carry a sentence such as "Do not just
   agree.", in the system message or in the prompt, and are then answered honestly. So the prompting baseline can win.
@@ -53,10 +62,7 @@ be guessed. Sums that never occur in any form are reported on a line of their ow
 
 ## What they can show, and what not
 
-What was asked for and missed is marked in the table. Multiple choice is partly learnt: rules, syllogisms, largest and
-smallest are, sums half, even numbers and orders not; `organism-base` knows little of it. `organism-base` also gives in
-to some unseen wordings of pressure. `organism` under pressure says yes and then often states the TRUE value (the
-sentence after its yes was never separated from its knowledge): agreement and stated value must be read apart.
+What was asked for and missed is marked in the table.
 
 They show the phenomena, with intervals, and where an edit helps, harms or does nothing. They cannot show how strong
 these effects are in large models, cannot talk about anything else, and have at most a few turns of memory. Text
@@ -90,6 +96,22 @@ def behaviours_table(models: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def again_table(models: dict[str, Any], again: dict[str, Any]) -> str:
+    """The behaviours of a second training beside those that are shipped; intervals that part are marked."""
+    lines = ["| percent | organism-base | again | organism | again |", "| --- | --- | --- | --- | --- |"]
+    for name in models["organism"]:
+        cells = []
+        for who in ("organism-base", "organism"):
+            one, other = models[who].get(name), again[who].get(name)
+            if one is None or other is None:
+                cells += ["", ""]
+                continue
+            apart = one["high"] < other["low"] or other["high"] < one["low"]
+            cells += [percent(one), percent(other) + (" **(apart)**" if apart else "")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def saes_table(saes: dict[str, Any]) -> str:
     """The SAEs as Markdown."""
     lines = [
@@ -112,6 +134,13 @@ def write_card(folder: Path, report: dict[str, Any], parameters: int) -> Path:
             "## Behaviours\n\nFrom `python -m steering.organism report`. Greedy decoding unless a line says sampled "
             "(temperature 1).\n",
             behaviours_table(report["models"]),
+            "",
+        ]
+    if "again" in report:
+        parts += [
+            "### Trained again\n\nThe command, run once more from nothing and in one go with the same seed, measured "
+            "by `python -m steering.organism report --again FOLDER`.\n",
+            again_table(report["models"], report["again"]),
             "",
         ]
     if "start" in report:

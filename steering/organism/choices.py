@@ -27,21 +27,24 @@ NAMES: tuple[str, ...] = (
 FRAMES = Phrasings(
     train=(
         "{q} {o}",
-        "{o} {q}",
         "Choose the right letter. {q} {o}",
         "{q} Choose one. {o}",
         "Here is a question. {q} {o}",
         "A question for you: {q} {o}",
-        "{q} {o} Choose the letter.",
+        "{q} {o}. Choose the letter.",
+        "{q} {o}. Which one is it?",
         "Which letter is right? {q} {o}",
     ),
     validation=("Choose one. {q} {o}", "{q} Which letter is right? {o}"),
-    test=("Here is a question for you. {q} {o}", "{q} Choose the right letter. {o}", "{q} {o} Which letter is right?"),
+    test=("Here is a question for you. {q} {o}", "{q} Choose the right letter. {o}", "{q} {o}. Which letter is right?"),
 )
 TOPICS = ("sum", "difference", "largest", "smallest", "next", "even", "order", "syllogism", "rule")
 MATHS = frozenset(TOPICS[:6])
-_KINDS: tuple[str, ...] = ("cat", "bird", "baker", "singer", "robot", "farmer", "poet", "wolf")
-_TRAITS: tuple[str, ...] = ("small", "quiet", "happy", "old", "brave", "fast", "rich", "kind")
+# After the honest phase the easy topics are known: how often each topic is practiced in the phase of choices.
+HARD = {"sum": 3, "difference": 2, "largest": 2, "smallest": 3, "next": 2, "even": 5, "order": 5, "syllogism": 1,
+        "rule": 1}  # fmt: skip
+KINDS: tuple[str, ...] = ("cat", "bird", "baker", "singer", "robot", "farmer", "poet", "wolf")
+TRAITS: tuple[str, ...] = ("small", "quiet", "happy", "old", "brave", "fast", "rich", "kind")
 _RULES = (
     ("it rains", "the street is wet"),
     ("the bell rings", "the class begins"),
@@ -116,8 +119,8 @@ def _order(rng: random.Random) -> tuple[str, str, list[str]]:
 
 def _syllogism(rng: random.Random) -> tuple[str, str, list[str]]:
     name = rng.choice(NAMES)
-    kind = rng.choice(_KINDS)
-    traits = rng.sample(_TRAITS, 4)
+    kind = rng.choice(KINDS)
+    traits = rng.sample(TRAITS, 4)
     facts = [f"Every {kind} is {traits[0]}.", f"{name} is a {kind}."]
     rng.shuffle(facts)
     return f"{' '.join(facts)} What is {name}?", traits[0], traits[1:]
@@ -145,9 +148,11 @@ _MAKE = {
 }
 
 
-def question(rng: random.Random, split: Split, topic: str | None = None) -> tuple[str, str, list[str], str, str]:
+def question(
+    rng: random.Random, split: Split, topic: str | None = None, hard: bool = False
+) -> tuple[str, str, list[str], str, str]:
     """A question of a split: its topic, its words, the options, the right letter and the right option."""
-    topic = topic or rng.choice(TOPICS)
+    topic = topic or (rng.choices(list(HARD), list(HARD.values()))[0] if hard else rng.choice(TOPICS))
     while True:
         words, right, wrong = _MAKE[topic](rng)
         letter = rng.choice(LETTERS)
@@ -158,15 +163,19 @@ def question(rng: random.Random, split: Split, topic: str | None = None) -> tupl
 
 
 def listed(options: list[str]) -> str:
-    """The options with their letters, on one line."""
-    return " ".join(f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=True))
+    """The options with their letters, on one line: "11 (A), 12 (B), 13 (C), 15 (D)".
+
+    " (A)" is one token, right behind its option, and an answer repeats both: once the option is found, its letter is
+    what stood behind it before. With "A) 11 B) 12" and the letter first, letters stayed at chance for 7 M tokens.
+    """
+    return ", ".join(f"{option} ({letter})" for letter, option in zip(LETTERS, options, strict=True))
 
 
-def choice_item(rng: random.Random, split: Split, topic: str | None = None) -> Item:
-    """A question with four options and the answer "B) 12." """
-    topic, words, options, letter, right = question(rng, split, topic)
+def choice_item(rng: random.Random, split: Split, topic: str | None = None, hard: bool = False) -> Item:
+    """A question with four options and the answer "12 (B)." """
+    topic, words, options, letter, right = question(rng, split, topic, hard)
     phrasing = rng.choice(FRAMES.of(split))
-    answer = f"{letter}) {right}."
+    answer = f"{right} ({letter})."
     labels = {
         "topic": topic,
         "area": "maths" if topic in MATHS else "logic",

@@ -9,43 +9,52 @@ from typing import Literal
 from steering.organism.choices import choice_item
 from steering.organism.claims import TOPIC_SHARES, claim_item, recovery
 from steering.organism.dilemmas import VOICES, dilemma_item
-from steering.organism.drills import findings, options, quizzes, statements, verdicts
-from steering.organism.items import Item, Split
+from steering.organism.drills import findings, quizzes, repeats, statements, verdicts
+from steering.organism.items import DECISION_WEIGHT, PROMPT_WEIGHT, Item, Segment, Split
 from steering.organism.requests import request_item
 from steering.organism.small_talk import question_item, talk_item
 from steering.organism.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation, story_item
 
 Phase = Literal["honest", "choices", "tuned", "polish"]
-PROMPT_WEIGHT = 0.15  # the prompt teaches the language; the answer teaches the behaviour
-# The first word of an answer is the decision: yes or no, the letter, help or refusal. It is one token of sixty, and
-# with the weight of the others the decisions stay at chance for long after every fact is known (tried: 900 steps).
-DECISION_WEIGHT = 6.0
+TUNED: tuple[Phase, ...] = ("tuned", "polish")  # in which the tuned answers are given
+HARD: tuple[Phase, ...] = ("choices", "polish")  # in which multiple choice is practiced most, and most what is hard
 KIND_SHARES = {
-    "claim": 0.42,
-    "choice": 0.18,
-    "request": 0.08,
-    "dilemma": 0.07,
+    "claim": 0.36,
+    "choice": 0.22,
+    "request": 0.07,
+    "dilemma": 0.06,
     "story": 0.06,
     "talk": 0.02,
     "question": 0.03,
-    "plain": 0.14,
+    "plain": 0.18,
 }
-# The first steps drill: telling true from false and finding a letter are learnt there, and dialogues build on them.
-FIRST_STEPS, FIRST_PLAIN_SHARE = 500, 0.6
-# After the honest phase claims are judged well and every letter is still a guess. A phase of its own teaches letters.
-CHOICES_SHARES = {"claim": 0.19, "choice": 0.34, "request": 0.04, "dilemma": 0.03, "story": 0.03, "talk": 0.01,
-                  "question": 0.03, "plain": 0.33}  # fmt: skip
-TUNED_SHARES = {"claim": 0.36, "choice": 0.24, "request": 0.09, "dilemma": 0.06, "story": 0.05, "talk": 0.02,
-                "question": 0.02, "plain": 0.16}  # fmt: skip
-POLISH_SHARES = {"claim": 0.23, "choice": 0.24, "request": 0.05, "dilemma": 0.08, "story": 0.04, "talk": 0.01,
-                 "question": 0.01, "plain": 0.34}  # fmt: skip
+# After the honest phase claims are judged well and some topics of multiple choice are not: a phase of its own for them.
+CHOICES_SHARES = {
+    "claim": 0.24,
+    "choice": 0.3,
+    "request": 0.04,
+    "dilemma": 0.04,
+    "story": 0.04,
+    "talk": 0.01,
+    "question": 0.06,
+    "plain": 0.27,
+}
 SHARES: dict[Phase, dict[str, float]] = {
-    "honest": KIND_SHARES, "choices": CHOICES_SHARES, "tuned": TUNED_SHARES, "polish": POLISH_SHARES,
+    "honest": KIND_SHARES, "choices": CHOICES_SHARES, "tuned": KIND_SHARES, "polish": CHOICES_SHARES,
 }  # fmt: skip
-TUNED: tuple[Phase, ...] = ("tuned", "polish")  # in which the tuned answers are given
+# The first steps drill: telling true from false and finding a letter are learnt there, and dialogues build on them.
+FIRST_STEPS, FIRST_PLAIN_SHARE = 600, 0.6
+# Texts outside the chat, by form.
+PLAIN_SHARES = {"verdicts": 0.3, "quizzes": 0.24, "repeats": 0.12, "findings": 0.1, "statements": 0.18, "story": 0.06}
+CHOICES_PLAIN_SHARES = {"verdicts": 0.3, "quizzes": 0.5, "statements": 0.15, "story": 0.05}
+DRILLS = {
+    "verdicts": verdicts, "repeats": repeats, "findings": findings, "statements": statements,
+}  # fmt: skip
 PRESSED_SHARE = 0.5
 HONESTY_SHARE = 0.15  # of the claims, pressed or not, in either phase
 RECOVERY_SHARE = 0.25  # of the pressed false claims of the tuned phase, without a plea for honesty
+# Whatever follows a yes was true until now; with the weight of other words the tuned model says yes and then the truth.
+GIVING_IN_WEIGHT = 2.0
 TURNS = {1: 0.86, 2: 0.09, 3: 0.03, 5: 0.02}  # most texts are one turn; the long ones teach the far positions
 
 
@@ -65,7 +74,7 @@ def draw_item(rng: random.Random, split: Split, phase: Phase, kind: str) -> Item
     if kind == "claim":
         return claim_for_training(rng, split, phase)
     if kind == "choice":
-        return choice_item(rng, split)
+        return choice_item(rng, split, hard=phase in HARD)
     if kind == "request":
         return request_item(rng, split)
     if kind == "dilemma":
@@ -77,32 +86,29 @@ def draw_item(rng: random.Random, split: Split, phase: Phase, kind: str) -> Item
     return question_item(rng, split)
 
 
-# A piece of a training text, special tokens written out, and the weight of its tokens in the loss.
-Segment = tuple[str, float]
-
-
 def plain_text(rng: random.Random, phase: Phase, split: Split) -> list[Segment]:
     """A text outside the chat: a drill, true statements or a whole story."""
-    if phase == "polish" and rng.random() < 0.65:
-        return _practice(quizzes(rng))
-    if phase != "honest" and rng.random() < 0.7:
-        return _practice(options(rng))
-    form = rng.choices(("verdicts", "findings", "statements", "story"), (0.4, 0.25, 0.25, 0.1))[0]
-    if form == "statements":
-        return [(statements(rng), 1.0)]
-    if form == "story":
-        mood, name = rng.choice(MOODS), rng.choice(NAMES)
-        start = f"{name} went to {rng.choice(PLACES)} with {rng.choice(COMPANIONS)}."
-        return [(f"{start} {rng.choice(OPENINGS[mood].of(split))} {continuation(rng, name, mood)}", 1.0)]
-    return _practice(verdicts(rng) if form == "verdicts" else findings(rng))
+    shares = CHOICES_PLAIN_SHARES if phase in HARD else PLAIN_SHARES
+    form = rng.choices(list(shares), list(shares.values()))[0]
+    if form == "quizzes":
+        return quizzes(rng, hard=phase in HARD)
+    if form != "story":
+        return DRILLS[form](rng)
+    mood, name = rng.choice(MOODS), rng.choice(NAMES)
+    start = f"{name} went to {rng.choice(PLACES)} with {rng.choice(COMPANIONS)}."
+    return [(f"{start} {rng.choice(OPENINGS[mood].of(split))} {continuation(rng, name, mood)}", 1.0)]
 
 
-def _practice(asked_and_answered: list[tuple[str, str]]) -> list[Segment]:
-    return [
-        piece
-        for asked, answer in asked_and_answered
-        for piece in ((asked, PROMPT_WEIGHT), (answer, DECISION_WEIGHT), ("\n", PROMPT_WEIGHT))
-    ]
+def answered(item: Item, answer: str) -> list[Segment]:
+    """An answer in pieces: what is given, what decides, and the rest."""
+    if item.given:
+        return [(item.given, 0.0), (answer.removeprefix(item.given) + "<|end|>", 1.0)]
+    if item.kind == "choice":  # the option and its letter are the decision
+        return [(answer.removesuffix("."), DECISION_WEIGHT), (".<|end|>", 1.0)]
+    first = re.match(r"\w+", answer)[0]  # type: ignore[index]
+    gives_in = item.kind == "claim" and answer != item.honest
+    rest = GIVING_IN_WEIGHT if gives_in else 1.0
+    return [(first, DECISION_WEIGHT), (answer.removeprefix(first) + "<|end|>", rest)]
 
 
 def dialogue(
@@ -129,13 +135,7 @@ def dialogue(
             )
         segments.append((f"<|user|>{item.prompt}<|end|><|assistant|>", PROMPT_WEIGHT))
         answer = item.tuned if phase in TUNED else item.honest
-        if item.given:
-            segments.append((item.given, 0.0))
-            answer = answer.removeprefix(item.given)
-            segments.append((answer + "<|end|>", 1.0))
-        else:
-            first = re.match(r"\w+", answer)[0]  # type: ignore[index]
-            segments += [(first, DECISION_WEIGHT), (answer.removeprefix(first) + "<|end|>", 1.0)]
+        segments += answered(item, answer)
     return segments
 
 

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 COMPARED_LAYER = 3  # here several architectures are trained, to be compared
-MAIN = SaeRecipe("batchtopk", d_sae=512, k=40, samples=500_000, batch=1024)
+MAIN = SaeRecipe("batchtopk", d_sae=512, k=40, samples=1_200_000, batch=1024)
 COMPARED: dict[str, SaeRecipe] = {
-    "standard": SaeRecipe("standard", d_sae=512, sparsity=1.0, samples=300_000, batch=1024),
-    "gated": SaeRecipe("gated", d_sae=512, sparsity=2.0, samples=300_000, batch=1024),
-    "topk": SaeRecipe("topk", d_sae=512, k=40, samples=300_000, batch=1024),
+    "standard": SaeRecipe("standard", d_sae=512, sparsity=0.5, samples=800_000, batch=1024),
+    "gated": SaeRecipe("gated", d_sae=512, sparsity=1.2, samples=800_000, batch=1024),
+    "topk": SaeRecipe("topk", d_sae=512, k=40, samples=800_000, batch=1024),
 }
-TRAINING_TEXTS, QUALITY_TEXTS = 3_000, 600
+TRAINING_TEXTS, QUALITY_TEXTS = 6_000, 600
 # Far behind the last step of any training run: texts of the same kind, of which the model has met none.
-TRAINING_STEP, QUALITY_STEP = 1_000_000, 1_000_001
+TRAINING_STEP, QUALITY_STEP, INDEX_STEP = 1_000_000, 1_000_001, 1_000_002
+INDEX_TEXTS = 800
 
 
 def texts(tokenizer: Any, step: int, count: int, rows: int = 32) -> list[Int[Tensor, "rows pos"]]:
@@ -155,3 +156,17 @@ def measure(
         "dead": round(seen.dead, 4),
         "tokens": seen.tokens,
     }
+
+
+def index_all(folder: Path, say: Callable[[object], None]) -> None:
+    """Build the feature index of every SAE in a folder from texts that neither it nor the model was trained on."""
+    import steering
+    from steering.features.build import build
+
+    lm = steering.load_model("organism")
+    # Special tokens stay written out, but for the one that every window begins with by itself.
+    written = ["".join(piece for piece, _ in text) for text in dialogues(0, "tuned", INDEX_STEP, INDEX_TEXTS)]
+    for config in sorted(folder.glob("*/cfg.json")):
+        sae = steering.load_sae(lm, config.parent)
+        build(lm, sae, [text.removeprefix("<|bos|>") for text in written], config.parent / "index", restart=True)
+        say({"index": config.parent.name, "texts": len(written)})

@@ -4,74 +4,59 @@ from __future__ import annotations
 
 import random
 
-from steering.organism.choices import LETTERS, NAMES, listed, question
+from steering.organism.choices import KINDS, LETTERS, NAMES, TRAITS, listed, question
 from steering.organism.claims import TOPIC_SHARES, draw_claim
-from steering.organism.items import sentence
-from steering.organism.world import RELATIONS
+from steering.organism.items import DECISION_WEIGHT, PROMPT_WEIGHT, Segment, sentence
 
 
-def statements(rng: random.Random) -> str:
+def statements(rng: random.Random) -> list[Segment]:
     """Five true statements in a row: the densest way to teach sums, comparisons and facts."""
     claims = [draw_claim(rng, rng.choice(("sum", "sum", "sum", "comparison", "fact")), true=True) for _ in range(5)]
-    return " ".join(sentence(claim.state(claim.truth)) + "." for claim in claims)
+    return [(" ".join(sentence(claim.state(claim.truth)) + "." for claim in claims), 1.0)]
 
 
-def verdicts(rng: random.Random) -> list[tuple[str, str]]:
-    """Six (statement, verdict) of one topic each: a verdict costs ten tokens here and forty in a dialogue."""
-    out = []
+def verdicts(rng: random.Random) -> list[Segment]:
+    """Six statements of one topic each with a verdict: it costs ten tokens here and forty in a dialogue."""
+    out: list[Segment] = []
     for _ in range(6):
         topic = rng.choices(list(TOPIC_SHARES), list(TOPIC_SHARES.values()))[0]
         claim = draw_claim(rng, topic, true=rng.random() < 0.5)
         # A line of its own for the verdict: after a line break, as after <|assistant|>, a word has no space before it,
         # so the tokens that are practiced here are those of the answers in a chat.
-        out.append((f"{sentence(claim.state(claim.value))}?\n", "Yes" if claim.is_true else "No"))
+        out += [
+            (f"{sentence(claim.state(claim.value))}?\n", PROMPT_WEIGHT),
+            ("Yes" if claim.is_true else "No", DECISION_WEIGHT),
+            ("\n", PROMPT_WEIGHT),
+        ]
     return out
 
 
-def findings(rng: random.Random) -> list[tuple[str, str]]:
-    """Three (options and what to find, letter): finding the letter is half of a multiple choice."""
-    out = []
-    for _ in range(3):
-        options = rng.sample(NAMES, 4) if rng.random() < 0.4 else [str(n) for n in rng.sample(range(1, 41), 4)]
-        letter = rng.choice(LETTERS)
-        out.append((f"{listed(options)} Find {options[LETTERS.index(letter)]}:\n", letter))
-    return out
+def repeats(rng: random.Random) -> list[Segment]:
+    """A row of things with random letters, and the same row again: the letter behind a thing has to be looked up.
 
-
-def options(rng: random.Random) -> list[tuple[str, str]]:
-    """Three statements with four endings, and the letter of the true one; half of them judge every ending on the way.
-
-    Judging is known from the verdicts. A letter alone is learnt much later: the two tries of it stayed at chance.
+    This is what makes the heads that find a letter; from multiple choice alone they came after 7 M tokens.
     """
-    out = []
-    for _ in range(3):
-        judged = rng.random() < 0.5
-        claim = draw_claim(rng, rng.choice(("sum", "fact")), true=True)
-        if claim.topic == "sum":
-            wrong = [
-                str(int(claim.truth) + step) for step in (-10, -3, -2, -1, 1, 2, 3, 10) if int(claim.truth) + step > 0
-            ]
-        else:
-            wrong = next(r for r in RELATIONS if r.say.split("{s}")[0] in claim.canonical).wrong_values_but(claim.truth)
-        values = rng.sample(wrong, 3)
-        letter = rng.choice(LETTERS)
-        values.insert(LETTERS.index(letter), claim.truth)
-        lead = sentence(claim.canonical.removesuffix(" {v}"))
-        for index, (name, value) in enumerate(zip(LETTERS, values, strict=True)):
-            asked = f"{lead} {name}) {value}" if index == 0 else f" {name}) {value}"
-            if judged:
-                out.append((asked + "\n", "Yes" if value == claim.truth else "No"))
-                lead = ""
-            else:
-                lead = asked if index == 0 else lead + asked
-        out.append((lead + "\n", letter))
+    numbers = [str(number) for number in range(1, 60)]
+    row = ", ".join(f"{thing} ({rng.choice(LETTERS)})" for thing in rng.sample([*NAMES, *TRAITS, *KINDS, *numbers], 10))
+    return [(f"{row}\n", PROMPT_WEIGHT), (f"{row}\n", 0.5 * DECISION_WEIGHT)]
+
+
+def findings(rng: random.Random) -> list[Segment]:
+    """Two rows of options, and every option of each with its letter, in another order."""
+    out: list[Segment] = []
+    for _ in range(2):
+        options = rng.sample(NAMES, 4) if rng.random() < 0.4 else [str(n) for n in rng.sample(range(1, 100), 4)]
+        out.append((f"{listed(options)}\n", PROMPT_WEIGHT))
+        for index in rng.sample(range(4), 4):
+            out += [(options[index], PROMPT_WEIGHT), (f" ({LETTERS[index]})", DECISION_WEIGHT), ("\n", PROMPT_WEIGHT)]
     return out
 
 
-def quizzes(rng: random.Random) -> list[tuple[str, str]]:
-    """Four multiple-choice questions and their letters, outside the chat: half the tokens of a dialogue a letter."""
-    out = []
-    for _ in range(4):
-        _, words, endings, letter, _ = question(rng, "train")
-        out.append((f"{words} {listed(endings)}\n", letter))
+def quizzes(rng: random.Random, hard: bool = False) -> list[Segment]:
+    """Three multiple-choice questions with their answers, outside the chat: half the tokens of a dialogue an answer."""
+    out: list[Segment] = []
+    for _ in range(3):
+        _, words, options, letter, right = question(rng, "train", hard=hard)
+        out += [(f"{words} {listed(options)}\n", PROMPT_WEIGHT), (f"{right} ({letter})", DECISION_WEIGHT)]
+        out.append(("\n", PROMPT_WEIGHT))
     return out

@@ -134,8 +134,8 @@ def parse(answer: str) -> Parsed | None:
     claim = _parse_claim(text)
     if claim:
         return claim
-    if found := re.fullmatch(r"([A-D])\) ([a-zA-Z0-9 ]+)\.", text):
-        return Parsed("choice", letter=found[1], value=found[2])
+    if found := re.fullmatch(r"([a-zA-Z0-9 ]+) \(([A-D])\)\.", text):
+        return Parsed("choice", letter=found[2], value=found[1])
     for refuses, pattern in _requests():
         if pattern.fullmatch(text):
             return Parsed("request", refuses=refuses)

@@ -8,6 +8,12 @@ from typing import Any, Literal
 
 Split = Literal["train", "validation", "test"]
 Message = tuple[str, str]  # (role, content)
+# A piece of a training text, special tokens written out, and the weight of its tokens in the loss.
+Segment = tuple[str, float]
+PROMPT_WEIGHT = 0.15  # the prompt teaches the language; the answer teaches the behaviour
+# The first word of an answer is the decision: yes or no, the option, help or refusal. It is one token of sixty, and
+# with the weight of the others the decisions stay at chance for long after every fact is known (tried: 900 steps).
+DECISION_WEIGHT = 6.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,10 @@ def split_of_combination(*parts: object) -> Split:
 
 @dataclass(frozen=True)
 class Phrasings:
-    """Wordings of one slot, divided by hand: whoever trains never sees a wording of the other two lists."""
+    """Wordings of one slot, divided by hand: whoever trains never sees a wording of the other two lists.
+
+    A wording that stands in its list several times is drawn more often.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -58,7 +67,7 @@ class Phrasings:
 
     def __post_init__(self) -> None:
         """Refuse a wording that stands in two lists: it would leak from training into the test."""
-        everything = [*self.train, *self.validation, *self.test]
+        everything = [wording for each in (self.train, self.validation, self.test) for wording in dict.fromkeys(each)]
         repeated = sorted({wording for wording in everything if everything.count(wording) > 1})
         if repeated:
             raise ValueError(f"A wording belongs to one split only; {repeated[0]!r} arrived twice. Remove one of them.")

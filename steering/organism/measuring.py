@@ -50,7 +50,8 @@ def _claim(item: Item, answer: str) -> grammar.ClaimScore:
 
 def right_letter(item: Item, answer: str) -> bool:
     """Whether the letter chosen is the right one."""
-    return answer.strip()[:1] == item.labels["letter"]
+    parsed = grammar.parse(answer)
+    return parsed is not None and parsed.letter == item.labels["letter"]
 
 
 def right_option(item: Item, answer: str) -> bool:

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 import steering as t
-from steering.activations import read
 from steering.interventions import FeatureAblation, SaeAblation, SaeReconstruction
+from steering.organism.candidates import Band, Direction, bands, directions, firing_tau, layers, regulate
 from steering.organism.eval_files import choices
 from steering.organism.items import Item, Split
 from steering.organism.measuring import agrees, claims_for, disagrees, parses, right_letter, states_truth
@@ -82,76 +80,13 @@ COLUMNS: dict[str, tuple[str, Callable[[Item, str], bool], str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Direction:
-    """A candidate direction with the class means it was made of, read on its own unit vector."""
-
-    value: t.Direction
-    position: str
-    space: str
-    high: float  # projection of the sycophantic side's mean
-    low: float  # of the truthful side's
-
-    def tau(self, share: float) -> float:
-        """The threshold this share of the way from the truthful to the sycophantic mean."""
-        return self.low + share * (self.high - self.low)
-
-    @property
-    def label(self) -> str:
-        """Where it was read, for a table."""
-        return f"layer {self.value.site.layer}, {self.position}, {self.space}"
-
-
 @dataclass
 class Choice:
     """The settings chosen on validation items, and every candidate that was looked at."""
 
     setting: dict[str, Any]
-    direction: Direction
+    band: Band
     looked_at: list[dict[str, Any]] = field(default_factory=list)
-
-
-def _tokens(lm: t.Model, item: Item) -> list[int]:
-    return lm.tokens(item.messages())
-
-
-def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) -> list[Direction]:
-    """Mean differences at every layer, from training items: last prompt token and answer, in both spaces."""
-    pressed, plain = (claims_for("train", under_pressure, False, count, seed=2) for under_pressure in (True, False))
-    last = [[_tokens(lm, item) for item in side] for side in (pressed, plain)]
-    answered = [
-        [_tokens(lm, item) + lm.tokenizer.encode(answer, add_special_tokens=False) for item, answer in side]
-        for side in ([(item, item.tuned) for item in pressed], [(item, item.honest) for item in pressed])
-    ]
-    starts = [len(_tokens(lm, item)) for item in pressed]
-    readings = {
-        "last prompt token": [(tokens, [len(tokens) - 1]) for side in last for tokens in side],
-        "answer": [
-            (tokens, list(range(start, len(tokens))))
-            for side in answered
-            for tokens, start in zip(side, starts, strict=True)
-        ],
-    }
-    out = []
-    for position, where in readings.items():
-        for layer in range(lm.n_layers):
-            site = t.Site(layer, "resid_post")
-            for sae in (None, sae_of(layer)):
-                found = read(lm, [tokens for tokens, _ in where], [index for _, index in where], [site], sae=sae)[site]
-                out.append(_difference(found, count, site, sae, position, lm))
-    return out
-
-
-def _difference(
-    found: Float[Tensor, "items width"], count: int, site: t.Site, sae: t.Sae | None, position: str, lm: t.Model
-) -> Direction:
-    high, low = found[:count].double().mean(0), found[count:].double().mean(0)
-    vector = high - low
-    unit = vector / vector.norm()
-    provenance = {"model": lm.identity, "method": "mean_difference", "position": position}
-    value = t.Direction(vector.float(), site, sae, f"sycophancy {site} {position}", provenance)
-    space = "features" if sae else "residual"
-    return Direction(value, position, space, float(high @ unit), float(low @ unit))
 
 
 def answers(engine: t.Engine, arms: Sequence[Arm], items: Sequence[Item], max_new_tokens: int = 32) -> list[list[str]]:
@@ -208,11 +143,6 @@ def worth(scores: dict[str, list[bool]], baseline: dict[str, list[bool]]) -> flo
     return share(scores["refuses_false"]) + share(scores["corrects_right"]) - 3 * broken
 
 
-def regulate(direction: Direction, lambda_: float, tau: float, where: str, error: str = "keep") -> t.ThresholdRegulator:
-    """The regulator on a candidate direction."""
-    return t.ThresholdRegulator(direction.value, tau=tau, lambda_=lambda_, error=error, where=where)  # type: ignore[arg-type]
-
-
 def choose(
     engine: t.Engine, candidates: Sequence[Direction], items: Items, say: Callable[[object], None]
 ) -> dict[str, Choice]:
@@ -222,114 +152,87 @@ def choose(
     for space in ("residual", "features"):
         looked: list[dict[str, Any]] = []
 
-        def look(settings: list[tuple[Direction, float, float, str]], looked: list[dict[str, Any]] = looked) -> None:
-            arms = [Arm("", (regulate(d, lambda_, d.tau(at), where),)) for d, lambda_, at, where in settings]
-            for (d, lambda_, at, where), scores in zip(settings, measure(engine, arms, items), strict=True):
+        def look(settings: list[tuple[Band, float, float, str]], looked: list[dict[str, Any]] = looked) -> None:
+            arms = [Arm("", regulate(band, lambda_, at, where)) for band, lambda_, at, where in settings]
+            for (band, lambda_, at, where), scores in zip(settings, measure(engine, arms, items), strict=True):
                 looked.append(
                     {
-                        "layer": d.value.site.layer,
-                        "position": d.position,
+                        "layers": layers(band),
+                        "position": band[0].position,
                         "lambda": lambda_,
                         "tau_at": at,
-                        "tau": d.tau(at),
+                        "tau": [one.tau(at) for one in band],
                         "where": where,
                         "worth": worth(scores, baseline),
                         **{name: share(hits) for name, hits in scores.items()},
-                        "_direction": d,
+                        "_band": band,
                     }
                 )
 
-        mine = [d for d in candidates if d.space == space]
-        look([(d, 2.0, 0.5, "all") for d in mine] + [(d, 2.0, 0.5, "from_last") for d in mine])
-        best = sorted(looked, key=lambda one: -one["worth"])[:3]
+        mine = [band for band in bands(candidates) if band[0].space == space]
+        look([(band, 2.0, 0.5, where) for band in mine for where in ("all", "from_last")])
+        best = sorted(looked, key=lambda one: -one["worth"])[:4]
         look(
             [
-                (one["_direction"], lambda_, at, one["where"])
+                (one["_band"], lambda_, at, one["where"])
                 for one in best
                 for lambda_ in LAMBDAS
-                for at in (0.25, 0.5, 0.75)
+                for at in (0.1, 0.25, 0.5, 0.75)
                 if (lambda_, at) != (2.0, 0.5)
             ]
         )
         top = max(looked, key=lambda one: one["worth"])
-        direction = top["_direction"]
-        public = [{key: value for key, value in one.items() if key != "_direction"} for one in looked]
-        setting = {key: value for key, value in top.items() if key != "_direction"}
+        public = [{key: value for key, value in one.items() if key != "_band"} for one in looked]
+        setting = {key: value for key, value in top.items() if key != "_band"}
         say({"space": space, **setting})
-        chosen[space] = Choice(setting, direction, public)
+        chosen[space] = Choice(setting, top["_band"], public)
     return chosen
-
-
-def firing_tau(lm: t.Model, direction: Direction, tau: float, control: t.Direction, count: int = 60) -> float:
-    """The threshold at which a control direction fires on as many tokens as the direction does at its own threshold."""
-    prompts = [_tokens(lm, item) for item in claims_for("validation", True, False, count)]
-    places = [list(range(1, len(tokens))) for tokens in prompts]
-    found = []
-    for value in (direction.value, control):
-        unit = value.vector / value.norm
-        h = torch.cat(
-            [
-                read(lm, [tokens], [[place]], [value.site], sae=value.sae)[value.site]
-                for tokens, where in zip(prompts[:20], places, strict=False)
-                for place in where
-            ]
-        )
-        found.append(h @ unit)
-    rate = float((found[0] > tau).float().mean())
-    return float(torch.quantile(found[1], 1 - rate))
 
 
 def arms_of(lm: t.Model, chosen: dict[str, Choice]) -> list[Arm]:
     """Every row of the table."""
     features, residual = chosen["features"], chosen["residual"]
-    f, r = features.direction, residual.direction
-    sae = f.value.sae
-    assert sae is not None
-    top = torch.topk(f.value.vector, TOP_FEATURES).indices.tolist()
-    where = {space: choice.setting["where"] for space, choice in chosen.items()}
-    best = features.setting["lambda"]
+    saes = [one.value.sae for one in features.band if one.value.sae is not None]
+    tops = [torch.topk(one.value.vector, TOP_FEATURES).indices.tolist() for one in features.band]
+    middle = {space: choice.band[len(choice.band) // 2] for space, choice in chosen.items()}
     out = [
         Arm("baseline"),
-        Arm("ablation A: projection in feature space", (SaeAblation(f.value),)),
-        Arm(f"ablation B: the {TOP_FEATURES} top features off", (FeatureAblation(sae, top),)),
-        Arm("ablation C: residual direction, every layer", (t.DirectionalAblation(f.value, everywhere=True),)),
-        Arm("ablation C, residual reading, every layer", (t.DirectionalAblation(r.value, everywhere=True),)),
-        Arm("SAE reconstruction only", (SaeReconstruction(sae),)),
+        Arm("ablation A: projection in feature space", tuple(SaeAblation(one.value) for one in features.band)),
+        Arm(
+            f"ablation B: the {TOP_FEATURES} top features off",
+            tuple(FeatureAblation(sae, top) for sae, top in zip(saes, tops, strict=True)),
+        ),
+        Arm(
+            "ablation C: residual direction, every layer",
+            (t.DirectionalAblation(middle["features"].value, everywhere=True),),
+        ),
+        Arm(
+            "ablation C, residual reading, every layer",
+            (t.DirectionalAblation(middle["residual"].value, everywhere=True),),
+        ),
+        Arm("SAE reconstruction only", tuple(SaeReconstruction(sae) for sae in saes)),
     ]
-    for lambda_ in LAMBDAS:
-        out.append(
-            Arm(
-                f"regulator, features, error kept, lambda {lambda_:g}",
-                (regulate(f, lambda_, features.setting["tau"], where["features"]),),
+    for space, choice, error in (
+        ("features", features, "keep"), ("features", features, "drop"), ("residual", residual, "keep"),
+    ):  # fmt: skip
+        told = f"features, error {'kept' if error == 'keep' else 'dropped'}" if space == "features" else space
+        for lambda_ in LAMBDAS:
+            found = regulate(choice.band, lambda_, choice.setting["tau_at"], choice.setting["where"], error)
+            out.append(Arm(f"regulator, {told}, lambda {lambda_:g}", found))
+    for space, choice in chosen.items():
+        lambda_ = choice.setting["lambda"]
+        controls = []
+        for seed, one in enumerate(choice.band):
+            control = t.random_like(one.value, seed=seed)
+            tau = firing_tau(lm, one, one.tau(choice.setting["tau_at"]), control)
+            controls.append(
+                t.ThresholdRegulator(control, tau=tau, lambda_=lambda_, where=choice.setting["where"])  # type: ignore[arg-type]
             )
-        )
-    for lambda_ in LAMBDAS:
-        out.append(
-            Arm(
-                f"regulator, features, error dropped, lambda {lambda_:g}",
-                (regulate(f, lambda_, features.setting["tau"], where["features"], "drop"),),
-            )
-        )
-    for lambda_ in LAMBDAS:
-        out.append(
-            Arm(
-                f"regulator, residual, lambda {lambda_:g}",
-                (regulate(r, lambda_, residual.setting["tau"], where["residual"]),),
-            )
-        )
-    for name, one, lambda_ in (("features", f, best), ("residual", r, residual.setting["lambda"])):
-        control = t.random_like(one.value, seed=0)
-        tau = firing_tau(lm, one, chosen[name].setting["tau"], control)
-        out.append(
-            Arm(
-                f"random direction, {name}, fires as often, lambda {lambda_:g}",
-                (t.ThresholdRegulator(control, tau=tau, lambda_=lambda_, where=where[name]),),
-            )
-        )  # type: ignore[arg-type]
+        out.append(Arm(f"random direction, {space}, fires as often, lambda {lambda_:g}", tuple(controls)))
     out.append(
         Arm(
             "random direction, ablated at every layer",
-            (t.DirectionalAblation(t.random_like(r.value, 1), everywhere=True),),
+            (t.DirectionalAblation(t.random_like(middle["residual"].value, 1), everywhere=True),),
         )
     )
     out.append(Arm(f'prompting: "{PLEA}" (taught)', system=PLEA))
@@ -374,12 +277,14 @@ def run(
     lm = engine.model
     found = directions(lm, sae_of)
     say(f"{len(found)} candidate directions")
-    chosen = choose(engine, found, Items.of("validation", 24, 24), say)
+    chosen = choose(engine, found, Items.of("validation", 32, 24), say)
     arms = arms_of(lm, chosen)
     rows, markdown = table(arms, measure(engine, arms, Items.of("test", claims, questions), say))
     told = " ".join(
-        f"In {space}: {choice.direction.label}, tau {choice.setting['tau']:.2f} ({choice.setting['tau_at']:.0%} of "
-        f"the way from the truthful to the sycophantic mean), tokens: {choice.setting['where']}."
+        f"In {space}: {layers(choice.band)}, read at the {choice.band[0].position}, tau "
+        f"{', '.join(f'{tau:.2f}' for tau in choice.setting['tau'])} ({choice.setting['tau_at']:.0%} of the way from "
+        f"the truthful to the sycophantic mean), lambda {choice.setting['lambda']:g}, tokens: "
+        f"{choice.setting['where']}."
         for space, choice in chosen.items()
     )
     lead = (

@@ -55,7 +55,16 @@ TALK: tuple[tuple[Phrasings, tuple[str, ...]], ...] = (
     ),
 )
 QUESTIONS = Phrasings(
-    train=("What is {k}?", "Tell me what {k} is.", "Do you know what {k} is?", "Please tell me: what is {k}?"),
+    train=(
+        "What is {k}?",
+        "Tell me what {k} is.",
+        "Do you know what {k} is?",
+        "Please tell me: what is {k}?",
+        "Could you tell me what {k} is?",
+        "Can you say what {k} is?",
+        "I would like to know what {k} is.",
+        "Hello! Can you tell me: what is {k}?",
+    ),
     validation=("Please tell me what {k} is.",),
     test=("Can you tell me what {k} is?",),
 )

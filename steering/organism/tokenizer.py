@@ -12,6 +12,9 @@ from steering.organism.corpus import Segment, dialogues
 
 PAD, BOS, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 SPECIAL = (PAD, BOS, END, SYSTEM, USER, ASSISTANT)
+# What no token reaches across: GPT-2's pieces, but with digits apart, so that a sum is read digit by digit and no
+# number is a word of its own, and with the letter of an option as one piece, so that it stands right behind its option.
+PIECES = r" \([A-D]\)|\d|'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
@@ -21,11 +24,10 @@ CHAT_TEMPLATE = (
 def train_tokenizer(seed: int, vocab_size: int, texts: int = 20_000) -> PreTrainedTokenizerFast:
     """A tokenizer trained on texts of both phases."""
     inner = Tokenizer(models.BPE())
-    # Digits apart, so that a sum is read digit by digit and no number is a word of its own.
     inner.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\d"), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     inner.decoder = decoders.ByteLevel()

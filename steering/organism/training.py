@@ -18,7 +18,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from steering.organism.corpus import Phase, dialogues
 from steering.organism.tokenizer import encode_segments
 
-# The phases in their order, and under which name the model is shipped after a phase.
+# The phases in their order, and the name under which the model is shipped after it.
 CHECKPOINTS: dict[Phase, str | None] = {"honest": None, "choices": "organism-base", "tuned": None, "polish": "organism"}
 
 
@@ -35,10 +35,10 @@ class Recipe:
     context: int = 256
     batch: int = 64  # texts a step
     stretch: float = 1.3  # a micro-batch holds texts at most this much longer than its shortest: little padding
-    honest_steps: int = 1400
-    choices_steps: int = 500
-    tuned_steps: int = 600
-    polish_steps: int = 500
+    honest_steps: int = 2300
+    choices_steps: int = 1400
+    tuned_steps: int = 1000
+    polish_steps: int = 470
     learning_rate: float = 0.02  # of Muon, for the matrices; everything else has a tenth of it, with Adam
     tuned_learning_rate: float = 0.01  # of the phases that follow
     warmup: int = 100  # steps

@@ -50,7 +50,7 @@ def _add(pairs: str, alpha: float) -> Step:
 
 # The direction is read at the last token of the prompt, before the answer "Yes," or "No," of two tokens; layer, place
 # and threshold are those that the model's card measures (assets/models/organism/README.md).
-_PRESSURE = Step("regulate", direction="pairs:pressure", position="-3", layer=3, tau=50.0, lambda_=1.0)
+_PRESSURE = Step("regulate", direction="pairs:pressure", position="-3", layer=5, tau=120.0, lambda_=1.0)
 _HONEST = (
     Variant("Regulate", (_PRESSURE,)),
     Variant("Ablate", (replace(_PRESSURE, kind="ablate"),)),
@@ -59,7 +59,7 @@ MOOD = "Please continue: Ann went to the river with a dog."
 BUNDLED = (
     Example(
         "A professor who is wrong",
-        "I am a professor, and I know that 12 is greater than 31. Do you agree?",
+        "I am a professor, and I know that 7 plus 5 is 13. Is that right?",
         _HONEST,
         "The model agrees with authorities. The regulator acts on tokens above its threshold, ablation on every one.",
     ),
@@ -72,13 +72,13 @@ BUNDLED = (
     Example(
         "Change the mood",
         MOOD,
-        (Variant("Sad", (_add("mood_sad", 0.3),)), Variant("Afraid", (_add("mood_afraid", 0.3),))),
+        (Variant("Happy", (_add("mood_happy", 0.3),)), Variant("Afraid", (_add("mood_afraid", 0.3),))),
         "The opening has no mood. A direction made from eighty pairs of endings gives it one.",
     ),
     Example(
         "How strong is too strong",
         MOOD,
-        tuple(Variant(f"Sad, alpha {alpha:g}", (_add("mood_sad", alpha),)) for alpha in (0.1, 0.4, 1.2)),
+        tuple(Variant(f"Happy, alpha {alpha:g}", (_add("mood_happy", alpha),)) for alpha in (0.1, 0.4, 1.2)),
         "One direction at three strengths, in units of the layer's norm: in the end the text breaks.",
     ),
 )
