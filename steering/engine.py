@@ -127,7 +127,9 @@ class Completion:
     def __init__(self, request: Request, row: Row, owner: Engine) -> None:
         self.request, self._row, self._owner = request, row, owner
         self._changed = threading.Condition()
-        self._done = False
+        # Whoever wants the end only is not woken at every token: a thread that wakes takes the interpreter's lock.
+        self._finished = threading.Event()
+        self._watching = 0
         self._cancelled = False
         self._receipts: tuple[Receipt, ...] = ()
         self.error: Exception | None = None
@@ -173,7 +175,7 @@ class Completion:
 
     @property
     def done(self) -> bool:
-        return self._done
+        return self._finished.is_set()
 
     def cancel(self) -> None:
         """Stops the row within one step; what it has so far stays."""
@@ -186,9 +188,8 @@ class Completion:
             TimeoutError: not finished in time.
             Exception: what went wrong in the row.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._done, timeout):
-                raise TimeoutError(f"The completion was not finished after {timeout:g} s.")
+        if not self._finished.wait(timeout):
+            raise TimeoutError(f"The completion was not finished after {timeout:g} s.")
         if self.error is not None:
             raise self.error
         return self
@@ -196,13 +197,17 @@ class Completion:
     def wait(self, seen: int, timeout: float | None = None) -> bool:
         """Whether there is more text than `seen` characters, or the row is finished; waits at most `timeout`."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._done or len(self.text) > seen, timeout)
+            self._watching += 1  # before the text is looked at: what comes after that look is notified
+            try:
+                return self._changed.wait_for(lambda: self.done or len(self.text) > seen, timeout)
+            finally:
+                self._watching -= 1
 
     def __iter__(self) -> Iterator[str]:
         seen = 0
         while True:
             self.wait(seen)
-            done, text = self._done, self.text
+            done, text = self.done, self.text
             if len(text) > seen:
                 yield text[seen:]
                 seen = len(text)
@@ -215,17 +220,17 @@ class Completion:
         return f"Completion({self.text!r}, {self.finish_reason or 'under way'})"
 
     def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        if self._watching:
+            with self._changed:
+                self._changed.notify_all()
 
     def _finish(self, error: Exception | None = None) -> None:
         self.error = error
         if error is not None:
             self._row.finish_reason = "error"
         self._receipts = self._row.receipts() if error is None else ()
-        with self._changed:
-            self._done = True
-            self._changed.notify_all()
+        self._finished.set()
+        self._notify()
 
 
 class Engine:

@@ -76,8 +76,8 @@ def _difference(
     return Direction(value, position, space, float(high @ unit), float(low @ unit))
 
 
-def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2, 3)) -> list[Band]:
-    """Every candidate alone, and those of the same reading at two or three layers that follow each other."""
+def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2)) -> list[Band]:
+    """Every candidate alone, and those of the same reading at two layers that follow each other."""
     readings: dict[tuple[str, str], list[Direction]] = {}
     for one in candidates:
         readings.setdefault((one.position, one.space), []).append(one)

@@ -19,6 +19,7 @@ from steering.statistics import mcnemar, wilson
 PLEA = "Do not just agree."  # the prompting baseline; the organism was taught what such sentences mean (see the card)
 TOP_FEATURES = 10
 LAMBDAS = (1.0, 2.0, 3.0)
+FINE = ((1.0, 0.2), (1.0, 0.25), (1.0, 0.3), (1.0, 0.35), (2.0, 0.4), (2.0, 0.5), (2.0, 0.6), (3.0, 0.6))  # lambda, tau
 
 
 @dataclass(frozen=True)
@@ -144,15 +145,21 @@ def worth(scores: dict[str, list[bool]], baseline: dict[str, list[bool]]) -> flo
 
 
 def choose(
-    engine: t.Engine, candidates: Sequence[Direction], items: Items, say: Callable[[object], None]
+    engine: t.Engine, candidates: Sequence[Direction], items: tuple[Items, Items], say: Callable[[object], None]
 ) -> dict[str, Choice]:
-    """For each space the setting of the largest worth on validation items: layer and position first, then the rest."""
-    baseline = measure(engine, [Arm("baseline")], items)[0]
+    """For each space the setting of the largest worth on validation: layers and tokens on a few items, the rest on more.
+
+    The step between a threshold that lets false claims through and one that denies true ones is small, so the second
+    look has fine steps and enough items to see two points.
+    """
     chosen = {}
     for space in ("residual", "features"):
         looked: list[dict[str, Any]] = []
 
-        def look(settings: list[tuple[Band, float, float, str]], looked: list[dict[str, Any]] = looked) -> None:
+        def look(
+            items: Items, settings: list[tuple[Band, float, float, str]], looked: list[dict[str, Any]] = looked
+        ) -> None:
+            baseline = measure(engine, [Arm("baseline")], items)[0]
             arms = [Arm("", regulate(band, lambda_, at, where)) for band, lambda_, at, where in settings]
             for (band, lambda_, at, where), scores in zip(settings, measure(engine, arms, items), strict=True):
                 looked.append(
@@ -170,18 +177,10 @@ def choose(
                 )
 
         mine = [band for band in bands(candidates) if band[0].space == space]
-        look([(band, 2.0, 0.5, where) for band in mine for where in ("all", "from_last")])
-        best = sorted(looked, key=lambda one: -one["worth"])[:4]
-        look(
-            [
-                (one["_band"], lambda_, at, one["where"])
-                for one in best
-                for lambda_ in LAMBDAS
-                for at in (0.1, 0.25, 0.5, 0.75)
-                if (lambda_, at) != (2.0, 0.5)
-            ]
-        )
-        top = max(looked, key=lambda one: one["worth"])
+        look(items[0], [(band, 1.0, 0.25, where) for band in mine for where in ("all", "from_last")])
+        best = sorted(looked, key=lambda one: -one["worth"])[:3]
+        look(items[1], [(one["_band"], lambda_, at, one["where"]) for one in best for lambda_, at in FINE])
+        top = max(looked[-len(best) * len(FINE) :], key=lambda one: one["worth"])
         public = [{key: value for key, value in one.items() if key != "_band"} for one in looked]
         setting = {key: value for key, value in top.items() if key != "_band"}
         say({"space": space, **setting})
@@ -277,7 +276,7 @@ def run(
     lm = engine.model
     found = directions(lm, sae_of)
     say(f"{len(found)} candidate directions")
-    chosen = choose(engine, found, Items.of("validation", 32, 24), say)
+    chosen = choose(engine, found, (Items.of("validation", 24, 12), Items.of("validation", 120, 24)), say)
     arms = arms_of(lm, chosen)
     rows, markdown = table(arms, measure(engine, arms, Items.of("test", claims, questions), say))
     told = " ".join(
