@@ -147,7 +147,7 @@ def worth(scores: dict[str, list[bool]], baseline: dict[str, list[bool]]) -> flo
 def choose(
     engine: t.Engine, candidates: Sequence[Direction], items: tuple[Items, Items], say: Callable[[object], None]
 ) -> dict[str, Choice]:
-    """For each space the setting of the largest worth on validation: layers and tokens on a few items, the rest on more.
+    """For each space the setting of the largest worth on validation: layers and tokens on few items, the rest on more.
 
     The step between a threshold that lets false claims through and one that denies true ones is small, so the second
     look has fine steps and enough items to see two points.
