@@ -85,6 +85,7 @@ def test_positions_by_hand() -> None:
     assert picked(one, "completion_mean") == [2, 3, 4]
     assert picked(one, "differing", other) == picked(other, "differing", one) == [3]
     assert picked(one, 0) == picked(one, -5) == [0]
+    assert picked(Passage((9, 8, 1, 2, 3), 2, 4), "last") == [4]  # of the text, also where the completion ends before
     assert picked(one, -2) == [3]
 
 
@@ -93,6 +94,7 @@ def test_positions_by_hand() -> None:
     [
         (5, None, "outside a text of 5 tokens"),
         (-6, None, "outside a text of 5 tokens"),
+        (True, None, "or an index; got True"),
         ("differing", None, "a single text has no other side"),
         ("differing", (9, 8, 1, 2, 3), "differ in 0"),
         ("differing", (9, 8, 1, 7, 4), "differ in 2"),
@@ -148,6 +150,8 @@ def test_several_sites_at_once(lm: Model) -> None:
     found = of_texts(lm, ["The cat", "I love you and"], sites)
     for site in sites:
         torch.testing.assert_close(found[site], of_texts(lm, ["The cat", "I love you and"], [site])[site])
+    last = alone(lm, passage(lm, "", "I love you and").tokens, Site(0))[-1]
+    torch.testing.assert_close(found[Site(0)][1], last, atol=1e-4, rtol=1e-4)  # where no position is named
 
 
 def test_batches_hold_every_text_once_and_stay_small() -> None:
@@ -172,6 +176,9 @@ def test_progress_ends_at_one(tiny_llama: Model) -> None:
     told: list[float] = []
     of_pairs(tiny_llama, PAIRS, [SITE], progress=told.append)
     assert told == sorted(told) and told[-1] == 1.0
+    told.clear()
+    read(tiny_llama, [[5], [6], [7], [8]], [[0]] * 4, [SITE], batch_tokens=1, progress=told.append)
+    assert told == [0.25, 0.5, 0.75, 1.0]
 
 
 # Refused ------------------------------------------------------------------------------------------------------------
@@ -225,6 +232,7 @@ def test_a_stream_is_lazy_and_cuts_long_texts(tiny_llama: Model) -> None:
     assert int(chunk.position.max()) == 15
     longest = next(iter(stream(tiny_llama, endless(), SITE)))
     assert int(longest.position.max()) == tiny.N_CTX - 2
+    assert len(next(iter(stream(tiny_llama, endless(), SITE, batch_tokens=20, bos=True))).tokens) == 20
 
 
 def test_bos_comes_only_when_asked_for(tiny_llama: Model) -> None:
@@ -232,3 +240,6 @@ def test_bos_comes_only_when_asked_for(tiny_llama: Model) -> None:
     without = next(iter(stream(tiny_llama, ["The cat"], SITE)))
     assert int(with_bos.tokens[0]) == tiny_llama.tokenizer.bos_token_id
     torch.testing.assert_close(with_bos.activations[1:], without.activations)
+    bos = int(with_bos.tokens[0])
+    within = next(iter(stream(tiny_llama, [[bos, 50, bos, 60]], SITE)))  # between two texts, as packed data has it
+    assert within.tokens.tolist() == [50, bos, 60] and within.position.tolist() == [1, 2, 3]

@@ -10,7 +10,7 @@ import torch
 from reference import contrasts as reference
 from safetensors.torch import save_file
 
-from steering import directions
+from steering import directions, estimators
 from steering.activations import of_pairs, passage
 from steering.directions import Direction, lda, mean_difference, pca, probe, random_like
 from steering.models import Model, load_model
@@ -129,6 +129,8 @@ def test_directions_of_two_models_are_not_added(tiny_llama: Model, tiny_gpt2: Mo
         ours + theirs
     assert (ours + B).provenance["model"] == tiny_llama.identity  # one made by hand goes with any
     assert (B - ours).provenance["model"] == tiny_llama.identity
+    first, second = (Direction(vector(), SITE, provenance={"model": {"model": name}}) for name in ("one", "two"))
+    assert (first + second).provenance["model"] == {"model": "one"}
     assert (ours + theirs.for_model(tiny_llama)).norm > 0
 
 
@@ -215,13 +217,14 @@ def test_derived_directions_still_know_their_model(tiny_llama: Model, tiny_gpt2:
 # Files --------------------------------------------------------------------------------------------------------------
 
 
-def test_save_and_load_give_the_same(tiny_llama: Model, tmp_path: Path) -> None:
+def test_save_and_load_give_the_same(tiny_llama: Model, sae_of: Callable[..., Sae], tmp_path: Path) -> None:
     v = 3 * mean_difference(tiny_llama, PAIRS, SITE)
     again = Direction.load(v.save(tmp_path / "new folder" / "v.safetensors"))
     assert torch.equal(again.vector, v.vector)
     assert (again.site, again.name, again.provenance) == (v.site, v.name, v.provenance)
     assert again.fingerprint == v.fingerprint and again.check(tiny_llama)
     assert again.to_bytes() == v.to_bytes() == v.to_bytes()
+    assert Direction.load(tmp_path / "new folder" / "v.safetensors", sae=sae_of("standard")).sae is None  # not needed
     assert [file.name for file in (tmp_path / "new folder").iterdir()] == ["v.safetensors"]
 
 
@@ -300,6 +303,7 @@ def test_a_control_has_the_same_norm_and_space(sae_of: Callable[..., Sae]) -> No
         assert abs(float(control.unit().vector @ v.unit().vector)) < 0.6
         assert torch.equal(random_like(v, seed=1).vector, control.vector)
         assert not torch.equal(random_like(v, seed=2).vector, control.vector)
+        assert not torch.equal(random_like(control, seed=1).vector, control.vector)  # a control is not its own
 
 
 # Contrasts on a model -----------------------------------------------------------------------------------------------
@@ -328,8 +332,19 @@ def test_every_contrast_separates_its_own_pairs(
     v = contrast(lm, PAIRS, SITE, position=position, sae=sae)
     positive, negative = of_pairs(lm, PAIRS, [SITE], position=position, sae=sae)[SITE]
     assert (positive @ v.vector).mean() > (negative @ v.vector).mean()
+    fitted = getattr(estimators, contrast.__name__)(positive.double().numpy(), negative.double().numpy())
+    torch.testing.assert_close(v.vector, torch.from_numpy(fitted).float())
     assert v.sae is sae and v.vector.shape == (tiny.D_SAE if features else tiny.D_MODEL,)
     assert v.name == "agree" and v.check(lm) is v
+
+
+def test_a_contrast_reads_as_it_is_told(tiny_gemma2: Model) -> None:
+    told: list[float] = []
+    plain = mean_difference(tiny_gemma2, PAIRS, SITE, chat=False, progress=told.append)
+    positive, negative = of_pairs(tiny_gemma2, PAIRS, [SITE], chat=False)[SITE]
+    torch.testing.assert_close(plain.vector, positive.mean(0) - negative.mean(0), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(plain.vector, mean_difference(tiny_gemma2, PAIRS, SITE).vector, atol=1e-2)
+    assert told[-1] == 1.0 and plain.provenance["chat"] is False
 
 
 def test_where_it_came_from(tiny_llama: Model) -> None:
