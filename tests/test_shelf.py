@@ -18,7 +18,7 @@ from steering.engine import Request
 from steering.forms import Form
 from steering.jobs import Cancelled
 from steering.memory import shape_of_folder
-from steering.shelf import LOADING, Shelf
+from steering.shelf import DOWNLOADING, LOADING, Shelf
 
 ID = "someone/gpt2"
 
@@ -120,7 +120,7 @@ def hub(checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield hub
 
 
-def test_nothing_is_downloaded_unless_it_may_be(make, hub: Hub) -> None:
+def test_nothing_is_downloaded_unless_it_may_be(make, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = make()
     with pytest.raises(ValueError, match=f"{ID} is not on this machine"):
         shelf.model(ID)
@@ -129,6 +129,13 @@ def test_nothing_is_downloaded_unless_it_may_be(make, hub: Hub) -> None:
     assert lm.name == ID and lm.revision == hub.repos[ID].commit
     hub.requests.clear()
     assert make().model(ID).fingerprint == lm.fingerprint and not hub.requests
+
+    def broken(at: str, **_: object) -> None:
+        raise ValueError(f"{at} cannot be read")
+
+    monkeypatch.setattr(shelves, "load_model", broken)
+    with pytest.raises(ValueError, match=f"^{ID} cannot be read$"):  # not the folder of the cache
+        make().model(ID)
 
 
 def test_what_cannot_fit_is_refused_at_the_first_byte(make, hub: Hub) -> None:
@@ -189,6 +196,75 @@ def test_what_is_used_stays(make, checkpoint, monkeypatch: pytest.MonkeyPatch) -
     assert handle.done and handle.finish_reason == "length" and not shelf.has(first)
 
 
+def test_whoever_was_given_an_engine_is_waited_for(make, checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = str(checkpoint("llama")), str(checkpoint("gpt2"))
+    shelf = make(int(1.2 * max(need(checkpoint("llama")), need(checkpoint("gpt2")))))
+    shelf.engine(first)
+    monkeypatch.setattr(shelves, "GRACE", 1000.0)
+    with pytest.raises(ValueError, match="are being used"):
+        shelf.model(second)
+    monkeypatch.setattr(shelves, "GRACE", 0.0)
+    assert shelf.model(second) and not shelf.has(first)
+
+
+def test_an_sae_goes_before_its_model_and_stays_while_that_works(make, checkpoint, sae_folder) -> None:
+    first, second, folder = str(checkpoint("llama")), str(checkpoint("gpt2")), sae_folder("standard")
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    with pytest.raises(ValueError, match="needs about"):  # its own model does not make room for it
+        make(need(Path(first)) + weights - 1).sae(first, str(folder), "")
+    shelf = make(need(Path(first)) + need(Path(second)) + weights - 1)
+    sae = weakref.ref(shelf.sae(first, str(folder), ""))
+    shelf.model(first)
+    busy = True
+    shelf.use(first, lambda: busy)
+    with pytest.raises(ValueError, match="are being used"):
+        shelf.model(second)
+    assert len(shelf.loaded) == 2
+    busy = False
+    shelf.model(second)
+    gc.collect()
+    assert [one.name for one in shelf.loaded] == [first, second] and sae() is None
+
+
+def test_an_sae_that_was_not_read_takes_no_room(make, checkpoint, sae_folder) -> None:
+    shelf, folder = make(), str(checkpoint("llama"))
+    shelf.model(folder)
+
+    def stop(*_: object) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        shelf.sae(folder, str(sae_folder("standard")), "", tick=stop)
+    assert [one.name for one in shelf.loaded] == [folder]
+
+
+def test_other_programs_take_memory_too(make, checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1000 bytes that are free at first 800 are for models; when 100 are left, those 100."""
+    free = 1000
+    monkeypatch.setattr(shelves, "_free", lambda place: free)
+    shelf = make()
+    assert shelf.room("cpu") == 800
+    free = 100
+    assert shelf.room("cpu") == 100
+    first, second = str(checkpoint("llama")), str(checkpoint("gpt2"))
+    free = 10 * (need(Path(first)) + need(Path(second)))
+    shelf = make()
+    shelf.model(first)
+    free = need(Path(second)) // 2
+    shelf.model(second)
+    assert not shelf.has(first)
+
+
+def test_a_download_in_fewer_bits_may_be_larger_than_the_room() -> None:
+    """Files hold two bytes a weight: 400 of them are 100 bytes in 4 bits."""
+    told: list[tuple[int, int, str]] = []
+    tick = shelves._guarded(Form("a/b", "4-bit"), lambda *tick: told.append(tick), 100)
+    tick(0, 400)
+    assert told == [(0, 400, DOWNLOADING)]
+    with pytest.raises(ValueError, match="Nothing more is downloaded"):
+        tick(0, 401)
+
+
 def test_a_model_that_does_not_fit_even_alone(make, checkpoint) -> None:
     folder = str(checkpoint("llama"))
     with pytest.raises(ValueError, match="needs about .* of memory as float32 .* As bfloat16 it needs"):
@@ -200,6 +276,7 @@ def test_a_model_that_does_not_fit_even_alone(make, checkpoint) -> None:
 def test_threads_are_set_for_engines_that_run(make, checkpoint) -> None:
     shelf, folder = make(), str(checkpoint("llama"))
     engine, before = shelf.engine(folder), torch.get_num_threads()
+    engine.call(torch.get_num_threads)  # from here on its thread has a number of its own
     try:
         shelf.set_threads(2)
         assert engine.call(torch.get_num_threads) == 2

@@ -42,7 +42,18 @@ def test_a_direction_comes_back_bit_for_bit_under_its_name(store):
 def test_the_id_is_the_content(store):
     first, same = store.save_direction(direction(), "a"), store.save_direction(direction(), "a")
     assert first.id == same.id and len(store.directions()) == 1
+    store.delete("directions", first.id)
+    store.save_direction(direction(), "a")
+    assert [row.id for row in store.directions()] == [first.id]  # saving it again brings it back
     assert store.save_direction(direction(1), "a").id != first.id
+
+
+def test_a_row_tells_how_a_direction_was_made(store, sae_of):
+    assert store.save_direction(2 * direction()).method == "times 2"
+    assert store.save_direction(Direction(torch.ones(8), Site(1))).method == "by hand"
+    sae = sae_of("standard")
+    saved = store.save_direction(Direction(torch.ones(sae.d_sae), sae.site, sae))
+    assert (saved.space, saved.width) == ("features", sae.d_sae)
 
 
 def test_a_name_can_change_and_the_direction_takes_it(store):
@@ -60,23 +71,31 @@ def test_search_looks_for_every_word_and_takes_no_wildcards(store):
     assert [row.name for row in store.directions("100%")] == ["cruel 100% words"]
     assert store.directions("%") == store.directions("100%")
     assert store.directions("nothing") == []
+    store.annotate("directions", store.directions("kind")[0].id, "Read on Monday.")
+    assert [(row.name, row.note) for row in store.directions("monday")] == [("kind words", "Read on Monday.")]
+    assert [row.name for row in store.directions()] == ["cruel 100% words", "kind words"]  # the newest first
+    with pytest.raises(ValueError, match="holds directions, runs, measurements; got 'tables'"):
+        store.rename("tables", "x", "y")
 
 
 def test_delete_hides_and_restore_brings_back(store):
     saved = store.save_direction(direction())
     store.delete("directions", saved.id)
     assert store.directions() == [] and len(store.directions(deleted=True)) == 1
+    assert Store(store.folder).direction_row(saved.id).deleted is not None  # also after a restart
     store.restore("directions", saved.id)
     assert torch.equal(store.direction(saved.id).vector, direction().vector)
 
 
 def test_what_was_deleted_long_ago_is_gone_with_its_file(tmp_path, monkeypatch):
-    saved = Store(tmp_path).save_direction(direction())
+    saved, run = Store(tmp_path).save_direction(direction()), Store(tmp_path).save_run({}, "r", model="m", prompt="p")
     Store(tmp_path).delete("directions", saved.id)
+    Store(tmp_path).delete("runs", run.id)
     later = time.time() + stores.KEEP_DELETED + 1
     monkeypatch.setattr(stores.time, "time", lambda: later)
     store = Store(tmp_path)
     assert store.directions(deleted=True) == [] and not store.file(saved.id).exists()
+    assert store.runs(deleted=True) == []
 
 
 def test_runs_are_saved_found_and_read(store):
@@ -86,6 +105,8 @@ def test_runs_are_saved_found_and_read(store):
     assert [run.name for run in store.runs("hello")] == ["first"]
     store.delete("runs", saved.id)
     assert store.runs() == []
+    store.save_run(data, "again", model="tiny", prompt="Hello")
+    assert [(run.id, run.name) for run in store.runs()] == [(saved.id, "again")]
 
 
 def test_measurements_are_kept_with_their_files(store):
@@ -97,6 +118,13 @@ def test_measurements_are_kept_with_their_files(store):
     assert store.save_measurement("a grid of m", "x", "Sweep", "m", {"table.csv": b"new"}) == id
     assert [row.name for row in store.measurements("sweep tau")] == ["Tau and lambda"]
     assert store.measurement(id)["table.csv"].read_bytes() == b"new"
+    (store.place(id) / ".table.csv.1.tmp").write_bytes(b"ne")  # as a kill leaves it
+    assert sorted(store.measurement(id)) == ["report.html", "table.csv"]
+    store.save_measurement("another", "Alpha", "Sweep", "m", files)
+    store.delete("measurements", id)
+    store.save_measurement("a grid of m", "x", "Sweep", "m", files)  # brought back, and the newest
+    assert [row.name for row in store.measurements()] == ["Tau and lambda", "Alpha"]
+    store.delete("measurements", store.measurements("alpha")[0].id)
     store.rename("measurements", id, "mine")
     store.delete("measurements", id)
     assert store.measurements() == []
@@ -135,6 +163,7 @@ def test_every_earlier_schema_is_brought_up_to_date_with_its_data(tmp_path, star
     path = tmp_path / "tiller.sqlite3"
     db = sqlite3.connect(path, isolation_level=None)
     migrate(db, upto=start)
+    assert db.execute("SELECT max(number) FROM migrations").fetchone()[0] == (start or None)
     if start >= 1:
         db.execute(
             "INSERT INTO runs (id, name, model, prompt, data, created) VALUES ('x', 'old', 'm', 'p', '{\"a\": 1}', 1.0)"
