@@ -46,7 +46,7 @@ class PackedLinears:
     def __init__(self, module: nn.Module, most_bytes: int) -> None:
         self._module, self._most_bytes = module, most_bytes
         self._made: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] | None = None
-        self._versions: list[tuple[Tensor, int]] = []
+        self._versions: list[tuple[dict[str, Any], str, Tensor, int]] = []
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -54,7 +54,7 @@ class PackedLinears:
         if torch.is_grad_enabled():
             yield
             return
-        if self._made is None or any(weight._version != version for weight, version in self._versions):
+        if self._made is None or self._edited():
             self._pack()
         assert self._made is not None
         try:
@@ -66,13 +66,23 @@ class PackedLinears:
             for module, _ in self._made:
                 module.__dict__.pop("forward", None)
 
+    def _edited(self) -> bool:
+        """Whether a weight was changed in place, or another put in its place. (Not seen: an edit through `.data`.)"""
+        return any(
+            held.get(name) is not weight or weight._version != version for held, name, weight, version in self._versions
+        )
+
     @torch.no_grad()
     def _pack(self) -> None:
         linears = [module for module in self._module.modules() if _can_be_packed(module)]
         if sum(4 * module.get_parameter("weight").numel() for module in linears) > self._most_bytes:
             linears = []
         self._made = [(module, _packed(module)) for module in linears]
-        self._versions = [(weight, weight._version) for module in linears for weight in module.parameters()]
+        self._versions = [
+            (module._parameters, name, weight, weight._version)
+            for module in linears
+            for name, weight in module.named_parameters(recurse=False)
+        ]
 
 
 def _can_be_packed(module: nn.Module) -> bool:

@@ -83,6 +83,9 @@ def test_edited_weights_are_packed_again(packed: Model) -> None:
     with torch.enable_grad():  # where gradients are wanted torch's own products run
         tokens = torch.tensor([packed.tokens(PROMPTS[0])])
         torch.testing.assert_close(packed.forward(tokens)[0, -1], _last(packed), atol=1e-4, rtol=1e-4)
+    head = packed.hf.get_output_embeddings()
+    head.weight = nn.Parameter(torch.zeros_like(head.weight))  # type: ignore[operator,union-attr]
+    assert not _last(packed).any()  # another tensor in the old one's place is an edit too
 
 
 def _last(lm: Model) -> torch.Tensor:
