@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-DTYPES = ("float32", "bfloat16", "float16")
+from .checkpoints import DTYPES
+
 BITS = {"8-bit": 8, "4-bit": 4}
 SPREAD = "balanced"  # accelerate's word for a model over several GPUs
 _DEVICE = re.compile(rf"cpu|mps|cuda(:\d+)?|{SPREAD}")

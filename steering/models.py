@@ -2,8 +2,8 @@
 
 The only file that names TransformerLens classes. TransformerLens gives the vocabulary (which module is `blocks.3`,
 where a family keeps its second norm) and the analysis side (`model.bridge`); the forward pass runs the plain
-transformers module with raw numerics, which decodes 1.1 to 1.5 times faster than through the bridge and gives the same
-tokens (benchmarks/RESULTS.md). Both share one copy of the weights.
+transformers module with raw numerics, which is faster than through the bridge and gives the same tokens
+(benchmarks/RESULTS.md). Both share one copy of the weights.
 """
 
 from __future__ import annotations

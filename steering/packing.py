@@ -1,9 +1,9 @@
 """Matrix products of a few rows on the CPU: oneDNN on its own copy of the weights, instead of torch's BLAS.
 
 A decoding step multiplies every weight with a handful of rows. MKL, which torch ships, is made for large products and
-takes a slow path on processors that are not Intel's; oneDNN, on weights in an order of its own, needs a third to a half
-of the time from two rows on. It also gives a row the same bits whatever rows stand beside it, which MKL does not. The
-price is the memory of the copies (benchmarks/RESULTS.md has the figures).
+takes a slow path on processors that are not Intel's; oneDNN, on weights in an order of its own, is faster from two rows
+on. It also gives a row the same bits whatever rows stand beside it, which MKL does not. The price is the memory of the
+copies.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ SMALLEST_MATRIX, SMALLEST_MATRIX_WHERE_MKL_IS_SLOW = 2**20, 2**15
 
 @cache
 def smallest_matrix() -> int | None:
-    """From how many numbers on a matrix is packed on this machine; None where there is no oneDNN to do it."""
+    """From how many numbers on a matrix is packed on this machine; None where torch has not both, MKL and oneDNN."""
     operations: Any = torch.ops.mkldnn
-    if not (torch.backends.mkldnn.is_available() and hasattr(operations, "_reorder_linear_weight")):
+    both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    if not (both and hasattr(operations, "_reorder_linear_weight")):
         return None
     info = Path("/proc/cpuinfo")
     processor = info.read_text(errors="replace")[:2000] if info.is_file() else platform.processor()

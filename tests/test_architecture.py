@@ -32,6 +32,7 @@ LEVELS = {
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 # Arrows that the levels do not draw.
 ALSO = {
+    ("forms", "checkpoints"),
     ("saes", "models"),
     ("saes", "origins"),
     ("origins", "models"),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ..forms import BITS, DTYPES, SPREAD, Form
+from ..checkpoints import DTYPES
+from ..forms import BITS, SPREAD, Form
 from . import services
 from .widgets import literal
 
