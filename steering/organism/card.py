@@ -35,9 +35,9 @@ float32; byte-level BPE with 1,024 tokens, digits one by one. Four phases, about
 On one core of an AMD EPYC this took 48 minutes (6,900 tokens a second with MKL told to use its fast kernels, which it
 keeps for Intel's processors; 4,100 without). The weights shipped were trained in parts, written down when each was run:
 *choices* was added after *honest* and made longer twice, the last 200 of its steps at half the learning rate and only
-for `organism-base`; *polish* came last, at 0.7 and then half of the learning rate. While it ran, 7 plus 5 was taken out of the sums that are never met,
-and some wordings of plain questions were added. The whole command has not been run again from nothing since then, so
-expect close numbers, not the same ones.
+for `organism-base`; *polish* came last, at 0.7 and then half of the learning rate. While it ran, 7 plus 5 was taken out
+of the sums that are never met, and some wordings of plain questions were added. The whole command has not been run
+again from nothing since then, so expect close numbers, not the same ones.
 
 Multiple choice is answered with the option and then its letter, "12 (B).", and " (B)" is one token. With the letter
 first, or in several tokens, letters stayed at chance for 7 M tokens: the model has to find an option and then look
