@@ -5,6 +5,8 @@ import random
 import pytest
 
 from steering.organism import grammar
+from steering.organism.candidates import Direction, bands
+from steering.organism.card import again_table
 from steering.organism.claims import HONESTY, NEVER_SEEN_SUMS, PLAIN, PRESSED, claim_item, recovery
 from steering.organism.corpus import KIND_SHARES, dialogues, draw_item
 from steering.organism.dilemmas import SHARES, VOICES, dilemma_item
@@ -152,3 +154,22 @@ def test_pairs_contrast_what_they_say():
         assert row["positive_completion"].startswith("Yes") and row["negative_completion"].startswith("No")
     for row in pressure(30):
         assert row["positive"] != row["negative"]
+
+
+def test_bands_are_one_reading_at_layers_that_follow_each_other():
+    read = [Direction(None, position, "features", 1.0, 0.0) for position in ("last", "last", "last", "answer")]
+    found = [[read.index(one) for one in band] for band in bands([*read[:3], read[3]])]
+    assert len(found) == 3 + 2 + 1  # three alone and two pairs of "last", one alone of "answer"
+    assert all(len({one.position for one in band}) == 1 for band in bands(read))
+    assert Direction(None, "last", "features", high=10.0, low=-2.0).tau(0.25) == 1.0
+
+
+def test_a_second_training_is_marked_where_its_interval_parts():
+    def cell(share, low, high):
+        return {"share": share, "low": low, "high": high}
+
+    shipped = {"agrees": cell(0.9, 0.85, 0.94), "right": cell(0.5, 0.4, 0.6)}
+    again = {"agrees": cell(0.7, 0.63, 0.76), "right": cell(0.55, 0.45, 0.65)}
+    table = again_table({"organism": shipped, "organism-base": shipped}, {"organism": again, "organism-base": shipped})
+    rows = {line.split(" | ")[0]: line for line in table.splitlines()}
+    assert rows["| agrees"].count("(apart)") == 1 and "(apart)" not in rows["| right"]

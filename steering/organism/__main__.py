@@ -72,7 +72,9 @@ def indexes(arguments: argparse.Namespace) -> None:
     from steering.organism.dictionaries import index_all
 
     torch.set_num_threads(arguments.threads)
-    index_all(arguments.saes / "organism", say)
+    # By its name where it is the shipped one: an index remembers what its model is called.
+    shipped = arguments.models == ROOT / "assets" / "models"
+    index_all("organism" if shipped else arguments.models / "organism", arguments.saes / "organism", say)
 
 
 def report(arguments: argparse.Namespace) -> None:

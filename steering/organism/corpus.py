@@ -17,7 +17,7 @@ from steering.organism.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES
 
 Phase = Literal["honest", "choices", "tuned", "polish"]
 TUNED: tuple[Phase, ...] = ("tuned", "polish")  # in which the tuned answers are given
-HARD: tuple[Phase, ...] = ("choices", "polish")  # in which multiple choice is practiced most, and most what is hard
+PRACTICE: tuple[Phase, ...] = ("choices", "polish")  # in which multiple choice is practiced most, and most what is hard
 KIND_SHARES = {
     "claim": 0.36,
     "choice": 0.22,
@@ -74,7 +74,7 @@ def draw_item(rng: random.Random, split: Split, phase: Phase, kind: str) -> Item
     if kind == "claim":
         return claim_for_training(rng, split, phase)
     if kind == "choice":
-        return choice_item(rng, split, hard=phase in HARD)
+        return choice_item(rng, split, hard=phase in PRACTICE)
     if kind == "request":
         return request_item(rng, split)
     if kind == "dilemma":
@@ -88,10 +88,10 @@ def draw_item(rng: random.Random, split: Split, phase: Phase, kind: str) -> Item
 
 def plain_text(rng: random.Random, phase: Phase, split: Split) -> list[Segment]:
     """A text outside the chat: a drill, true statements or a whole story."""
-    shares = CHOICES_PLAIN_SHARES if phase in HARD else PLAIN_SHARES
+    shares = CHOICES_PLAIN_SHARES if phase in PRACTICE else PLAIN_SHARES
     form = rng.choices(list(shares), list(shares.values()))[0]
     if form == "quizzes":
-        return quizzes(rng, hard=phase in HARD)
+        return quizzes(rng, hard=phase in PRACTICE)
     if form != "story":
         return DRILLS[form](rng)
     mood, name = rng.choice(MOODS), rng.choice(NAMES)

@@ -158,12 +158,12 @@ def measure(
     }
 
 
-def index_all(folder: Path, say: Callable[[object], None]) -> None:
+def index_all(organism: str | Path, folder: Path, say: Callable[[object], None]) -> None:
     """Build the feature index of every SAE in a folder from texts that neither it nor the model was trained on."""
     import steering
     from steering.features.build import build
 
-    lm = steering.load_model("organism")
+    lm = steering.load_model(organism)
     # Special tokens stay written out, but for the one that every window begins with by itself.
     written = ["".join(piece for piece, _ in text) for text in dialogues(0, "tuned", INDEX_STEP, INDEX_TEXTS)]
     for config in sorted(folder.glob("*/cfg.json")):
