@@ -14,7 +14,7 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TILLER_HOME"] = tempfile.mkdtemp(prefix="tiller-tests-")
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -117,3 +117,19 @@ def sae_of(model: Callable[[str], Model], sae_folder: Callable[..., Path]) -> Ca
         return load_sae(model(family), sae_folder(architecture, family, **options))
 
     return load
+
+
+@pytest.fixture
+def clean_caches() -> Iterator[None]:
+    """For tests of pages: nothing of one test reaches the next; engines are closed with the shelf that holds them."""
+    import streamlit as st
+
+    yield
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def folder(checkpoint: Callable[[str], Path]) -> str:
+    """A model loaded by its folder: no SAE, no chat template."""
+    return str(checkpoint("llama"))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import streamlit as st
 from hub import Hub
 from streamlit.testing.v1 import AppTest
 from test_pages import fine, open_page
@@ -30,16 +29,7 @@ FEATURES, TOKENS, DIRECTION = (
 TEXTS = ["The cat sat on the mat and looked at the moon.", "Is 7 plus 5 equal to 13? No, 7 plus 5 is 12."] * 4
 
 
-@pytest.fixture(autouse=True)
-def clean_caches() -> Iterator[None]:
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
-@pytest.fixture
-def folder(checkpoint: Callable[[str], Path]) -> str:
-    return str(checkpoint("llama"))
+pytestmark = pytest.mark.usefixtures("clean_caches")
 
 
 @pytest.fixture

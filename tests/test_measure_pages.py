@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from steering.experiments import parse
@@ -17,11 +15,7 @@ from steering.ui.recipes import Step, Variant
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(autouse=True)
-def clean_caches() -> Iterator[None]:
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
+pytestmark = pytest.mark.usefixtures("clean_caches")
 
 
 def open_page(page: str, **session: str) -> AppTest:

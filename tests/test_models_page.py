@@ -22,16 +22,7 @@ ID = "someone/gpt2"
 SAE_RELEASE, SAE_ID = "gpt2-small-res-jb", "blocks.1.hook_resid_pre"
 
 
-@pytest.fixture(autouse=True)
-def clean_caches() -> Iterator[None]:
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
-@pytest.fixture
-def folder(checkpoint: Callable[[str], Path]) -> str:
-    return str(checkpoint("llama"))
+pytestmark = pytest.mark.usefixtures("clean_caches")
 
 
 @pytest.fixture

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from steering.sites import Site
@@ -23,18 +21,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "pages").rglob("*.py"))
 
 
-@pytest.fixture(autouse=True)
-def clean_caches() -> Iterator[None]:
-    """Nothing of one test reaches the next: engines are closed by the cache itself."""
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
-@pytest.fixture
-def folder(checkpoint: Callable[[str], Path]) -> str:
-    """A model loaded by its folder: no SAE, no chat template."""
-    return str(checkpoint("llama"))
+pytestmark = pytest.mark.usefixtures("clean_caches")
 
 
 def open_page(page: str, model: str = "", **query: str) -> AppTest:
