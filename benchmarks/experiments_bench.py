@@ -18,11 +18,12 @@ from pathlib import Path
 import torch
 
 from steering import evaluate, experiments, reports
-from steering.engine import Engine, Request
+from steering.engine import Engine
 from steering.evaluations import Checkpoint
 from steering.evaluations.trials import Trial, plan, prompt_of
 from steering.experiments import Result, Workshop
 from steering.models import Model, load_model
+from steering.requests import Request
 from steering.saes import load_sae
 
 from .machine import load

@@ -11,10 +11,11 @@ from typing import Any
 
 from steering.decoding import Decoder
 from steering.directions import mean_difference
-from steering.engine import Completion, Engine, Request, Variant
+from steering.engine import Completion, Engine
 from steering.interventions import ActivationAddition
 from steering.models import Model
 from steering.pairs import PairSet
+from steering.requests import Request, Variant
 from steering.rows import Row
 from steering.sites import Site
 

@@ -23,7 +23,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from .directions import Direction, lda, mean_difference, pca, probe, random_like
-from .engine import Completion, Engine, Request
+from .engine import Completion, Engine
 from .interventions import (
     ActAdd,
     ActivationAddition,
@@ -43,6 +43,7 @@ from .interventions import (
 from .models import Model, chat, load_model
 from .pairs import PairSet, PromptPair
 from .receipts import Receipt
+from .requests import Request
 from .saes import Sae, load_sae
 from .sites import Site
 from .weights import orthogonalize_weights

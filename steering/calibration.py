@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .directions import Direction
-from .engine import Engine, Request
+from .engine import Engine
 from .models import Prompt
 from .plan import direction_label
+from .requests import Request
 from .statistics import Estimate, wilson
 
 

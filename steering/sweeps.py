@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .decoding import run_sequences
-from .engine import Engine, Request, Variant
+from .engine import Engine
 from .evaluations.arms import BASELINE, Arm, again
 from .evaluations.checkpoint import Checkpoint
 from .evaluations.items import EvaluationSet
@@ -27,6 +27,7 @@ from .evaluations.trials import Outcome, Settings, Tick, run
 from .interventions.protocol import Intervention
 from .measurements import kl_divergence
 from .models import Prompt
+from .requests import Request, Variant
 
 MAX_POINTS = 5000
 Make = Callable[..., Sequence[Intervention]]

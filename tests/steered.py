@@ -10,10 +10,10 @@ from torch import Tensor
 import steering.interventions as ways
 from steering.decoding import generate, run_sequences
 from steering.directions import Direction
-from steering.engine import Request
 from steering.interventions import Intervention
 from steering.interventions.protocol import Effect
 from steering.models import Model
+from steering.requests import Request
 from steering.rows import Row
 from steering.saes import Sae
 from steering.sites import Site

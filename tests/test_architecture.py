@@ -21,7 +21,7 @@ LEVELS = {
         "interventions", "weights", "measurements", "discovery", "features", "store", "control_vectors", "plan", "rows",
         "prefill",
     },
-    5: {"decoding"},
+    5: {"decoding", "requests"},
     6: {"engine"},
     7: {"evaluations", "layers", "calibration", "shelf"},
     8: {"sweeps"},

@@ -10,10 +10,10 @@ from steered import PROMPTS, TEXT, apply, batch, decode, direction, logits_of
 
 from steering.decoding import score
 from steering.directions import Direction
-from steering.engine import Request
 from steering.interventions import ActAdd, ActivationAddition, Conditional, DirectionalAblation, Sara
 from steering.interventions.conditional import condition_similarity
 from steering.models import Model
+from steering.requests import Request
 from steering.sites import Site
 
 C = direction(Site(1), seed=2)

@@ -13,9 +13,9 @@ from reference import decoding as naive
 from steered import PROMPTS, TEXT, batch, decode, direction, logits_of
 
 from steering.decoding import Decoder, generate, run_sequences, score
-from steering.engine import Request
 from steering.interventions import ActAdd, ActivationAddition, DirectionalAblation, ThresholdRegulator
 from steering.models import Model
+from steering.requests import Request
 from steering.rows import Row, TextStream
 from steering.saes import Sae
 from steering.sites import Site

@@ -16,10 +16,11 @@ import torch
 from steered import PROMPTS, TEXT, decode, direction, hooks_on, logits_of
 
 from steering.directions import Direction
-from steering.engine import Engine, Request
+from steering.engine import Engine
 from steering.interventions import ActivationAddition, AngularSteering, Conditional, Intervention, ThresholdRegulator
 from steering.interventions.protocol import Effect, Placement
 from steering.models import Model
+from steering.requests import Request
 from steering.saes import Sae
 from steering.sites import Site
 

@@ -9,9 +9,9 @@ import torch
 from steered import PROMPTS, apply, batch, decode
 from torch import Tensor
 
-from steering.engine import Request
 from steering.interventions import FeatureAblation, FeatureAddition, FeatureClamp
 from steering.models import Model
+from steering.requests import Request
 from steering.saes import Sae
 from steering.sites import Site
 

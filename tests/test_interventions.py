@@ -16,9 +16,9 @@ from steered import METHODS, PROMPTS, TEXT, Variant, batch, decode, direction, h
 import steering.interventions as ways
 from steering.decoding import Decoder, generate
 from steering.directions import Direction
-from steering.engine import Request
 from steering.interventions.protocol import Effect, Placement
 from steering.models import Model, load_model
+from steering.requests import Request
 from steering.rows import Row
 from steering.saes import Sae
 from steering.sites import Site

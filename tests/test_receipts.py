@@ -11,7 +11,6 @@ import torch
 from steered import TEXT, batch, decode, direction
 
 from steering.directions import Direction
-from steering.engine import Request
 from steering.interventions import (
     ActivationAddition,
     DirectionalAblation,
@@ -23,6 +22,7 @@ from steering.interventions.edits import RankOne
 from steering.interventions.protocol import Effect, Placement
 from steering.models import Model, load_model
 from steering.receipts import Entry, Ledger, Receipt
+from steering.requests import Request
 from steering.saes import Sae
 from steering.sites import Site
 

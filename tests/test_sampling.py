@@ -11,9 +11,9 @@ from reference import sampling as reference
 from steered import PROMPTS, batch, decode, direction
 
 from steering.decoding import generate
-from steering.engine import Request
 from steering.interventions import ActivationAddition
 from steering.models import Model
+from steering.requests import Request
 from steering.sampling import Sampling, choose, gumbel, nucleus
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0, 1.5, -3.0]])

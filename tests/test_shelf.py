@@ -14,10 +14,10 @@ import torch
 from hub import Hub, point_at
 
 from steering import shelf as shelves
-from steering.engine import Request
 from steering.forms import Form
 from steering.jobs import Cancelled
 from steering.memory import shape_of_folder
+from steering.requests import Request
 from steering.shelf import DOWNLOADING, LOADING, Shelf
 
 ID = "someone/gpt2"

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..decoding import run_sequences
-from ..engine import Engine, Request, Variant
+from ..engine import Engine
 from ..measurements import distinct_n, kl_divergence
 from ..models import Prompt
+from ..requests import Request, Variant
 from .arms import Arm
 
 CHUNK = 64

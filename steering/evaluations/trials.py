@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from ..engine import Completion, Engine, Request
+from ..engine import Completion, Engine
 from ..interventions.protocol import fingerprint
 from ..models import Model, Prompt
+from ..requests import Request
 from .arms import Arm, check_arms
 from .checkpoint import Checkpoint
 from .coherence import repetition

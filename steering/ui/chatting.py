@@ -135,7 +135,7 @@ def answer(turn: Turn, slots: dict[str, Any], lm: Model, sae: Sae | None, recipe
     Raises:
         ValueError: something does not fit, such as a conversation longer than the context.
     """
-    from ..engine import Request
+    from ..requests import Request
 
     variant = replace(recipe[0], name="") if recipe and recipe[0].on else None
     steps = building.build(lm, sae, variant).interventions if variant else ()

@@ -17,7 +17,8 @@ from .tokens import pieces
 
 if TYPE_CHECKING:
     from ..directions import Direction
-    from ..engine import Completion, Engine, Request
+    from ..engine import Completion, Engine
+    from ..requests import Request
     from .building import Built
 
 SHOW_EVERY = 0.04  # seconds between two updates of the text on screen
@@ -116,7 +117,7 @@ class Job:
 
 def plan(settings: Settings, variants: Sequence[Built], controls: Sequence[Sequence[Built]]) -> list[Job]:
     """The rows of a run: for each prompt the baseline, every variant, and the controls of every variant."""
-    from ..engine import Request
+    from ..requests import Request
 
     record = _unique([direction for built in variants for direction in built.directions])
     jobs = []
