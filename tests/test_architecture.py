@@ -14,7 +14,7 @@ LEVELS = {
         "sites", "pairs", "jobs", "plots", "statistics", "estimators", "receipts", "checkpoints", "memory", "downloads",
         "chat", "labels", "forms", "progress", "packing",
     },
-    1: {"models", "origins", "saes", "agreement", "figures", "folders"},
+    1: {"models", "origins", "saes", "agreement", "figures", "folders", "matrices"},
     2: {"activations", "cache", "catalogue", "sampling"},
     3: {"directions", "sae_training"},
     4: {

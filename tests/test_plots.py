@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from steering import plots
+from steering import matrices, plots
 from steering.ui.theme import DARK, LIGHT
 
 HOSTILE = '<img src="http://x.example/a.png" onerror=alert(1)> <b>&lt;'
@@ -41,18 +41,26 @@ def test_histogram_shares_add_up_to_one():
 
 
 def test_a_cosine_scale_is_symmetric_and_small_matrices_show_their_numbers():
-    figure = plots.heatmap([[1.0, -0.5], [-0.5, 1.0]], ["a", "b"], ["a", "b"], LIGHT)
+    figure = matrices.heatmap([[1.0, -0.5], [-0.5, 1.0]], ["a", "b"], ["a", "b"], LIGHT)
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1.0, 1.0)
     assert figure.data[0].texttemplate == "%{z:.2f}"
-    big = plots.heatmap([[0.0] * 50] * 50, [str(i) for i in range(50)], [str(i) for i in range(50)], LIGHT)
+    big = matrices.heatmap([[0.0] * 50] * 50, [str(i) for i in range(50)], [str(i) for i in range(50)], LIGHT)
     assert big.data[0].texttemplate is None and len(big.layout.xaxis.tickvals) <= 40
 
 
 def test_every_cell_of_a_token_grid_can_be_clicked_and_says_its_number():
-    figure = plots.token_grid([[0.25, 1.0], [-1.0, 0.0]], ["0", "1"], ["a", " "], LIGHT, limit=1.0, unit="cosine")
+    figure = matrices.token_grid([[0.25, 1.0], [-1.0, 0.0]], ["0", "1"], ["a", " "], LIGHT, limit=1.0, unit="cosine")
     marks = figure.data[1]
     assert list(zip(marks.x, marks.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
     assert marks.text[0] == "layer 0, “a”: 0.25 cosine" and "␣" in marks.text[1]
+
+
+def test_marks_leave_the_cells_where_they_were():
+    figure = matrices.heatmap([[0.5, 1.0], [0.0, -1.0]], ["a", "b"], ["x", "y"], LIGHT)
+    matrices.clickable(figure, [["a x", "a y"], ["b x", "b y"]], first_on_top=True)
+    assert figure.data[1].text[2] == "b x" and (figure.data[1].x[2], figure.data[1].y[2]) == (0, 1)
+    assert list(figure.layout.xaxis.range) == [-0.5, 1.5]
+    assert list(figure.layout.yaxis.range) == [1.5, -0.5] and figure.layout.yaxis.autorange is None
 
 
 def test_the_dumbbell_shows_baseline_open_and_variants_filled():
@@ -67,7 +75,7 @@ def test_the_dumbbell_shows_baseline_open_and_variants_filled():
     [
         plots.along_text([plots.Line(HOSTILE, [1.0], "steered", [HOSTILE])], LIGHT),
         plots.histogram({HOSTILE: [1.0, 2.0]}, LIGHT),
-        plots.heatmap([[1.0]], [HOSTILE], [HOSTILE], LIGHT),
+        matrices.heatmap([[1.0]], [HOSTILE], [HOSTILE], LIGHT),
         plots.dumbbell([HOSTILE], [0.5], {HOSTILE: [0.6]}, LIGHT),
         plots.bars([HOSTILE], [1.0], LIGHT),
         plots.lines([1.0], {HOSTILE: [2.0]}, LIGHT, x="x", y="y"),
@@ -85,7 +93,7 @@ def test_no_text_is_read_as_html(figure):
         plots.histogram({}, LIGHT),
         plots.histogram({"a": [], "b": [1.0]}, LIGHT),
         plots.dose_response([], [], LIGHT),
-        plots.heatmap([], [], [], LIGHT),
+        matrices.heatmap([], [], [], LIGHT),
     ],
 )
 def test_nothing_to_show_is_an_empty_figure_and_no_error(figure):

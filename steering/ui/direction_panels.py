@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from .. import plots
+from .. import matrices, plots
 from . import explore, indexing, services, theme
 from .direction import Study
 from .pair_table import drop
@@ -78,7 +78,7 @@ def _agreement(found: Study) -> None:
     names = [f"{i + 1} {found.pairs[int(i)].positive.strip()[:18]}" for i in order]
     numbers = [str(i + 1) for i in order]
     with left:
-        figure = plots.heatmap(
+        figure = matrices.heatmap(
             agree.cosines[np.ix_(order, order)].tolist(), names, numbers, theme.palette(), height=420, numbers=n <= 10
         )
         if n > 16:  # names would cover each other; they are in the tooltips
@@ -211,7 +211,7 @@ def _methods(found: Study) -> None:
     with left:
         made = found.contrasts()
         names = [CONTRASTS[name] for name in made]
-        figure = plots.heatmap(
+        figure = matrices.heatmap(
             cosines(np.stack(list(made.values()))).tolist(), names, names, theme.palette(), height=340
         )
         chart(
@@ -227,7 +227,7 @@ def _methods(found: Study) -> None:
             return
         vectors = np.stack([estimators.mean_difference(*pair) for pair in found.all.values()])
         layers = [str(site.layer) for site in found.all]
-        figure = plots.heatmap(
+        figure = matrices.heatmap(
             cosines(vectors).tolist(), layers, layers, theme.palette(), height=340, x="layer", y="layer"
         )
         chart(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from .. import plots
+from .. import matrices, plots
 from . import theme
 from .results import Result, Row
 from .tokens import Token, token_view
@@ -259,14 +259,14 @@ def text_similarity(rows: Sequence[Row]) -> list[list[float]]:
     return [[cosine(a, b) for b in counts] for a in counts]
 
 
-def similarity(result: Result, prompt: int, matrices: dict[str, tuple[list[str], list[list[float]]]]) -> None:
+def similarity(result: Result, prompt: int, cosines: dict[str, tuple[list[str], list[list[float]]]]) -> None:
     """Draws how alike the directions are, the first one across layers, and how alike the responses are."""
     rows = result.shown(prompt)
     left, right = st.columns(2, gap="medium")
     with left:
         names = [row.title for row in rows] + [f"random {i + 1}" for i in range(len(result.controls(prompt)))]
         matrix = text_similarity([*rows, *result.controls(prompt)])
-        figure = plots.heatmap(matrix, names, names, theme.palette(), low=0.0, height=340)
+        figure = matrices.heatmap(matrix, names, names, theme.palette(), low=0.0, height=340)
         chart(
             figure,
             title="The responses against each other",
@@ -274,15 +274,15 @@ def similarity(result: Result, prompt: int, matrices: dict[str, tuple[list[str],
             key="compare_texts",
         )
     with right:
-        for number, (title, (labels, values)) in enumerate(matrices.items()):
-            figure = plots.heatmap(values, labels, labels, theme.palette(), height=340)
+        for number, (title, (labels, values)) in enumerate(cosines.items()):
+            figure = matrices.heatmap(values, labels, labels, theme.palette(), height=340)
             chart(
                 figure,
                 title=title,
                 caption="Cosine: 1 the same way, 0 unrelated, -1 opposite.",
                 key=f"compare_directions_{number}",
             )
-        if not matrices:
+        if not cosines:
             st.caption("No step of this recipe uses a direction, so there are none to compare.")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from .. import plots
+from .. import matrices, plots
 from . import explore, labeling, sending, theme
 from .recipes import Step, Variant
 from .tokens import Token, token_view, visible
@@ -175,7 +175,7 @@ def _similarity(sae: Sae, feature: Feature, neighbors: Sequence[Neighbor]) -> No
 
     ids = [feature.index, *(n.index for n in neighbors)]
     names = [f"#{id}" for id in ids]
-    figure = plots.heatmap(decoder_cosines(sae, ids).tolist(), names, names, theme.palette(), height=400)
+    figure = matrices.heatmap(decoder_cosines(sae, ids).tolist(), names, names, theme.palette(), height=400)
     chart(
         figure,
         title="Do they write the same thing?",

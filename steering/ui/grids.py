@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from .. import plots
+from .. import matrices
 from . import measure, services, theme
 from .calibrating import Study
 from .sweeping import at_layer, file_of, numbers
@@ -195,15 +195,11 @@ def _show(found: Sweep, sets: list[EvaluationSet]) -> None:
         b.selectbox("Measure", shown, format_func=lambda n: n.replace("_", " "), key="calibrate_any_measure")
     )
     axes = list(dict.fromkeys(axis for arm in points for axis in arm.settings))
-    down = str(c.selectbox("Down", axes, key="calibrate_any_down", format_func=lambda n: n.rstrip("_")))
-    across = str(
-        d.selectbox(
-            "Across", axes, index=len(axes) - 1, key="calibrate_any_across", format_func=lambda n: n.rstrip("_")
-        )
-    )
+    down = str(c.selectbox("Down", axes, key="calibrate_any_down", format_func=_plain))
+    across = str(d.selectbox("Across", axes, index=len(axes) - 1, key="calibrate_any_across", format_func=_plain))
     rows, columns, cells = heat(found, set_, measured, down, across)
-    figure = plots.heatmap(
-        cells, rows, columns, theme.palette(), low=None, high=None, x=across.rstrip("_"), y=down.rstrip("_"), unit=""
+    figure = matrices.heatmap(
+        cells, rows, columns, theme.palette(), low=None, high=None, x=_plain(across), y=_plain(down), unit=""
     )
     chart(
         figure, title=f"{measured.replace('_', ' ')} on {set_}", key="calibrate_any_heat",
@@ -213,6 +209,7 @@ def _show(found: Sweep, sets: list[EvaluationSet]) -> None:
 
 
 def _plain(axis: str) -> str:
+    """The name of an axis as it is shown: `lambda_` is a keyword only in Python."""
     return axis.rstrip("_")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from .. import plots
+from .. import matrices
 from . import comparing, editor, export, running, services, state, theme
 from .recipes import Step, Variant, from_data
 from .results import Result, Row, fill
@@ -164,7 +164,7 @@ def _compare(chosen: list[SavedDirection]) -> None:
     if len({direction.decoded().numel() for direction in found}) > 1:
         raise ValueError("Directions of different width cannot be compared; choose those of one model.")
     names = [direction.name for direction in found]
-    figure = plots.heatmap(services.cosines(found), names, names, theme.palette())
+    figure = matrices.heatmap(services.cosines(found), names, names, theme.palette())
     chart(
         figure,
         title="How alike the chosen directions are",

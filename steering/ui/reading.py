@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from .. import plots
+from .. import matrices
 from . import explore, services, theme
 from .examples import HAPPY, SAD
 from .pair_table import suitable
@@ -232,7 +232,7 @@ def _directions(lm: Model, text: Text) -> dict | None:
         else "+1: where the positive texts are on average, -1: where the negative ones are, 0: halfway. Each layer has "
         "a direction of its own, the mean difference there. The first token is far off in most models."
     )
-    figure = plots.token_grid(
+    figure = matrices.token_grid(
         values.tolist(), [str(i) for i in range(lm.n_layers)], [visible(t) for t in text.texts], theme.palette(),
         limit=limit, unit=unit, selected=selected(text),
     )  # fmt: skip
@@ -256,7 +256,7 @@ def _scores(lm: Model, text: Text, source: str, positive: str, negative: str) ->
 
 def _say_next(lm: Model, text: Text) -> dict | None:
     guesses, words = _guesses(lm.name, text.tokens)
-    figure = plots.token_grid(
+    figure = matrices.token_grid(
         guesses.probabilities.tolist(), [str(i) for i in range(lm.n_layers)], [visible(t) for t in text.texts],
         theme.palette(), cells=[[visible(word) for word in row] for row in words], unit="probability",
         selected=selected(text),

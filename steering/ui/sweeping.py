@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
 import streamlit as st
 
-from .. import figures, plots
+from .. import figures, matrices
 from . import calibrating, measure, sending, services, theme
 from .calibrating import Study
 from .recipes import Variant
@@ -115,7 +114,7 @@ def _show_grid(lm: Model, study: Study, found: Sweep) -> None:
         (effect, cost), ("effect", "cost"), strict=True,
     ):  # fmt: skip
         rows = [values[k * len(lambdas) : (k + 1) * len(lambdas)] for k in range(len(taus))]
-        figure = plots.heatmap(
+        figure = matrices.heatmap(
             rows, [f"{t:g}" for t in taus], [f"{v:g}" for v in lambdas], theme.palette(), low=0.0, high=1.0,
             x="lambda", y="tau", unit="",
         )  # fmt: skip
@@ -199,16 +198,20 @@ def _show_layers(lm: Model, study: Study, prompt: str, found: ForcedGrid) -> Non
     top = max(abs(v) for row in found.change for v in row) or 1.0
     left, right = st.columns(2, gap="medium")
     with left:
-        figure = plots.heatmap(
+        figure = matrices.heatmap(
             found.change, rows, columns, theme.palette(), low=-top, high=top, x="alpha in layer norms", unit="nats"
         )
-        _clickable(figure, found)
+        said = [
+            [f"{row} · {column}: {value:.3f} nats" for column, value in zip(columns, values, strict=True)]
+            for row, values in zip(rows, found.change, strict=True)
+        ]
+        matrices.clickable(figure, said, first_on_top=True)
         point = chart(
             figure, title="Change of the continuation's log-probability", key="calibrate_layers_change", select=True,
             caption="Nats against the baseline; nothing is generated. Click a cell to read what is written there.",
         )  # fmt: skip
     with right:
-        figure = plots.heatmap(
+        figure = matrices.heatmap(
             found.kl, rows, columns, theme.palette(), low=0.0, high=None, x="alpha in layer norms", unit="nats"
         )
         chart(
@@ -218,17 +221,6 @@ def _show_layers(lm: Model, study: Study, prompt: str, found: ForcedGrid) -> Non
         layer, alpha = int(point["y"]), float(found.columns[int(point["x"])])
         st.markdown(f"**Layer {layer}, alpha {literal(f'{alpha:g}')}**")
         st.text(_written(lm, study, prompt, layer, alpha))
-
-
-def _clickable(figure: go.Figure, found: ForcedGrid) -> None:
-    """Lays an invisible mark on every cell: plotly reports clicks on points, and a heatmap has none."""
-    places = [(x, y) for y in range(len(found.rows)) for x in range(len(found.columns))]
-    figure.add_scatter(
-        x=[x for x, _ in places], y=[y for _, y in places], mode="markers",
-        marker={"size": 26, "symbol": "square", "opacity": 0},
-        customdata=[[found.rows[y], found.columns[x], found.change[y][x]] for x, y in places],
-        hovertemplate="layer %{customdata[0]} · %{customdata[1]:g}: %{customdata[2]:.3f} nats<extra></extra>",
-    )  # fmt: skip
 
 
 def _written(lm: Model, study: Study, prompt: str, layer: int, alpha: float) -> str:
