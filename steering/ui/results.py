@@ -175,7 +175,9 @@ def stream(handles: Sequence[Completion], show: Callable[[int, str], None], wait
                 break
             if not any(shown):
                 waiting(time.monotonic() - start)
-            pending = next(handle for handle in handles if not handle.done)
+            pending = next((handle for handle in handles if not handle.done), None)
+            if pending is None:  # the last one was finished since `over` was read; its text is shown in the next round
+                continue
             pending.wait(len(pending.text), timeout=SHOW_EVERY)
             time.sleep(SHOW_EVERY / 4 if not any(shown) else SHOW_EVERY)
     finally:
