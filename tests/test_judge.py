@@ -146,7 +146,7 @@ max_new_tokens = 4
 [judge]
 url = "URL"
 model = "arbiter"
-key_variable = "MY_KEY"
+key_variable = "TILLER_JUDGE_KEY_HERE"
 [[sets]]
 source = "asked.jsonl"
 scorer = "judge: Is it good?"
@@ -159,7 +159,7 @@ instruction = "the king"
 def test_an_experiment_with_a_judge_from_its_file(
     server: Endpoint, tiny_llama: Model, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MY_KEY", "secret-key")
+    monkeypatch.setenv("TILLER_JUDGE_KEY_HERE", "secret-key")
     (tmp_path / "asked.jsonl").write_text('{"question": "the cat"}\n{"question": "a dog"}\n')
     experiment = experiments.parse(CONFIG.replace("URL", server.url), "judged", tmp_path)
     with Engine(tiny_llama) as engine:
@@ -169,3 +169,8 @@ def test_an_experiment_with_a_judge_from_its_file(
     assert set(server.keys) == {"Bearer secret-key"}
     written = b"".join(reports.files(result).values())
     assert b"judge arbiter: Is it good?" in written and b"secret-key" not in written
+
+
+def test_a_file_cannot_have_another_secret_sent_to_its_address(tmp_path) -> None:
+    with pytest.raises(ValueError, match="begins with TILLER_JUDGE_KEY; got 'HF_TOKEN'"):
+        experiments.parse(CONFIG.replace("TILLER_JUDGE_KEY_HERE", "HF_TOKEN"), "judged", tmp_path)

@@ -13,6 +13,7 @@ from ..evaluations.items import EvaluationSet
 from ..evaluations.readers import BUNDLED as SETS
 
 BUNDLED = SETS / "experiments"
+JUDGE_KEY = "TILLER_JUDGE_KEY"
 KNOWN = {
     "": {"title", "question", "model", "sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
     | {"compare", "side_effects", "measures", "judge"},
@@ -80,6 +81,10 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
     _known(name, "controls", data.get("controls", {}))
     _known(name, "side_effects", data.get("side_effects", {}))
     _known(name, "judge", data.get("judge", {}))
+    variable = data.get("judge", {}).get("key_variable", JUDGE_KEY)
+    if not str(variable).startswith(JUDGE_KEY):
+        # A file may come from anybody, and it names the address too: no other secret may be sent there.
+        raise ValueError(f"{name}: a judge's key is in a variable that begins with {JUDGE_KEY}; got {variable!r}.")
     for key, kind in (("directions", "direction"), ("calibration", "calibration")):
         for one, values in data.get(key, {}).items():
             _known(f"{name}: {one}", kind, values)

@@ -26,7 +26,7 @@ from ..pairs import PairSet
 from ..saes import Sae
 from ..sites import Site
 from ..store import Store
-from .config import Experiment, half, near, points
+from .config import JUDGE_KEY, Experiment, half, near, points
 
 NEUTRAL = Path(__file__).parent.parent.parent / "assets" / "neutral"
 
@@ -114,7 +114,7 @@ class Workshop:
         about = self.experiment.data.get("judge")
         if not about or not str(name).startswith("judge:"):
             return name
-        key = os.environ.get(str(about.get("key_variable", "TILLER_JUDGE_KEY")), "")
+        key = os.environ.get(str(about.get("key_variable", JUDGE_KEY)), "")
         return scorer(str(name), Endpoint(str(about.get("url", "")), str(about.get("model", "")), key))
 
     @property
