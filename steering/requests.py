@@ -52,8 +52,10 @@ class Request:
         Raises:
             ValueError: a bad prompt, a site the model lacks, a direction of another model, numbers out of range.
         """
-        if isinstance(self.max_new_tokens, bool) or not isinstance(self.max_new_tokens, int) or self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens is an integer from 1 on; got {self.max_new_tokens!r}.")
+        for name, least in (("max_new_tokens", 1), ("top_alternatives", 0)):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise ValueError(f"{name} is an integer from {least} on; got {number!r}.")
         if any(not isinstance(one, Intervention) for one in self.interventions):
             wrong = next(one for one in self.interventions if not isinstance(one, Intervention))
             raise ValueError(f"A variant is a sequence of interventions; got {wrong!r} in one.")

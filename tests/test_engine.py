@@ -366,6 +366,7 @@ def test_many_scores_in_several_batches(tiny_llama: Model) -> None:
         (Request([5, 9999]), "run from 0 to 303; got 9999"),
         (Request(TEXT, max_new_tokens=0), "max_new_tokens is an integer from 1 on; got 0"),
         (Request(TEXT, max_new_tokens=2.5), "max_new_tokens is an integer from 1 on; got 2.5"),
+        (Request(TEXT, top_alternatives=-1), "top_alternatives is an integer from 0 on; got -1"),
         (Request(TEXT, temperature=-1.0), "temperature is a finite number from 0"),
         (Request(TEXT, top_p=0.0), "top_p is a probability above 0"),
         (Request(TEXT, stop="END"), "stop is a sequence of texts"),
@@ -428,3 +429,11 @@ def test_a_process_that_never_closes_its_engine_ends_cleanly(checkpoint: Callabl
     )
     ended = subprocess.run([sys.executable, "-c", script, str(checkpoint("llama"))], capture_output=True, text=True)
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
+
+
+def test_rows_that_want_no_alternatives_stand_beside_rows_that_do(engine: Engine) -> None:
+    none, three = engine.submit_all([Request(TEXT, top_alternatives=k, **SHORT) for k in (0, 3)])
+    assert none.result().tokens == three.result().tokens
+    assert all(step == [] for step in none.alternatives) and all(len(step) == 3 for step in three.alternatives)
+    (alone,) = engine.submit_all([Request("the cat", top_alternatives=0, **SHORT)])
+    assert len(alone.result().alternatives) == len(alone.tokens)
