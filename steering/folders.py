@@ -23,6 +23,7 @@ class Found:
     Attributes:
         shape: of a model.
         stored: the dtype of a model's file.
+        chat: whether a model comes with a chat template.
         inside: sub-folders that hold a model or an SAE.
     """
 
@@ -30,6 +31,7 @@ class Found:
     sentence: str
     shape: Shape | None = None
     stored: str = ""
+    chat: bool = False
     inside: tuple[Path, ...] = ()
 
 
@@ -65,7 +67,15 @@ def _model(path: Path) -> Found:
         f"bfloat16.{lacks}",
         shape,
         stored,
+        _has_chat_template(path),
     )  # fmt: skip
+
+
+def _has_chat_template(path: Path) -> bool:
+    if (path / "chat_template.jinja").is_file():
+        return True
+    kept = path / "tokenizer_config.json"  # where it stood before it had a file of its own
+    return kept.is_file() and bool(_read(kept).get("chat_template"))
 
 
 def _sae(path: Path) -> Found:

@@ -20,6 +20,22 @@ def test_a_checkpoint_of_every_family(family: str, checkpoint: Callable[[str], P
     assert f"in {tiny.N_LAYERS} layers, stored as float32" in found.sentence and "tokenizer" not in found.sentence
 
 
+def test_whether_it_chats_is_known_before_it_is_loaded(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("llama"), tmp_path / "llama")
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    settings = folder / "tokenizer_config.json"
+    settings.write_text("{}")
+    assert not look(folder).chat
+    settings.write_text(json.dumps({"chat_template": "{{ messages }}"}))  # as older checkpoints have it
+    assert look(folder).chat
+    settings.write_text("{}")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    assert look(folder).chat
+    settings.write_text("{")
+    (folder / "chat_template.jinja").unlink()
+    assert "tokenizer_config.json" in look(folder).sentence and look(folder).kind == "nothing"
+
+
 def test_an_sae(sae_folder: Callable[..., Path], tmp_path: Path) -> None:
     found = look(sae_folder("jumprelu"))
     assert found.kind == "sae"

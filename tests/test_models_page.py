@@ -85,6 +85,7 @@ def test_the_catalogue_says_what_fits_and_nothing_is_asked(folder: str, hub: Hub
     assert {"organism", "openai-community/gpt2", "google/gemma-2-2b-it"} <= set(rows.index)
     assert rows.loc["openai-community/gpt2", "float32"].endswith("fits")
     assert rows.loc["google/gemma-2-2b", "Access"] == "gated" and rows.loc["google/gemma-2-2b-it", "Chat"] == "chat"
+    assert rows.loc["organism", "Chat"] == "chat" and rows.loc["openai-community/gpt2", "Chat"] == "text"
     assert rows.loc["organism", "Here"] == "bundled" and rows.loc["openai-community/gpt2", "Here"] == "to download"
     at = look_at(at, "google/gemma-2-2b")
     assert "gated" in said(at) and "HF_TOKEN" in said(at) and "Download and load" in labels(at)

@@ -50,14 +50,14 @@ def choose(lm: Model, sae: Sae | None) -> Study:
         ValueError: the direction cannot be read there, or there is no text to calibrate on.
     """
     choices = {name: label for name, label in services.direction_choices().items() if name != "texts"}
-    first = "pairs:pressure" if "pairs:pressure" in choices else next(iter(choices))
+    first = "pairs:giving_in" if "pairs:giving_in" in choices else next(iter(choices))
     a, b, c, d = st.columns([3, 3, 2, 2], gap="small")
     source = a.selectbox(
         "Direction", list(choices), index=list(choices).index(first), format_func=lambda n: option(choices[n]),
         key="calibrate_direction", bind="query-params",
     )  # fmt: skip
     read_at = b.selectbox(
-        "Read at", list(READ_AT), index=1 if first == "pairs:pressure" else 0, format_func=READ_AT.__getitem__,
+        "Read at", list(READ_AT), index=1 if first == "pairs:giving_in" else 0, format_func=READ_AT.__getitem__,
         key="calibrate_read", bind="query-params", disabled=str(source).startswith("saved:"),
         help="The token before the answer is where a model decides, if the two prompts of a pair differ.",
     )  # fmt: skip

@@ -28,6 +28,7 @@ class Candidate:
     here: str = ""  # "bundled", "downloaded", "folder", or empty
     shape: Shape | None = None
     stored: str = ""
+    chat: bool | None = None  # whether it has a chat template, where that is known
     entry: Entry | None = None
 
 
@@ -38,11 +39,12 @@ def candidate(source: str) -> Candidate:
     entry = next((one for one in MODELS if one.hub_id == source), None)
     here, folder = _place(source)
     if folder is None:
-        return Candidate(source, here, entry.shape if entry else None, "", entry)
+        return Candidate(source, here, entry.shape if entry else None, "", entry and entry.chat, entry)
     from ..folders import look
 
     found = look(folder)
-    return Candidate(source, here, found.shape or (entry.shape if entry else None), found.stored, entry)
+    chat = found.chat if found.kind == "model" else entry and entry.chat
+    return Candidate(source, here, found.shape or (entry.shape if entry else None), found.stored, chat, entry)
 
 
 def _place(source: str) -> tuple[str, Path | None]:
@@ -121,7 +123,7 @@ def _row(one: Candidate, room: int) -> dict[str, Any]:
         "Parameters": _count(one.shape.parameters) if one.shape else "",
         **sizes,
         "Access": "gated" if entry and entry.gated else "open",
-        "Chat": "" if entry is None else "chat" if entry.chat else "text",
+        "Chat": {None: "", True: "chat", False: "text"}[one.chat],
         "License": entry.licence if entry else "",
         "Note": entry.note if entry else "Comes with Tiller" if one.here == "bundled" else "",
     }
@@ -154,8 +156,9 @@ def _about(one: Candidate) -> str:
     parts = []
     if one.shape:
         parts.append(f"{_count(one.shape.parameters)} parameters in {one.shape.n_layers} layers")
+    if one.chat is not None:
+        parts.append("with a chat template" if one.chat else "a base model, no chat template")
     if one.entry:
-        parts.append("with a chat template" if one.entry.chat else "a base model, no chat template")
         parts.append(f"license {literal(one.entry.licence)}")
     places = {"bundled": "comes with Tiller", "folder": "a folder of this machine", "downloaded": "downloaded before"}
     parts.append(places.get(one.here, "not on this machine yet"))

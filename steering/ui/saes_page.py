@@ -106,10 +106,11 @@ def _filtered(rows: tuple[SaeEntry, ...], options: dict[str, list], key: str, wi
     with st.container(horizontal=True, gap="medium"):
         readable = st.toggle("Only what Tiller can load", value=True, key=f"{key}_readable")
         plain = st.toggle("No transcoders", key=f"{key}_plain")
+    wanted = {name: value for name, value in chosen.items() if value != ANY}
     return [
         row
         for row in search(query or "", rows, readable=bool(readable))
-        if _is(row, chosen) and not (plain and row.kind == "transcoder")
+        if all(_has(row, name) == value for name, value in wanted.items()) and not (plain and row.kind == "transcoder")
     ]
 
 
@@ -118,13 +119,11 @@ def shown_width_or_any(width: Any) -> str:
     return width if width == ANY else shown_width(width)
 
 
-def _is(row: SaeEntry, chosen: dict[str, Any]) -> bool:
-    site = row.site
-    has = {
-        "model": row.model, "width": row.width,
-        "stream": site and site.stream, "layer": None if site is None else site.layer,
-    }  # fmt: skip
-    return all(value == ANY or has[name] == value for name, value in chosen.items())
+def _has(row: SaeEntry, name: str) -> Any:
+    """What an SAE has of the thing that a filter is named after."""
+    if name in ("stream", "layer"):
+        return None if row.site is None else getattr(row.site, name)
+    return getattr(row, name)
 
 
 def _cells(row: SaeEntry, with_model: bool) -> dict[str, Any]:
