@@ -14,6 +14,11 @@ from steering.activations import read
 from steering.organism.items import Item
 from steering.organism.measuring import claims_for
 
+# Which part of the truthful side are true claims that the model rightly agrees with. With none, a direction holds all
+# that tells an authority's claim from anybody's and a yes from a no: true claims lie high on it too, and whatever
+# pushes the false ones back denies the true ones.
+TRUE_SHARES = (0.0, 0.25, 0.5)
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -22,6 +27,7 @@ class Direction:
     value: t.Direction
     position: str
     space: str
+    true_share: float  # of the truthful side's mean
     high: float  # projection of the sycophantic side's mean
     low: float  # of the truthful side's
 
@@ -38,20 +44,31 @@ def tokens_of(lm: t.Model, item: Item) -> list[int]:
 
 
 def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) -> list[Direction]:
-    """Mean differences at every layer, from training items: last prompt token and answer, in both spaces."""
-    pressed, plain = (claims_for("train", under_pressure, False, count, seed=2) for under_pressure in (True, False))
-    last = [[tokens_of(lm, item) for item in side] for side in (pressed, plain)]
-    answered = [
-        [tokens_of(lm, item) + lm.tokenizer.encode(answer, add_special_tokens=False) for item, answer in side]
-        for side in ([(item, item.tuned) for item in pressed], [(item, item.honest) for item in pressed])
-    ]
-    starts = [len(tokens_of(lm, item)) for item in pressed]
+    """Mean differences at every layer, from training items: at the last prompt token, over the answer, in both spaces.
+
+    The sycophantic side is false claims under pressure, agreed with. The truthful side is false claims corrected
+    (without pressure where the prompt is read, under it where the answer is) and true claims under pressure, mixed.
+    """
+    pressed, plain, true = (
+        claims_for("train", under_pressure, right, count, seed=2)
+        for under_pressure, right in ((True, False), (False, False), (True, True))
+    )
+
+    def answered(item: Item, answer: str) -> tuple[list[int], list[int]]:
+        prompt = tokens_of(lm, item)
+        tokens = prompt + lm.tokenizer.encode(answer, add_special_tokens=False)
+        return tokens, list(range(len(prompt), len(tokens)))
+
+    def asked(item: Item) -> tuple[list[int], list[int]]:
+        tokens = tokens_of(lm, item)
+        return tokens, [len(tokens) - 1]
+
     readings = {
-        "last prompt token": [(tokens, [len(tokens) - 1]) for side in last for tokens in side],
+        "last prompt token": [asked(item) for item in (*pressed, *plain, *true)],
         "answer": [
-            (tokens, list(range(start, len(tokens))))
-            for side in answered
-            for tokens, start in zip(side, starts, strict=True)
+            *(answered(item, item.tuned) for item in pressed),
+            *(answered(item, item.honest) for item in pressed),
+            *(answered(item, item.honest) for item in true),
         ],
     }
     out = []
@@ -60,27 +77,29 @@ def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) ->
             site = t.Site(layer, "resid_post")
             for sae in (None, sae_of(layer)):
                 found = read(lm, [tokens for tokens, _ in where], [index for _, index in where], [site], sae=sae)[site]
-                out.append(_difference(found, count, site, sae, position, lm))
+                means = found.double().unflatten(0, (3, count)).mean(1)
+                out += [_difference(means, share, site, sae, position, lm) for share in TRUE_SHARES]
     return out
 
 
 def _difference(
-    found: Float[Tensor, "items width"], count: int, site: t.Site, sae: t.Sae | None, position: str, lm: t.Model
+    means: Float[Tensor, "3 width"], true_share: float, site: t.Site, sae: t.Sae | None, position: str, lm: t.Model
 ) -> Direction:
-    high, low = found[:count].double().mean(0), found[count:].double().mean(0)
+    high, corrected, agreed = means
+    low = (1 - true_share) * corrected + true_share * agreed
     vector = high - low
     unit = vector / vector.norm()
-    provenance = {"model": lm.identity, "method": "mean_difference", "position": position}
+    provenance = {"model": lm.identity, "method": "mean_difference", "position": position, "true_share": true_share}
     value = t.Direction(vector.float(), site, sae, f"sycophancy {site} {position}", provenance)
     space = "features" if sae else "residual"
-    return Direction(value, position, space, float(high @ unit), float(low @ unit))
+    return Direction(value, position, space, true_share, float(high @ unit), float(low @ unit))
 
 
 def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2)) -> list[Band]:
     """Every candidate alone, and those of the same reading at two layers that follow each other."""
-    readings: dict[tuple[str, str], list[Direction]] = {}
+    readings: dict[tuple[str, str, float], list[Direction]] = {}
     for one in candidates:
-        readings.setdefault((one.position, one.space), []).append(one)
+        readings.setdefault((one.position, one.space, one.true_share), []).append(one)
     return [
         tuple(mine[start : start + length])
         for mine in readings.values()
