@@ -13,7 +13,9 @@ from steering.decoding import Decoder
 from steering.directions import mean_difference
 from steering.engine import Completion, Engine
 from steering.interventions import ActivationAddition
+from steering.memory import MOST_PACKED
 from steering.models import Model
+from steering.packing import PackedLinears
 from steering.pairs import PairSet
 from steering.requests import Request, Variant
 from steering.rows import Row
@@ -71,6 +73,7 @@ class Bench:
         for part in (
             self.against_peers,
             self.against_unsteered,
+            self.against_unpacked,
             self.first_tokens,
             self.one_slider_moved,
             self.beside_a_busy_process,
@@ -147,6 +150,34 @@ class Bench:
             detail = f"{_ms(timings[name])} against {_ms(timings['unsteered'])}"
             lines.append(Line(what, f"{ratio:.2f}", f"at most {limit:g}", ratio <= limit, detail))
         return lines
+
+    def against_unpacked(self) -> list[Line]:
+        """Eight rows by packed copies of the weights against torch's own products, and what the copies take."""
+        packed, plain = PackedLinears(self.model.hf, MOST_PACKED), PackedLinears(self.model.hf, 0)
+
+        def decode_by(copies: PackedLinears) -> None:
+            kept, self.model.__dict__["_packed"] = self.model._packed, copies
+            try:
+                self.decode([()] * 8)
+            finally:
+                self.model.__dict__["_packed"] = kept
+
+        runs = {"packed": lambda: decode_by(packed), "plain": lambda: decode_by(plain)}
+        for run in runs.values():
+            run()
+        timings = interleaved(runs, self.short_repeats)
+        size = sum(4 * module.get_parameter("weight").numel() for module, _ in packed._made or [])
+        detail = f"{_ms(timings['plain'])} against {_ms(timings['packed'])}; the copies take {size / 2**20:,.0f} MiB"
+        ratio = timings["plain"].over(timings["packed"])
+        return [
+            Line(
+                "8 unsteered rows by torch's own matrix products, against packed ones",
+                f"{ratio:.2f} x",
+                "",
+                None,
+                detail,
+            )
+        ]
 
     def first_tokens(self) -> list[Line]:
         """One prompt shared by eight rows against eight prompts of the same length, which share nothing."""

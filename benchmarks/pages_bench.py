@@ -73,6 +73,9 @@ def screens() -> list[Screen]:
         Screen("Evaluate: Your own", "pages/measure/evaluate.py", (("evaluate_kind", "Your own"),)),
         Screen("Library", "pages/library/library.py"),
         Screen("Library: Runs", "pages/library/library.py", (("library_shelf", "Runs"),)),
+        Screen("Library: Measurements", "pages/library/library.py", (("library_shelf", "Measurements"),)),
+        Screen("Models", "pages/library/models.py"),
+        Screen("Models: All SAEs", "pages/library/models.py", (("models_view", "saes"),)),
     ]
 
 
