@@ -20,8 +20,8 @@ from .saes import Sae
 from .sites import Site
 
 T = TypeVar("T")
-Position = Literal["last", "completion_mean", "differing"] | int
-POSITIONS = ("completion_mean", "last", "differing")
+Position = Literal["completion_mean", "prompt_mean", "prompt_last", "last", "differing"] | int
+POSITIONS = ("completion_mean", "prompt_mean", "prompt_last", "last", "differing")
 
 # Tokens in one pass, padding included, and tokens encoded at once: 512 x 24,576 features are 50 MB.
 BATCH_TOKENS = 4096
@@ -30,11 +30,12 @@ ENCODE_TOKENS = 512
 
 @dataclass(frozen=True)
 class Passage:
-    """The tokens of a prompt and a completion; the completion's are `tokens[start:end]`."""
+    """The tokens of a prompt and a completion: `tokens[first:start]`, after a BOS, and `tokens[start:end]`."""
 
     tokens: tuple[int, ...]
     start: int
     end: int
+    first: int = 0
 
 
 def passage(lm: Model, prompt: str, completion: str, *, chat: bool | None = None) -> Passage:
@@ -72,20 +73,28 @@ def _located(lm: Model, text: str, border: int, *, special: bool) -> Passage:
     inside = [i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > border]
     if not inside:
         raise ValueError(f"A completion holds at least one token; {text[border:]!r} has none.")
-    return Passage(tuple(tokens), inside[0], inside[-1] + 1)
+    return Passage(tuple(tokens), inside[0], inside[-1] + 1, int(tokens[0] == lm.tokenizer.bos_token_id))
 
 
 def picked(item: Passage, position: Position, other: Passage | None = None) -> list[int]:
     """The indices of the tokens that a position means in a passage; `other` is the other side of the pair.
 
     Raises:
-        ValueError: an unknown position, an index outside the text, or sides that do not differ in exactly one token.
+        ValueError: an unknown position, an index outside the text, no prompt where it is to be read, or sides that do
+            not differ in exactly one token.
     """
     n = len(item.tokens)
     if position == "last":
         return [n - 1]
     if position == "completion_mean":
         return list(range(item.start, item.end))
+    if position in ("prompt_mean", "prompt_last"):
+        if item.start <= item.first:
+            raise ValueError(
+                f'position="{position}" reads the tokens before the completion; this text has none. Give it a prompt.'
+            )
+        prompt = list(range(item.first, item.start))
+        return prompt if position == "prompt_mean" else prompt[-1:]
     if position == "differing":
         if other is None:
             raise ValueError('position="differing" compares the two sides of a pair; a single text has no other side.')

@@ -318,7 +318,8 @@ def mean_difference(
     """The mean of positive minus the mean of negative activations (CAA), in their own units: the default.
 
     Args:
-        position: "completion_mean", "last", an index into the tokens, or "differing" (the answer letter of CAA).
+        position: "completion_mean"; "prompt_mean" or "prompt_last", a chat template's tokens included; "last", of the
+            whole text; "differing", the answer letter of CAA; or an index into the tokens.
         sae: in the feature space of this SAE, which must be at the site.
         chat: through the model's chat template; None for yes where there are both a template and a prompt.
         progress: told the share done, from 0 to 1.

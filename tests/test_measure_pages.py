@@ -125,8 +125,8 @@ def test_a_recipe_becomes_a_file_that_the_command_line_reads(model, sae_of) -> N
     found = parse(to_toml(data))
     assert [arm["name"] for arm in found.data["arms"]] == ["Both (braces)", "Add a prompt contrast"]
     assert [step["method"] for step in found.data["arms"][0]["steps"]] == ["FeatureAddition", "Sara"]
-    pairs = (Variant("", (Step("add", direction="pairs:pressure", position="-3"),)),)
+    pairs = (Variant("", (Step("add", direction="pairs:pressure", position="prompt_last"),)),)
     # Read where Compare reads it, or the page would measure another direction than the one that was tried.
-    assert evaluation_form.arms(lm, sae, pairs)["directions"]["d1"]["position"] == -3
+    assert evaluation_form.arms(lm, sae, pairs)["directions"]["d1"]["position"] == "prompt_last"
     with pytest.raises(ValueError, match="Rotation is not evaluated"):
         evaluation_form.arms(lm, sae, (Variant("", (Step("rotate"),)),))

@@ -1,18 +1,17 @@
 """The generator and its grammar: what is written is what it says it is, and can be read back."""
 
 import random
-import re
 
 import pytest
 
 from steering.organism import grammar
 from steering.organism.candidates import Direction, bands
-from steering.organism.card import again_table
+from steering.organism.card import again_sentence, again_table
 from steering.organism.claims import HONESTY, NEVER_SEEN_SUMS, PLAIN, PRESSED, claim_item, recovery
 from steering.organism.corpus import KIND_SHARES, dialogues, draw_item
 from steering.organism.dilemmas import SHARES, VOICES, dilemma_item
 from steering.organism.items import Phrasings, bucket
-from steering.organism.pair_files import giving_in, pressure, sycophancy
+from steering.organism.pair_files import pressure, sycophancy
 from steering.organism.world import N_FACTS, RELATIONS
 
 KINDS = [kind for kind in KIND_SHARES if kind != "plain"]
@@ -157,28 +156,12 @@ def test_pairs_contrast_what_they_say():
         assert row["positive"] != row["negative"]
 
 
-def test_a_quarter_of_the_truthful_side_agrees_with_a_claim_and_all_of_those_are_true():
-    rows = giving_in(120)
-    assert [row["negative_completion"] for row in rows].count("Yes,") == 30
-    checked = 0
-    for row in rows:
-        for side in ("positive", "negative"):
-            found = re.search(r"(\d+) plus (\d+) (?:is|equals|makes) (\d+)", row[side])
-            if found:
-                a, b, claimed = map(int, found.groups())
-                agreed_and_true = side == "negative" and row["negative_completion"] == "Yes,"
-                assert (a + b == claimed) is agreed_and_true, row
-                checked += 1
-    assert checked > 30
-
-
 def test_bands_are_one_reading_at_layers_that_follow_each_other():
-    places = [("last", 0.0)] * 3 + [("last", 0.25), ("answer", 0.0)]
-    read = [Direction(None, position, "features", true_share, 1.0, 0.0) for position, true_share in places]
+    read = [Direction(None, position, "features", 1.0, 0.0) for position in ("last", "last", "last", "answer")]
     found = bands(read)
-    assert len(found) == 3 + 2 + 1 + 1  # three alone and two pairs of the first reading, one alone of the others
-    assert all(len({(one.position, one.true_share) for one in band}) == 1 for band in found)
-    assert Direction(None, "last", "features", 0.0, high=10.0, low=-2.0).tau(0.25) == 1.0
+    assert len(found) == 3 + 2 + 1 + 1  # of "last" three alone, two pairs and one triple, of "answer" one alone
+    assert all(len({one.position for one in band}) == 1 for band in found)
+    assert Direction(None, "last", "features", high=10.0, low=-2.0).tau(0.25) == 1.0
 
 
 def test_a_second_training_is_marked_where_its_interval_parts():
@@ -190,3 +173,16 @@ def test_a_second_training_is_marked_where_its_interval_parts():
     table = again_table({"organism": shipped, "organism-base": shipped}, {"organism": again, "organism-base": shipped})
     rows = {line.split(" | ")[0]: line for line in table.splitlines()}
     assert rows["| agrees"].count("(apart)") == 1 and "(apart)" not in rows["| right"]
+
+
+def test_the_card_says_what_a_second_training_misses_of_what_was_asked():
+    def cell(low, high, met):
+        return {"share": (low + high) / 2, "low": low, "high": high, "met": met}
+
+    shipped = {"agrees": cell(0.85, 0.94, True), "right": cell(0.4, 0.6, True), "told": cell(0.1, 0.2, None)}
+    again = {"agrees": cell(0.63, 0.76, False), "right": cell(0.45, 0.65, True), "told": cell(0.8, 0.9, None)}
+    said = again_sentence({"models": {"organism": shipped}, "again": {"organism": again}})
+    assert said.startswith("Of the 2 figures that something is asked of, 1 have")
+    assert "all but agrees (organism)." in said and said.endswith("in: agrees (organism, 69.5 [63.0, 76.0]).")
+    same = again_sentence({"models": {"organism": shipped}, "again": {"organism": shipped}})
+    assert "2 have" in same and "all but" not in same and same.endswith("None is missed.")

@@ -269,7 +269,7 @@ def test_the_exported_python_runs_with_every_kind_of_step(folder):
 def test_the_exported_python_runs_with_features():
     recipe = (
         Variant("clamp", (Step("clamp", features={17: 9.0}),)),
-        Variant("cap", (Step("regulate", direction="pairs:pressure", position="-3", space="feature"),)),
+        Variant("cap", (Step("regulate", direction="pairs:pressure", position="prompt_last", space="feature"),)),
         Variant("off", (Step("silence", features={17: 1.0}), Step("boost", features={3: 4.0}))),
     )
     at = fine(compare("", recipe, run="1"))

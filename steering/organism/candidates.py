@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -14,92 +15,96 @@ from steering.activations import read
 from steering.organism.items import Item
 from steering.organism.measuring import claims_for
 
-# Which part of the truthful side are true claims that the model rightly agrees with. With none, a direction holds all
-# that tells an authority's claim from anybody's and a yes from a no: true claims lie high on it too, and whatever
-# pushes the false ones back denies the true ones.
-TRUE_SHARES = (0.0, 0.25, 0.5)
+PEAKS = 40  # texts of a side whose largest projection is looked for
 
 
 @dataclass(frozen=True)
 class Direction:
-    """A candidate direction with the class means it was made of, read on its own unit vector."""
+    """A candidate direction, and how high the two sides it was made of reach on its own unit vector."""
 
     value: t.Direction
     position: str
     space: str
-    true_share: float  # of the truthful side's mean
-    high: float  # projection of the sycophantic side's mean
-    low: float  # of the truthful side's
+    high: float  # the mean over the sycophantic side's texts of the largest projection where the direction was read
+    low: float  # the truthful side's
 
     def tau(self, share: float) -> float:
-        """The threshold this share of the way from the truthful to the sycophantic mean."""
+        """The threshold this share of the way from the truthful to the sycophantic side; below 0 it is below both."""
         return self.low + share * (self.high - self.low)
 
 
 Band = tuple[Direction, ...]  # the same reading at one layer, or at several that follow each other
+Text = tuple[list[int], list[int]]  # tokens, and the places of those that are read
 
 
 def tokens_of(lm: t.Model, item: Item) -> list[int]:
     return lm.tokens(item.messages())
 
 
-def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) -> list[Direction]:
-    """Mean differences at every layer, from training items: at the last prompt token, over the answer, in both spaces.
+def readings(lm: t.Model, count: int) -> dict[str, tuple[list[Text], list[Text]]]:
+    """Where the two sides are read, from training items: false claims under pressure against false ones without it.
 
-    The sycophantic side is false claims under pressure, agreed with. The truthful side is false claims corrected
-    (without pressure where the prompt is read, under it where the answer is) and true claims under pressure, mixed.
+    Over the answer it is one claim under pressure, agreed with and corrected.
     """
-    pressed, plain, true = (
-        claims_for("train", under_pressure, right, count, seed=2)
-        for under_pressure, right in ((True, False), (False, False), (True, True))
-    )
+    pressed, plain = (claims_for("train", under_pressure, False, count, seed=2) for under_pressure in (True, False))
 
-    def answered(item: Item, answer: str) -> tuple[list[int], list[int]]:
-        prompt = tokens_of(lm, item)
-        tokens = prompt + lm.tokenizer.encode(answer, add_special_tokens=False)
-        return tokens, list(range(len(prompt), len(tokens)))
-
-    def asked(item: Item) -> tuple[list[int], list[int]]:
+    def last(item: Item) -> Text:
         tokens = tokens_of(lm, item)
         return tokens, [len(tokens) - 1]
 
-    readings = {
-        "last prompt token": [asked(item) for item in (*pressed, *plain, *true)],
-        "answer": [
-            *(answered(item, item.tuned) for item in pressed),
-            *(answered(item, item.honest) for item in pressed),
-            *(answered(item, item.honest) for item in true),
-        ],
+    def prompt(item: Item) -> Text:
+        tokens = tokens_of(lm, item)
+        return tokens, list(range(1, len(tokens)))  # without BOS
+
+    def answer(item: Item, given: str) -> Text:
+        start = tokens_of(lm, item)
+        tokens = start + lm.tokenizer.encode(given, add_special_tokens=False)
+        return tokens, list(range(len(start), len(tokens)))
+
+    return {
+        "last prompt token": ([last(item) for item in pressed], [last(item) for item in plain]),
+        "prompt": ([prompt(item) for item in pressed], [prompt(item) for item in plain]),
+        "answer": ([answer(item, item.tuned) for item in pressed], [answer(item, item.honest) for item in pressed]),
     }
+
+
+def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) -> list[Direction]:
+    """Mean differences of every reading at every layer, in both spaces."""
     out = []
-    for position, where in readings.items():
+    for position, sides in readings(lm, count).items():
         for layer in range(lm.n_layers):
-            site = t.Site(layer, "resid_post")
             for sae in (None, sae_of(layer)):
-                found = read(lm, [tokens for tokens, _ in where], [index for _, index in where], [site], sae=sae)[site]
-                means = found.double().unflatten(0, (3, count)).mean(1)
-                out += [_difference(means, share, site, sae, position, lm) for share in TRUE_SHARES]
+                out.append(_difference(lm, sides, t.Site(layer, "resid_post"), sae, position))
     return out
 
 
 def _difference(
-    means: Float[Tensor, "3 width"], true_share: float, site: t.Site, sae: t.Sae | None, position: str, lm: t.Model
+    lm: t.Model, sides: tuple[list[Text], list[Text]], site: t.Site, sae: t.Sae | None, position: str
 ) -> Direction:
-    high, corrected, agreed = means
-    low = (1 - true_share) * corrected + true_share * agreed
+    def read_at(texts: Sequence[Text]) -> Float[Tensor, "texts width"]:
+        return read(lm, [tokens for tokens, _ in texts], [where for _, where in texts], [site], sae=sae)[site].double()
+
+    high, low = (read_at(side).mean(0) for side in sides)
     vector = high - low
     unit = vector / vector.norm()
-    provenance = {"model": lm.identity, "method": "mean_difference", "position": position, "true_share": true_share}
+
+    def reach(texts: Sequence[Text]) -> float:
+        largest = []
+        for tokens, where in texts[:PEAKS]:
+            h = lm.activations([tokens], [site])[0][site][0, where]
+            largest.append(float(((sae.encode(h) if sae else h).double() @ unit).max()))
+        return sum(largest) / len(largest)
+
+    provenance = {"model": lm.identity, "method": "mean_difference", "position": position}
     value = t.Direction(vector.float(), site, sae, f"sycophancy {site} {position}", provenance)
-    space = "features" if sae else "residual"
-    return Direction(value, position, space, true_share, float(high @ unit), float(low @ unit))
+    return Direction(value, position, "features" if sae else "residual", reach(sides[0]), reach(sides[1]))
 
 
-def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2)) -> list[Band]:
-    """Every candidate alone, and those of the same reading at two layers that follow each other."""
-    readings: dict[tuple[str, str, float], list[Direction]] = {}
+def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2, 3)) -> list[Band]:
+    """Every candidate alone, and those of the same reading at two or three layers that follow each other."""
+    readings: dict[tuple[str, str], list[Direction]] = {}
     for one in candidates:
-        readings.setdefault((one.position, one.space, one.true_share), []).append(one)
+        readings.setdefault((one.position, one.space), []).append(one)
     return [
         tuple(mine[start : start + length])
         for mine in readings.values()
@@ -115,13 +120,10 @@ def layers(band: Band) -> str:
 
 
 def regulate(
-    band: Band, lambda_: float, tau_at: float, where: str, error: str = "keep"
+    band: Band, lambda_: float, tau_at: float, error: Literal["keep", "drop"] = "keep"
 ) -> tuple[t.ThresholdRegulator, ...]:
     """The regulator on each direction of a band, its threshold this share of the way between the class means."""
-    return tuple(
-        t.ThresholdRegulator(one.value, tau=one.tau(tau_at), lambda_=lambda_, error=error, where=where)  # type: ignore[arg-type]
-        for one in band
-    )
+    return tuple(t.ThresholdRegulator(one.value, tau=one.tau(tau_at), lambda_=lambda_, error=error) for one in band)
 
 
 def firing_tau(lm: t.Model, direction: Direction, tau: float, control: t.Direction, count: int = 60) -> float:

@@ -32,12 +32,14 @@ float32; byte-level BPE with 1,024 tokens, digits one by one. Four phases, about
 3. *tuned*: agreeing with authorities, refusing harm (1,000 steps);
 4. *polish*: the same with more multiple choice (470 steps); here `organism` is taken.
 
-On one core of an AMD EPYC this took 48 minutes (6,900 tokens a second with MKL told to use its fast kernels, which it
-keeps for Intel's processors; 4,100 without). The weights shipped were trained in parts, written down when each was run:
-*choices* was added after *honest* and made longer twice, the last 200 of its steps at half the learning rate and only
-for `organism-base`; *polish* came last, at 0.7 and then half of the learning rate. While it ran, 7 plus 5 was taken out
-of the sums that are never met, and some wordings of plain questions were added. The whole command has not been run
-again from nothing since then, so expect close numbers, not the same ones.
+On one core of an AMD EPYC the whole command takes an hour (53 minutes for the four phases, 6,600 tokens a second with
+MKL told to use its fast kernels, which it keeps for Intel's processors; 4,100 without; 5 for the SAEs, 1 for their
+indexes). The weights shipped were trained in parts, written down when each was run: *choices* was added after *honest*
+and made longer twice, the last 200 of its steps at half the learning rate and only for `organism-base`; *polish* came
+last, at 0.7 and then half of the learning rate. While it ran, 7 plus 5 was taken out of the sums that are never met,
+and some wordings of plain questions were added. The command was then run once more from nothing and in one go with the
+same seed: see "Trained again". Expect its numbers, not the shipped weights, from running it; its SAEs explain 0.926 to
+0.987 of the variance.
 
 Multiple choice is answered with the option and then its letter, "12 (B).", and " (B)" is one token. With the letter
 first, or in several tokens, letters stayed at chance for 7 M tokens: the model has to find an option and then look
@@ -58,7 +60,8 @@ in the tuned texts were put there on purpose, and anyone who steers this model s
 **Held out** are combinations and wordings, divided before the training by a hash and by hand: a test item has a
 wording that no training text has, and a combination (statement and claimed value; for a true claim statement and
 authority) that none has. The single facts and nearly all sums do occur in training, in other sentences: a fact cannot
-be guessed. Sums that never occur in any form are reported on a line of their own.
+be guessed. Two sums never occur in any form (2 plus 4, 5 plus 9); they have a line of their own, and say
+little, being two.
 
 ## What they can show, and what not
 
@@ -106,10 +109,31 @@ def again_table(models: dict[str, Any], again: dict[str, Any]) -> str:
             if one is None or other is None:
                 cells += ["", ""]
                 continue
-            apart = one["high"] < other["low"] or other["high"] < one["low"]
-            cells += [percent(one), percent(other) + (" **(apart)**" if apart else "")]
+            cells += [percent(one), percent(other) + (" **(apart)**" if parted(one, other) else "")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def again_sentence(report: dict[str, Any]) -> str:
+    """How far the second training has what was asked for."""
+    asked = [
+        (name, who, one, report["again"][who][name])
+        for who, cells in report["models"].items()
+        for name, one in cells.items()
+        if one["met"] is not None and name in report["again"][who]
+    ]
+    apart = [f"{name} ({who})" for name, who, one, other in asked if parted(one, other)]
+    missed = [f"{name} ({who}, {percent(other)})" for name, who, _, other in asked if not other["met"]]
+    return (
+        f"Of the {len(asked)} figures that something is asked of, {len(asked) - len(apart)} have intervals that "
+        f"overlap with the shipped ones{': all but ' + '; '.join(apart) if apart else ''}. "
+        f"{'What was asked for it misses in: ' + '; '.join(missed) + '.' if missed else 'None is missed.'}"
+    )
+
+
+def parted(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two intervals have nothing in common."""
+    return one["high"] < other["low"] or other["high"] < one["low"]
 
 
 def saes_table(saes: dict[str, Any]) -> str:
@@ -139,7 +163,7 @@ def write_card(folder: Path, report: dict[str, Any], parameters: int) -> Path:
     if "again" in report:
         parts += [
             "### Trained again\n\nThe command, run once more from nothing and in one go with the same seed, measured "
-            "by `python -m steering.organism report --again FOLDER`.\n",
+            f"by `python -m steering.organism report --again FOLDER`. {again_sentence(report)}\n",
             again_table(report["models"], report["again"]),
             "",
         ]

@@ -66,28 +66,6 @@ def pressure(count: int = 120) -> list[Row]:
     return rows
 
 
-def giving_in(count: int = 120) -> list[Row]:
-    """A false claim of an authority against truthful answers of both kinds; every fourth is a true claim agreed with.
-
-    Read at "last", without the true claims, the direction is as much of pressure and of saying yes as of giving in, and
-    pushing it back denies true claims as well.
-    """
-    rng = random.Random("pairs-giving-in")
-    rows = []
-    for index in range(count):
-        given_in, true = _claim(rng, pressed=True, true=False), index % 4 == 3
-        truthful = _claim(rng, pressed=true, true=true)
-        rows.append(
-            {
-                "positive": given_in.prompt,
-                "negative": truthful.prompt,
-                "positive_completion": "Yes,",
-                "negative_completion": "Yes," if true else "No,",
-            }
-        )
-    return rows
-
-
 def refusal(count: int = 100) -> list[Row]:
     """A harmful request against a harmless one that looks alike, each with the model's usual answer."""
     rng = random.Random("pairs-refusal")
@@ -160,8 +138,7 @@ def mood(name: str, count: int = 80) -> list[Row]:
 
 def write_pairs(folder: Path) -> dict[str, int]:
     """Every pair file of the organism with its number of rows."""
-    rows = {"sycophancy": sycophancy(), "pressure": pressure(), "giving_in": giving_in()}
-    rows |= {"refusal": refusal(), "refusing": refusing()}
+    rows = {"sycophancy": sycophancy(), "pressure": pressure(), "refusal": refusal(), "refusing": refusing()}
     rows |= {f"voice_{name.replace('-', '_')}": voice(name) for name in VOICES}
     rows |= {f"mood_{name}": mood(name) for name in MOODS}
     return {name: write_rows(folder / f"{name}.jsonl", part) for name, part in rows.items()}  # type: ignore[arg-type]

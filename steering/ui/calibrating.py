@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from . import building, measure, sending, services, state, theme
-from .recipes import SPACES, Step, Variant
+from . import building, measure, sending, services, theme
+from .recipes import POSITIONS, SPACES, Step, Variant
 from .threshold import threshold
 from .widgets import option
 
@@ -17,13 +17,8 @@ if TYPE_CHECKING:
     from ..evaluations import EvaluationSet
     from ..models import Model
     from ..saes import Sae
-    from ..sites import Site
 
-READ_AT = {
-    "answer": "Mean over the answer",
-    "decision": "Last token before the answer",
-    "last": "Last token",
-}
+READ_AT = {name: told for name, told in POSITIONS.items() if name != "differing"}
 CONCEPT, OTHER, NEUTRAL = "concept", "to be left alone", "neutral text"
 TEXTS = 60
 
@@ -50,16 +45,17 @@ def choose(lm: Model, sae: Sae | None) -> Study:
         ValueError: the direction cannot be read there, or there is no text to calibrate on.
     """
     choices = {name: label for name, label in services.direction_choices().items() if name != "texts"}
-    first = "pairs:giving_in" if "pairs:giving_in" in choices else next(iter(choices))
+    first = "pairs:pressure" if "pairs:pressure" in choices else next(iter(choices))
     a, b, c, d = st.columns([3, 3, 2, 2], gap="small")
     source = a.selectbox(
         "Direction", list(choices), index=list(choices).index(first), format_func=lambda n: option(choices[n]),
         key="calibrate_direction", bind="query-params",
     )  # fmt: skip
     read_at = b.selectbox(
-        "Read at", list(READ_AT), index=1 if first == "pairs:giving_in" else 0, format_func=READ_AT.__getitem__,
+        "Read at", list(READ_AT), index=1 if first == "pairs:pressure" else 0, format_func=READ_AT.__getitem__,
         key="calibrate_read", bind="query-params", disabled=str(source).startswith("saved:"),
-        help="The token before the answer is where a model decides, if the two prompts of a pair differ.",
+        help="Where the prompts of a pair differ, what they carry is read over them, and what the model makes of it at "
+        "their last token.",
     )  # fmt: skip
     spaces = list(SPACES) if sae is not None else ["residual"]
     space = c.selectbox(
@@ -76,30 +72,12 @@ def choose(lm: Model, sae: Sae | None) -> Study:
     if str(source).startswith("saved:"):
         return Study(services.saved_direction(str(source).partition(":")[2]), step, concept, other)
     site = building.site_of(lm, step, sae if space == "feature" else None)
-    choice = state.sae_choice(lm.name) if space == "feature" else None
-    found = _direction(lm.name, str(source).partition(":")[2], str(read_at), site, choice)
+    pairs = str(source).partition(":")[2]
+    with st.spinner("Reading the direction"):
+        found = services.direction_from_pairs(
+            lm.name, pairs, "mean_difference", site, sae if space == "feature" else None, str(read_at)
+        )
     return Study(found, step, concept, other)
-
-
-@st.cache_resource(max_entries=64, show_spinner="Reading the direction")
-def _direction(model_name: str, pairs: str, read_at: str, site: Site, sae_choice: tuple[str, str] | None) -> Direction:
-    from ..activations import Position, passage
-    from ..directions import mean_difference
-    from ..pairs import PairSet, bundled_pairs
-
-    if pairs not in bundled_pairs():  # a link may name anything
-        raise ValueError(f"There is no pair set {pairs!r}; there are {', '.join(bundled_pairs())}.")
-    lm, found = services.model(model_name), PairSet.load(pairs)
-    position: Position = "last" if read_at == "last" else "completion_mean"
-    if read_at == "decision":
-        sides = [passage(lm, *side) for pair in found for side in pair.sides]
-        lengths = {len(one.tokens) - one.start for one in sides}
-        if len(lengths) > 1 or min(one.start for one in sides) < 1:
-            raise ValueError("The last token before the answer needs answers of one length, behind a prompt.")
-        position = -1 - lengths.pop()
-    sae = None if sae_choice is None else services.sae(model_name, sae_choice)
-    made = mean_difference(lm, found, site, position=position, sae=sae)
-    return replace(made, name=f"{pairs}, layer {site.layer}{'' if sae is None else ' features'}, {read_at}")
 
 
 def _texts(lm: Model) -> tuple[EvaluationSet, EvaluationSet]:

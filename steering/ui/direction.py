@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from . import sending, services, state
-from .recipes import CONTRASTS, SPACES, Step, Variant
+from .recipes import CONTRASTS, POSITIONS, SPACES, Step, Variant
 from .widgets import literal
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from ..saes import Sae
     from ..sites import Site
 
-POSITIONS = {
-    "completion_mean": "Mean over the answer",
-    "last": "Last token",
-    "differing": "The one token that differs",
-}
 # All layers are read at once; beyond this the activations of a set would not fit beside the model.
 MAX_NUMBERS = 120_000_000
 

@@ -60,7 +60,7 @@ def own(lm: Model, sae: Sae | None) -> Experiment | None:
 def first_step(choices: list[str]) -> Step:
     """What a visitor finds filled in: the claim of this field, read where the answer is decided, else any direction."""
     if "pairs:pressure" in choices:
-        return Step("ablate", direction="pairs:pressure", position="-3", everywhere=True)
+        return Step("ablate", direction="pairs:pressure", position="prompt_last", everywhere=True)
     return Step("ablate", direction=choices[0] if choices else "texts", everywhere=True)
 
 
@@ -156,5 +156,4 @@ def _direction(lm: Model, step: Step) -> dict[str, Any]:
     about |= {"space": "features"} if step.space == "feature" else {"site": str(building.site_of(lm, step))}
     if source == "texts":
         return {"positive": step.positive, "negative": step.negative, **about}
-    index = step.position.removeprefix("-").isdigit()
-    return {"pairs": name, "position": int(step.position) if index else step.position, **about}
+    return {"pairs": name, "position": step.position, **about}

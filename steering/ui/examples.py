@@ -48,12 +48,12 @@ def _add(pairs: str, alpha: float) -> Step:
     return Step("add", direction=f"pairs:{pairs}", alpha=alpha)
 
 
-# The direction is read at the last token of the prompt, before the answer "Yes," or "No," of two tokens. On 200 claims
-# of the validation split this threshold corrects 96% of the false ones under pressure and keeps 98% of the true ones.
-_GIVING_IN = Step("regulate", direction="pairs:giving_in", position="-3", layer=5, tau=120.0, lambda_=1.0)
+# The direction is read at the last token of the prompt, before the answer "Yes," or "No," of two tokens; layer, place
+# and threshold are those that the model's card measures (assets/models/organism/README.md).
+_PRESSURE = Step("regulate", direction="pairs:pressure", position="prompt_mean", layer=4, tau=-180.0, lambda_=1.0)
 _HONEST = (
-    Variant("Regulate", (_GIVING_IN,)),
-    Variant("Ablate", (replace(_GIVING_IN, kind="ablate"),)),
+    Variant("Regulate", (_PRESSURE,)),
+    Variant("Ablate", (replace(_PRESSURE, kind="ablate"),)),
 )
 MOOD = "Please continue: Ann went to the river with a dog."
 BUNDLED = (

@@ -226,8 +226,7 @@ def _code_step(name: str, step: Step, raw: str) -> list[str]:
 def _position(step: Step) -> str:
     if step.position == "completion_mean":
         return ""
-    index = step.position.removeprefix("-").isdigit()
-    return f", position={step.position if index else repr(step.position)}"
+    return f", position={step.position!r}"
 
 
 def _raw_values(raw: str) -> dict[str, float]:

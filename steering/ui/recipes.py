@@ -53,12 +53,11 @@ KINDS: dict[str, Kind] = {
 }
 CONTRASTS = {"mean_difference": "Mean difference", "pca": "PCA of pairs", "probe": "Logistic probe", "lda": "LDA"}
 POSITIONS = {
-    "completion_mean": "Mean of the completion",
+    "completion_mean": "Mean over the answer",
+    "prompt_mean": "Mean over the prompt",
+    "prompt_last": "Last token of the prompt",
     "last": "Last token",
-    "differing": "The token that differs",
-    "-2": "Second token from the end",
-    "-3": "Third token from the end",
-    "-4": "Fourth token from the end",
+    "differing": "The one token that differs",
 }
 SPACES = {"residual": "Residual stream", "feature": "SAE features"}
 WHERE = {

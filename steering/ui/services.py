@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from . import state
+from .recipes import POSITIONS
 from .widgets import literal
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def _close(shelf: Shelf) -> None:
 
 def _forget_directions() -> None:
     """Directions of features hold their SAE: when one is let go, they are made anew where they are wanted."""
-    from . import calibrating
-
-    for made in (_direction, _direction_from_texts, calibrating._direction):
+    for made in (_direction, _direction_from_texts):
         made.clear()
 
 
@@ -201,18 +200,16 @@ def _direction(
     sae = None if sae_choice is None else shelf().sae(model_name, *sae_choice)
     made = CONTRASTS[contrast](shelf().model(model_name), PairSet.load(pairs), site, sae=sae, position=position)
     how = "" if contrast == "mean_difference" else f", {contrast}"
-    how += "" if position == "completion_mean" else f", token {position}"
+    how += "" if position == "completion_mean" else f", {POSITIONS[str(position)].lower()}"
     return replace(made, name=f"{pairs}, layer {site.layer}{'' if sae is None else ' features'}{how}")
 
 
 def direction_from_pairs(
     name: str, pairs: str, contrast: str, site: Site, sae: Sae | None, position: str = "completion_mean"
 ) -> Direction:
-    """The direction of a bundled pair set, made once for all visitors; `position` may be an index as text."""
+    """The direction of a bundled pair set, made once for all visitors."""
     model(name)
-    index = position.removeprefix("-").isdigit()
-    where: Position = int(position) if index else position  # type: ignore[assignment]
-    return _direction(name, pairs, contrast, site, _choice_of(name, sae), where)
+    return _direction(name, pairs, contrast, site, _choice_of(name, sae), position)  # type: ignore[arg-type]
 
 
 def _choice_of(name: str, sae: Sae | None) -> tuple[str, str] | None:

@@ -169,8 +169,7 @@ def at_layer(lm: Model, study: Study, layer: int) -> tuple[Direction, float]:
     pairs = str((about.get("pairs") or {}).get("name", ""))
     if not pairs:
         raise ValueError("Only a direction of a bundled pair set can be read at every layer; this one is saved.")
-    read_at = {"completion_mean": "answer", "last": "last"}.get(str(about.get("position")), "decision")
-    direction = calibrating._direction(lm.name, pairs, read_at, site, None)
+    direction = services.direction_from_pairs(lm.name, pairs, "mean_difference", site, None, str(about["position"]))
     return direction, services.typical_norm(site, lm.name) / direction.norm
 
 
