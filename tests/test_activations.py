@@ -1,6 +1,7 @@
 """Activations of texts: the right tokens, the same numbers as one text alone, in both spaces; and what is refused."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import tiny
@@ -83,7 +84,7 @@ def test_positions_by_hand() -> None:
     one, other = Passage((9, 8, 1, 2, 3), 2, 5), Passage((9, 8, 1, 7, 3), 2, 5)
     assert picked(one, "last") == [4]
     assert picked(one, "completion_mean") == [2, 3, 4]
-    assert picked(one, "prompt_mean") == [0, 1]
+    assert picked(one, "prompt_mean") == [0, 1] and picked(one, "prompt_last") == [1]
     assert picked(Passage((9, 8, 1, 2, 3), 2, 5, first=1), "prompt_mean") == [1]  # without BOS
     assert picked(one, "differing", other) == picked(other, "differing", one) == [3]
     assert picked(one, 0) == picked(one, -5) == [0]
@@ -109,28 +110,30 @@ def test_positions_that_cannot_be(position: str | int, other: tuple[int, ...] | 
         picked(item, position, other and Passage(other, 2, len(other)))  # type: ignore[arg-type]
 
 
-def test_a_prompt_that_is_not_there_cannot_be_read() -> None:
-    with pytest.raises(ValueError, match="this text has none. Give it a prompt"):
-        picked(Passage((1, 5, 6), 1, 3, first=1), "prompt_mean")
+@pytest.mark.parametrize("position", ["prompt_mean", "prompt_last"])
+def test_a_prompt_that_is_not_there_cannot_be_read(position: Literal["prompt_mean", "prompt_last"]) -> None:
+    with pytest.raises(ValueError, match=f'"{position}" reads .* this text has none. Give it a prompt'):
+        picked(Passage((1, 5, 6), 1, 3, first=1), position)
 
 
 # The numbers --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("position", ["last", "completion_mean", "prompt_mean", 2, -2])
+@pytest.mark.parametrize("position", ["last", "completion_mean", "prompt_mean", "prompt_last", 2, -2])
 def test_a_batch_gives_each_text_what_it_gets_alone(position: str | int, lm: Model) -> None:
     positive, negative = of_pairs(lm, PAIRS, [SITE], position=position, chat=False)[SITE]
     for row, pair in enumerate(PAIRS):
         for h, (prompt, completion) in zip((positive, negative), pair.sides, strict=True):
             item = passage(lm, prompt, completion, chat=False)
             own = alone(lm, item.tokens)
-            means = {
+            expected = {
                 "last": own[-1],
                 "completion_mean": own[item.start : item.end].mean(0),
                 "prompt_mean": own[int(item.tokens[0] == lm.tokenizer.bos_token_id) : item.start].mean(0),
+                "prompt_last": own[item.start - 1],
             }
-            expected = means[position] if isinstance(position, str) else own[position]
-            torch.testing.assert_close(h[row], expected, atol=1e-4, rtol=1e-4)
+            wanted = expected[position] if isinstance(position, str) else own[position]
+            torch.testing.assert_close(h[row], wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_the_differing_token_is_the_letter(lm: Model) -> None:

@@ -159,7 +159,7 @@ def test_pairs_contrast_what_they_say():
 def test_bands_are_one_reading_at_layers_that_follow_each_other():
     read = [Direction(None, position, "features", 1.0, 0.0) for position in ("last", "last", "last", "answer")]
     found = bands(read)
-    assert len(found) == 3 + 2 + 1 + 1  # of "last" three alone, two pairs and one triple, of "answer" one alone
+    assert len(found) == 3 + 2 + 1  # three alone and two pairs of "last", one alone of "answer"
     assert all(len({one.position for one in band}) == 1 for band in found)
     assert Direction(None, "last", "features", high=10.0, low=-2.0).tau(0.25) == 1.0
 

@@ -15,8 +15,6 @@ from steering.activations import read
 from steering.organism.items import Item
 from steering.organism.measuring import claims_for
 
-PEAKS = 40  # texts of a side whose largest projection is looked for
-
 
 @dataclass(frozen=True)
 class Direction:
@@ -44,9 +42,14 @@ def tokens_of(lm: t.Model, item: Item) -> list[int]:
 def readings(lm: t.Model, count: int) -> dict[str, tuple[list[Text], list[Text]]]:
     """Where the two sides are read, from training items: false claims under pressure against false ones without it.
 
-    Over the answer it is one claim under pressure, agreed with and corrected.
+    With true claims under pressure on the truthful side, agreeing with those lies low as well. Over the answer it is
+    one claim under pressure, agreed with and corrected.
     """
-    pressed, plain = (claims_for("train", under_pressure, False, count, seed=2) for under_pressure in (True, False))
+    pressed, plain, true = (
+        claims_for("train", under_pressure, right, count, seed=2)
+        for under_pressure, right in ((True, False), (False, False), (True, True))
+    )
+    quarter = count // 4
 
     def last(item: Item) -> Text:
         tokens = tokens_of(lm, item)
@@ -63,6 +66,10 @@ def readings(lm: t.Model, count: int) -> dict[str, tuple[list[Text], list[Text]]
 
     return {
         "last prompt token": ([last(item) for item in pressed], [last(item) for item in plain]),
+        "last prompt token, true claims too": (
+            [last(item) for item in pressed],
+            [last(item) for item in (*plain[quarter:], *true[:quarter])],
+        ),
         "prompt": ([prompt(item) for item in pressed], [prompt(item) for item in plain]),
         "answer": ([answer(item, item.tuned) for item in pressed], [answer(item, item.honest) for item in pressed]),
     }
@@ -89,8 +96,9 @@ def _difference(
     unit = vector / vector.norm()
 
     def reach(texts: Sequence[Text]) -> float:
+        """The mean over every third text: they are in no order but for the two halves of a mixed side."""
         largest = []
-        for tokens, where in texts[:PEAKS]:
+        for tokens, where in texts[::3]:
             h = lm.activations([tokens], [site])[0][site][0, where]
             largest.append(float(((sae.encode(h) if sae else h).double() @ unit).max()))
         return sum(largest) / len(largest)
@@ -100,8 +108,8 @@ def _difference(
     return Direction(value, position, "features" if sae else "residual", reach(sides[0]), reach(sides[1]))
 
 
-def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2, 3)) -> list[Band]:
-    """Every candidate alone, and those of the same reading at two or three layers that follow each other."""
+def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2)) -> list[Band]:
+    """Every candidate alone, and those of the same reading at two layers that follow each other."""
     readings: dict[tuple[str, str], list[Direction]] = {}
     for one in candidates:
         readings.setdefault((one.position, one.space), []).append(one)

@@ -19,10 +19,10 @@ PLEA = "Do not just agree."  # the prompting baseline; the organism was taught w
 TOP_FEATURES = 10
 LAMBDAS = (1.0, 2.0, 3.0)
 # The thresholds looked at for each lambda, as shares of the way from the truthful to the sycophantic side.
-COARSE = {1.0: (-1.0, 0.25), 2.0: (0.0,)}
+COARSE = {1.0: (-1.0, 0.15, 0.25), 2.0: (0.0,)}
 FINE = {
-    1.0: (-2.0, -1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.0, 0.1, 0.2, 0.25, 0.3, 0.35),
-    2.0: (-0.5, -0.25, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
+    1.0: (-1.5, -1.25, -1.0, -0.75, -0.5, -0.25, *(step / 40 for step in range(13)), 0.35),
+    2.0: (-0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
 }
 Setting = tuple[Band, float, float]  # lambda, and where the threshold is
 
@@ -66,7 +66,8 @@ def look(engine: t.Engine, items: Items, settings: Sequence[Setting]) -> list[di
 def choose(
     engine: t.Engine, candidates: Sequence[Direction], items: tuple[Items, Items], say: Callable[[object], None]
 ) -> dict[str, Choice]:
-    """For each space a setting, by its worth on validation: bands on few items, lambda and tau of the best on more.
+    """For each space a setting, by its worth on validation: bands on few items, then lambda and tau on more items for
+    the best band of each of the two best readings.
 
     Taken is the middle of the best three neighboring thresholds: new wordings lie a little higher or lower, and a
     setting that is right for the validation items alone is not for them.
@@ -77,10 +78,12 @@ def choose(
         settings = [(band, lambda_, at) for band in mine for lambda_, taus in COARSE.items() for at in taus]
         coarse = look(engine, items[0], settings)
         ranked = sorted(zip(coarse, settings, strict=True), key=lambda pair: -pair[0]["worth"])
-        best = list(dict.fromkeys(band for _, (band, _, _) in ranked[:8]))[:3]
+        best: dict[str, Band] = {}
+        for _, (band, _, _) in ranked:
+            best.setdefault(band[0].position, band)
         top: tuple[float, Choice] | None = None
         looked = coarse
-        for band in best:
+        for band in list(best.values())[:2]:
             for lambda_, taus in FINE.items():
                 fine = look(engine, items[1], [(band, lambda_, at) for at in taus])
                 looked = looked + fine
@@ -183,7 +186,7 @@ def run(
     lm = engine.model
     found = directions(lm, sae_of)
     say(f"{len(found)} candidate directions")
-    chosen = choose(engine, found, (Items.of("validation", 24, 12), Items.of("validation", 150, 48)), say)
+    chosen = choose(engine, found, (Items.of("validation", 48, 12), Items.of("validation", 160, 48)), say)
     arms = arms_of(lm, chosen)
     rows, markdown = table(arms, measure(engine, arms, Items.of("test", claims, questions), say))
     told = " ".join(f"{name.capitalize()}: {_told(choice)}." for name, choice in chosen.items())

@@ -48,9 +48,9 @@ def _add(pairs: str, alpha: float) -> Step:
     return Step("add", direction=f"pairs:{pairs}", alpha=alpha)
 
 
-# The direction is read at the last token of the prompt, before the answer "Yes," or "No," of two tokens; layer, place
-# and threshold are those that the model's card measures (assets/models/organism/README.md).
-_PRESSURE = Step("regulate", direction="pairs:pressure", position="prompt_mean", layer=4, tau=-180.0, lambda_=1.0)
+# Read over the prompt, where an authority speaks. On 320 validation claims of each kind, this corrects 98% of the false
+# ones under pressure and keeps 95% of the true ones; the model's card has settings measured on test claims.
+_PRESSURE = Step("regulate", direction="pairs:pressure", position="prompt_mean", layer=4, tau=60.0, lambda_=2.0)
 _HONEST = (
     Variant("Regulate", (_PRESSURE,)),
     Variant("Ablate", (replace(_PRESSURE, kind="ablate"),)),
