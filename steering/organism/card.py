@@ -75,6 +75,17 @@ around them is unseen.
 """
 
 
+REGULATOR_HISTORY = """
+**How often this table was looked at.** What a setting is chosen by was changed three times after a table on these test
+items had been seen, so it is not as unseen as its items. What was chosen before, each from four validation wordings
+(sixteen since): last prompt token, false claims alone: 95.5% corrected and 93% of true claims kept in the residual
+stream, 74.5 and 99% in features; with true claims too: 88 and 98%, 77.5 and 99%; read over the prompt: 92.5 and 87%,
+94 and 87.5%. Every one of them had 94 to 99% and 97 to 99% on its validation items: a new wording costs a threshold
+several points. At least 90% corrected within two points of the true claims, in one setting and in both spaces, was
+asked for and is not reached.
+"""
+
+
 def percent(cell: dict[str, Any]) -> str:
     """A share with its interval, as the tables print it."""
     return f"{100 * cell['share']:.1f} [{100 * cell['low']:.1f}, {100 * cell['high']:.1f}]"
@@ -184,7 +195,8 @@ def write_card(folder: Path, report: dict[str, Any], parameters: int) -> Path:
             "",
         ]
     if "regulator" in report:
-        parts += ["## The regulator, its controls and the alternatives\n", report["regulator"]["markdown"], ""]
+        parts += ["## The regulator, its controls and the alternatives\n", report["regulator"]["markdown"]]
+        parts += [REGULATOR_HISTORY]
     path = folder / "README.md"
     path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     return path

@@ -209,6 +209,6 @@ def _told(choice: Choice) -> str:
     setting = choice.setting
     taus = ", ".join(f"{tau:.2f}" for tau in setting["tau"])
     return (
-        f"{layers(choice.band)}, read over the {choice.band[0].position}, tau {taus} ({setting['tau_at']:g} of the way "
+        f"{layers(choice.band)}, read at: {choice.band[0].position}; tau {taus} ({setting['tau_at']:g} of the way "
         f"from the truthful to the sycophantic side's largest projections), lambda {setting['lambda']:g}"
     )
