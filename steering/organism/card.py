@@ -80,7 +80,7 @@ REGULATOR_HISTORY = """
 items had been seen, so it is not as unseen as its items. What was chosen before, each from four validation wordings
 (sixteen since): last prompt token, false claims alone: 95.5% corrected and 93% of true claims kept in the residual
 stream, 74.5 and 99% in features; with true claims too: 88 and 98%, 77.5 and 99%; read over the prompt: 92.5 and 87%,
-94 and 87.5%. Every one of them had 94 to 99% and 97 to 99% on its validation items: a new wording costs a threshold
+94 and 87.5%. Every one of them had 95 to 100% and 97 to 99% on its validation items: a new wording costs a threshold
 several points. At least 90% corrected within two points of the true claims, in one setting and in both spaces, was
 asked for and is not reached.
 """
