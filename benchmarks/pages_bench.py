@@ -75,7 +75,7 @@ def screens() -> list[Screen]:
         Screen("Library: Runs", "pages/library/library.py", (("library_shelf", "Runs"),)),
         Screen("Library: Measurements", "pages/library/library.py", (("library_shelf", "Measurements"),)),
         Screen("Models", "pages/library/models.py"),
-        Screen("Models: All SAEs", "pages/library/models.py", (("models_view", "saes"),)),
+        Screen("Models: All SAEs", "pages/library/models.py", (("models_view", "All SAEs"),)),
     ]
 
 
