@@ -12,6 +12,7 @@ from steering.organism.corpus import KIND_SHARES, dialogues, draw_item
 from steering.organism.dilemmas import SHARES, VOICES, dilemma_item
 from steering.organism.items import Phrasings, bucket
 from steering.organism.pair_files import pressure, sycophancy
+from steering.organism.regulator import plateau
 from steering.organism.world import N_FACTS, RELATIONS
 
 KINDS = [kind for kind in KIND_SHARES if kind != "plain"]
@@ -162,6 +163,11 @@ def test_bands_are_one_reading_at_layers_that_follow_each_other():
     assert len(found) == 3 + 2 + 1  # three alone and two pairs of "last", one alone of "answer"
     assert all(len({one.position for one in band}) == 1 for band in found)
     assert Direction(None, "last", "features", high=10.0, low=-2.0).tau(0.25) == 1.0
+
+
+def test_a_lonely_peak_is_worth_less_than_a_plateau():
+    assert plateau([1.0, 0.2, 0.9, 0.8, 0.85, 0.1]) == (0.8, 3)
+    assert plateau([0.5, 0.6, 0.7]) == (0.5, 1)  # the ends have one neighbor only and are never taken
 
 
 def test_a_second_training_is_marked_where_its_interval_parts():

@@ -45,6 +45,11 @@ def worth(scores: dict[str, list[bool]], baseline: dict[str, list[bool]]) -> flo
     return share(scores["refuses_false"]) + share(scores["corrects_right"]) - 3 * broken
 
 
+def plateau(worths: Sequence[float]) -> tuple[float, int]:
+    """The best three neighbors in a row: the worth of the worst of them, and the index of the middle one."""
+    return max((min(worths[i - 1 : i + 2]), i) for i in range(1, len(worths) - 1))
+
+
 def look(engine: t.Engine, items: Items, settings: Sequence[Setting]) -> list[dict[str, Any]]:
     """How each setting does on the items, and what it is worth."""
     baseline = measure(engine, [Arm("baseline")], items)[0]
@@ -87,10 +92,9 @@ def choose(
             for lambda_, taus in FINE.items():
                 fine = look(engine, items[1], [(band, lambda_, at) for at in taus])
                 looked = looked + fine
-                for before, one, after in zip(fine, fine[1:], fine[2:], strict=False):
-                    lowest = min(before["worth"], one["worth"], after["worth"])
-                    if top is None or lowest > top[0]:
-                        top = lowest, Choice(one, band)
+                lowest, middle = plateau([one["worth"] for one in fine])
+                if top is None or lowest > top[0]:
+                    top = lowest, Choice(fine[middle], band)
         assert top is not None
         say({"space": space, **top[1].setting})
         chosen[space] = Choice(top[1].setting, top[1].band, looked)
