@@ -19,7 +19,17 @@ from steering.jobs import Job
 from steering.models import Model
 from steering.saes import Sae
 from steering.store import home
-from steering.ui import comparing, direction, explore, indexing, labeling, pair_table, reading, services
+from steering.ui import (
+    comparing,
+    direction,
+    direction_panels,
+    explore,
+    indexing,
+    labeling,
+    pair_table,
+    reading,
+    services,
+)
 
 FEATURES, TOKENS, DIRECTION = (
     "pages/explore/features.py",
@@ -282,6 +292,20 @@ def test_pairs_of_an_edited_table() -> None:
 def test_the_sides_own_prompts_survive_the_table() -> None:
     row = {"prompt": "q", "positive": "P", "negative": "N", "positive_completion": "a", "negative_completion": "b"}
     assert pair_table.pairs_of(pair_table._frame([row, row]), "x").rows() == [row, row]
+
+
+def test_prompts_of_the_sides_own_are_shown_first_and_name_their_pairs() -> None:
+    own = {"positive": "P", "negative": "N", "positive_completion": "a", "negative_completion": "b"}
+    order = ["use", "positive_prompt", "positive", "negative_prompt", "negative"]
+    assert pair_table._order(pair_table._frame([own])) == order
+    assert pair_table._order(pair_table._frame([{"prompt": "q", **own}])) == ["use", "prompt", *order[1:]]
+    plain = pair_table._frame([{"prompt": "q", "positive": "a", "negative": "b"}])
+    assert pair_table._order(plain) == ["use", "prompt", "positive", "negative"]
+    names = [
+        direction_panels._label(pair_table.pairs_of(frame, "x")[0])
+        for frame in (pair_table._frame([own, own]), pd.concat([plain, plain]))
+    ]
+    assert names == ["P", "a"]  # "Yes," names no pair where every completion is one
 
 
 def test_too_many_pairs_for_the_memory_are_refused(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:

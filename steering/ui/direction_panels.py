@@ -19,6 +19,7 @@ from .widgets import chart, literal
 if TYPE_CHECKING:
     from ..jobs import Job
     from ..layers import LayerEffect
+    from ..pairs import PromptPair
 
 VIEWS = ("Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect")
 SHOWN_PAIRS = 60
@@ -75,7 +76,7 @@ def _agreement(found: Study) -> None:
     order = found.order()[:SHOWN_PAIRS]
     n = len(order)
     left, right = st.columns(2, gap="medium")
-    names = [f"{i + 1} {found.pairs[int(i)].positive.strip()[:18]}" for i in order]
+    names = [f"{i + 1} {_label(found.pairs[int(i)])[:18]}" for i in order]
     numbers = [str(i + 1) for i in order]
     with left:
         figure = matrices.heatmap(
@@ -95,7 +96,7 @@ def _agreement(found: Study) -> None:
     with right:
         least = np.argsort(agree.others)[:14]
         figure = plots.bars(
-            [f"{i + 1} {found.pairs[int(i)].positive.strip()[:22]}" for i in least],
+            [f"{i + 1} {_label(found.pairs[int(i)])[:22]}" for i in least],
             agree.others[least].tolist(),
             theme.palette(),
             x="cosine with the mean of all other pairs",
@@ -110,6 +111,11 @@ def _agreement(found: Study) -> None:
     _outliers(found, agree.outliers)
 
 
+def _label(pair: PromptPair) -> str:
+    """What tells a pair from others: its prompt where the sides have prompts of their own, else its completion."""
+    return (pair.positive_prompt or pair.positive).strip()
+
+
 def _outliers(found: Study, outliers: list[int]) -> None:
     if not outliers:
         st.caption("No pair stands out from the others.")
@@ -118,7 +124,11 @@ def _outliers(found: Study, outliers: list[int]) -> None:
         st.markdown(f"**{len(outliers)} of {len(found.pairs)} pairs stand out from the others**")
         for number in outliers[:5]:
             pair = found.pairs[number]
-            st.text(f"{number + 1}. {pair.prompt} {pair.positive} | {pair.negative}"[:240])
+            sides = [f"{prompt} {completion}".strip() for prompt, completion in pair.sides]
+            shown = (
+                " | ".join(sides) if pair.positive_prompt or pair.negative_prompt else f"{sides[0]} | {pair.negative}"
+            )
+            st.text(f"{number + 1}. {shown}"[:360])
         if len(found.pairs) - len(outliers) >= 2:
             st.button("Drop them", key="direction_drop", on_click=drop, args=(outliers,))
         st.caption("Look before you drop: an odd pair may be the one that shows what the others leave out.")

@@ -122,13 +122,14 @@ def _edit() -> pd.DataFrame:
         "prompt": text("Prompt", width=130, help="In front of both; may be empty."),
         "positive": text("Positive", width=190, help="Has what the direction is to capture."),
         "negative": text("Negative", width=190, help="Has it not."),
-        "positive_prompt": text("Positive's own prompt"),
-        "negative_prompt": text("Negative's own prompt"),
     }
+    for side in SIDES:
+        config[side] = text(f"{side.partition('_')[0].capitalize()}'s prompt", width=150)
     edited = st.data_editor(
         table,
         key=f"direction_editor_{st.session_state[VERSION]}",
         column_config=config,
+        column_order=_order(table),
         num_rows="dynamic",
         hide_index=True,
         height=330,
@@ -137,6 +138,14 @@ def _edit() -> pd.DataFrame:
     if st.session_state[LOADED] == OWN:
         st.session_state[f"{TABLE}_{OWN}"] = edited
     return edited
+
+
+def _order(table: pd.DataFrame) -> list[str]:
+    """The columns as they are shown: prompts of the sides' own are what differs, so they come first."""
+    if not set(SIDES) <= set(table.columns):
+        return list(COLUMNS)
+    shared = ["prompt"] if table["prompt"].str.strip().any() else []
+    return ["use", *shared, "positive_prompt", "positive", "negative_prompt", "negative"]
 
 
 def pairs_of(table: pd.DataFrame, name: str) -> PairSet:
