@@ -52,8 +52,9 @@ def test_find_a_feature_open_it_and_clamp_it(visitor, where):
     search.press("Enter")
     expect(page).to_have_url(re.compile("features_query=the"))
     visitor.idle()
-    number = cell(page, 1, 0)
     click_row(page, 1)
+    expect(page.get_by_role("heading", name=re.compile(r"^Feature \d+$"))).to_be_visible()
+    number = cell(page, 1, 0)  # read last: the hidden table follows the search a moment after the page is idle
     expect(page.get_by_role("heading", name=f"Feature {number}", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(rf"[?&]feature={number}(&|$)"))
     visitor.idle()
