@@ -128,5 +128,7 @@ def test_a_recipe_becomes_a_file_that_the_command_line_reads(model, sae_of) -> N
     pairs = (Variant("", (Step("add", direction="pairs:pressure", position="prompt_last"),)),)
     # Read where Compare reads it, or the page would measure another direction than the one that was tried.
     assert evaluation_form.arms(lm, sae, pairs)["directions"]["d1"]["position"] == "prompt_last"
+    kept = (Variant("", (Step("add", direction="pairs:pressure", position="-3"),)),)  # as recipes were saved before
+    assert evaluation_form.arms(lm, sae, kept)["directions"]["d1"]["position"] == -3
     with pytest.raises(ValueError, match="Rotation is not evaluated"):
         evaluation_form.arms(lm, sae, (Variant("", (Step("rotate"),)),))

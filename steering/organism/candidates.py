@@ -130,7 +130,7 @@ def layers(band: Band) -> str:
 def regulate(
     band: Band, lambda_: float, tau_at: float, error: Literal["keep", "drop"] = "keep"
 ) -> tuple[t.ThresholdRegulator, ...]:
-    """The regulator on each direction of a band, its threshold this share of the way between the class means."""
+    """The regulator on each direction of a band, its threshold this share of the way between the sides."""
     return tuple(t.ThresholdRegulator(one.value, tau=one.tau(tau_at), lambda_=lambda_, error=error) for one in band)
 
 

@@ -76,13 +76,14 @@ around them is unseen.
 
 
 REGULATOR_HISTORY = """
-**How often this table was looked at.** What a setting is chosen by was changed three times after a table on these test
-items had been seen, so it is not as unseen as its items. What was chosen before, each from four validation wordings
-(sixteen since): last prompt token, false claims alone: 95.5% corrected and 93% of true claims kept in the residual
-stream, 74.5 and 99% in features; with true claims too: 88 and 98%, 77.5 and 99%; read over the prompt: 92.5 and 87%,
-94 and 87.5%. Every one of them had 95 to 100% and 97 to 99% on its validation items: a new wording costs a threshold
-several points. At least 90% corrected within two points of the true claims, in one setting and in both spaces, was
-asked for and is not reached.
+**How often this table was looked at.** What a setting is chosen by was changed five times after a table on these test
+items had been seen, so it is not as unseen as its items. What was chosen before, as claims corrected and true claims
+kept, in the residual stream and in features: 87.5 and 94%, 86.5 and 96%; then 94 and 92.5%, 91 and 88.5%; then, with
+finer thresholds, 95.5 and 93%, 74.5 and 99%; then, with true claims on the truthful side, 88 and 98%, 77.5 and 99%;
+then, read over the prompt, 92.5 and 87%, 94 and 87.5%. All of those were chosen on four validation wordings, this one
+on sixteen. Each corrected more of its validation items, 94 to 100%: a new wording costs a threshold several points. At
+least 90% corrected within two points of the true claims, in one setting and in both spaces, was asked for and is not
+reached.
 """
 
 

@@ -71,9 +71,9 @@ def look(engine: t.Engine, items: Items, settings: Sequence[Setting]) -> list[di
 def choose(
     engine: t.Engine, candidates: Sequence[Direction], items: tuple[Items, Items], say: Callable[[object], None]
 ) -> dict[str, Choice]:
-    """For each space a setting, by its worth on validation: bands on few items, then lambda and tau on more items for
-    the best band of each of the two best readings.
+    """For each space a setting, by its worth on validation items.
 
+    Bands are looked at on few of them; of the two best readings the best band, with many lambdas and taus, on more.
     Taken is the middle of the best three neighboring thresholds: new wordings lie a little higher or lower, and a
     setting that is right for the validation items alone is not for them.
     """

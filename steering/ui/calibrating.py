@@ -52,7 +52,8 @@ def choose(lm: Model, sae: Sae | None) -> Study:
         key="calibrate_direction", bind="query-params",
     )  # fmt: skip
     read_at = b.selectbox(
-        "Read at", list(READ_AT), index=1 if first == "pairs:pressure" else 0, format_func=READ_AT.__getitem__,
+        "Read at", list(READ_AT), format_func=READ_AT.__getitem__,
+        index=list(READ_AT).index("prompt_mean" if first == "pairs:pressure" else "completion_mean"),
         key="calibrate_read", bind="query-params", disabled=str(source).startswith("saved:"),
         help="Where the prompts of a pair differ, what they carry is read over them, and what the model makes of it at "
         "their last token.",

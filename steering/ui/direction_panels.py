@@ -125,10 +125,9 @@ def _outliers(found: Study, outliers: list[int]) -> None:
         for number in outliers[:5]:
             pair = found.pairs[number]
             sides = [f"{prompt} {completion}".strip() for prompt, completion in pair.sides]
-            shown = (
-                " | ".join(sides) if pair.positive_prompt or pair.negative_prompt else f"{sides[0]} | {pair.negative}"
-            )
-            st.text(f"{number + 1}. {shown}"[:360])
+            if not (pair.positive_prompt or pair.negative_prompt):
+                sides[1] = pair.negative  # the prompt is the same
+            st.text(f"{number + 1}. {' | '.join(sides)}"[:360])
         if len(found.pairs) - len(outliers) >= 2:
             st.button("Drop them", key="direction_drop", on_click=drop, args=(outliers,))
         st.caption("Look before you drop: an odd pair may be the one that shows what the others leave out.")

@@ -26,6 +26,7 @@ from .recipes import (
     Variant,
     parse_features,
     show_features,
+    shown_position,
 )
 from .strength import strength
 from .widgets import literal
@@ -266,11 +267,12 @@ def _settings(prefix: str, step: Step, kind: str, lm: Model, sae: Sae | None) ->
             format_func=CONTRASTS.__getitem__,
             key=f"{prefix}_contrast",
         )
+        positions = list(dict.fromkeys((*POSITIONS, step.position)))
         found["position"] = st.selectbox(
             "Read at",
-            list(POSITIONS),
-            index=list(POSITIONS).index(step.position),
-            format_func=POSITIONS.__getitem__,
+            positions,
+            index=positions.index(step.position),
+            format_func=shown_position,
             key=f"{prefix}_position",
         )
     if needs != "features" and found.get("space") != "feature":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from . import building, editor, measure, services, state
-from .recipes import Recipe, Step, Variant
+from .recipes import Recipe, Step, Variant, position_of
 from .widgets import clear_errors
 
 if TYPE_CHECKING:
@@ -156,4 +156,4 @@ def _direction(lm: Model, step: Step) -> dict[str, Any]:
     about |= {"space": "features"} if step.space == "feature" else {"site": str(building.site_of(lm, step))}
     if source == "texts":
         return {"positive": step.positive, "negative": step.negative, **about}
-    return {"pairs": name, "position": step.position, **about}
+    return {"pairs": name, "position": position_of(step.position), **about}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..forms import Form
 from .building import PLANE
-from .recipes import KINDS, Recipe, Step, from_data
+from .recipes import KINDS, Recipe, Step, from_data, position_of
 from .results import Result, Row
 
 BUNDLE = "tiller-run"
@@ -226,7 +226,7 @@ def _code_step(name: str, step: Step, raw: str) -> list[str]:
 def _position(step: Step) -> str:
     if step.position == "completion_mean":
         return ""
-    return f", position={step.position!r}"
+    return f", position={position_of(step.position)!r}"
 
 
 def _raw_values(raw: str) -> dict[str, float]:

@@ -59,6 +59,18 @@ POSITIONS = {
     "last": "Last token",
     "differing": "The one token that differs",
 }
+
+
+def position_of(text: str) -> str | int:
+    """Where a direction is read, as the package takes it: a name, or an index that stands in a recipe as text."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def shown_position(text: str) -> str:
+    """A position as a person reads it."""
+    return POSITIONS.get(text) or f"Token {text}"
+
+
 SPACES = {"residual": "Residual stream", "feature": "SAE features"}
 WHERE = {
     "all": "All tokens",
@@ -114,7 +126,6 @@ class Step:
         choices = {
             "kind": KINDS,
             "contrast": CONTRASTS,
-            "position": POSITIONS,
             "space": SPACES,
             "stream": STREAMS,
             "where": get_args(Where),
@@ -122,6 +133,13 @@ class Step:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"A step's {name} is one of {', '.join(known)}; got {getattr(self, name)!r}.")
+        if not (
+            isinstance(self.position, str)
+            and (self.position in POSITIONS or isinstance(position_of(self.position), int))
+        ):
+            raise ValueError(
+                f"A step's position is one of {', '.join(POSITIONS)}, or an index as text; got {self.position!r}."
+            )
         if self.layer is not None and (isinstance(self.layer, bool) or not 0 <= self.layer < 1000):
             raise ValueError(f"A step's layer is a block's number from 0 on; got {self.layer!r}.")
         for name, (low, high) in LIMITS.items():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from . import state
-from .recipes import POSITIONS
+from .recipes import position_of, shown_position
 from .widgets import literal
 
 if TYPE_CHECKING:
@@ -200,16 +200,17 @@ def _direction(
     sae = None if sae_choice is None else shelf().sae(model_name, *sae_choice)
     made = CONTRASTS[contrast](shelf().model(model_name), PairSet.load(pairs), site, sae=sae, position=position)
     how = "" if contrast == "mean_difference" else f", {contrast}"
-    how += "" if position == "completion_mean" else f", {POSITIONS[str(position)].lower()}"
+    how += "" if position == "completion_mean" else f", {shown_position(str(position)).lower()}"
     return replace(made, name=f"{pairs}, layer {site.layer}{'' if sae is None else ' features'}{how}")
 
 
 def direction_from_pairs(
     name: str, pairs: str, contrast: str, site: Site, sae: Sae | None, position: str = "completion_mean"
 ) -> Direction:
-    """The direction of a bundled pair set, made once for all visitors."""
+    """The direction of a bundled pair set, made once for all visitors; `position` may be an index as text."""
     model(name)
-    return _direction(name, pairs, contrast, site, _choice_of(name, sae), position)  # type: ignore[arg-type]
+    where: Position = position_of(position)  # type: ignore[assignment]
+    return _direction(name, pairs, contrast, site, _choice_of(name, sae), where)
 
 
 def _choice_of(name: str, sae: Sae | None) -> tuple[str, str] | None:

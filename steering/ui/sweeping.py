@@ -169,7 +169,8 @@ def at_layer(lm: Model, study: Study, layer: int) -> tuple[Direction, float]:
     pairs = str((about.get("pairs") or {}).get("name", ""))
     if not pairs:
         raise ValueError("Only a direction of a bundled pair set can be read at every layer; this one is saved.")
-    direction = services.direction_from_pairs(lm.name, pairs, "mean_difference", site, None, str(about["position"]))
+    where = str(about.get("position", "completion_mean"))
+    direction = services.direction_from_pairs(lm.name, pairs, "mean_difference", site, None, where)
     return direction, services.typical_norm(site, lm.name) / direction.norm
 
 
