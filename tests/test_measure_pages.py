@@ -92,6 +92,23 @@ def test_the_layer_grid_needs_no_generation() -> None:
     assert services.engine().decoded_rows == before
 
 
+def test_the_layer_grid_takes_a_saved_direction_that_was_read_at_an_index() -> None:
+    from types import SimpleNamespace
+
+    from steering.directions import mean_difference
+    from steering.pairs import PairSet
+    from steering.sites import Site
+
+    open_page("pages/measure/calibrate.py")
+    lm = services.model("organism")
+    made, named = (
+        mean_difference(lm, PairSet.load("pressure"), Site(4, "resid_post"), position=position)  # type: ignore[arg-type]
+        for position in (-3, "prompt_last")
+    )
+    found, _ = sweeping.at_layer(lm, SimpleNamespace(direction=made), 4)  # type: ignore[arg-type]
+    assert found.vector.equal(named.vector)
+
+
 def test_options_are_shown_as_they_are() -> None:
     import torch
 

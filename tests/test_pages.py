@@ -271,9 +271,13 @@ def test_the_exported_python_runs_with_features():
         Variant("clamp", (Step("clamp", features={17: 9.0}),)),
         Variant("cap", (Step("regulate", direction="pairs:pressure", position="prompt_last", space="feature"),)),
         Variant("off", (Step("silence", features={17: 1.0}), Step("boost", features={3: 4.0}))),
+        # Recipes were saved with an index before the last token of the prompt had a name.
+        Variant("as before", (Step("regulate", direction="pairs:pressure", position="-3", space="feature"),)),
     )
     at = fine(compare("", recipe, run="1"))
     assert same_by_python(results(at)[0], state.sae_choice("organism"))
+    named, by_index = (results(at)[0].rows[number] for number in (2, 4))
+    assert named.tokens == by_index.tokens
 
 
 def test_another_model_is_picked_in_the_sidebar_and_brings_its_own_example(folder):
