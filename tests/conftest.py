@@ -33,8 +33,10 @@ CHECKED = [
 install_import_hook(CHECKED, "checked.typechecked")
 
 import tiny  # noqa: E402
+from featured import SMALL, TEXTS  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
+from steering.features import FeatureIndex, Notes, build  # noqa: E402
 from steering.models import Model, load_model  # noqa: E402
 from steering.saes import Sae, load_sae  # noqa: E402
 
@@ -133,3 +135,15 @@ def clean_caches() -> Iterator[None]:
 def folder(checkpoint: Callable[[str], Path]) -> str:
     """A model loaded by its folder: no SAE, no chat template."""
     return str(checkpoint("llama"))
+
+
+@pytest.fixture(scope="session")
+def tiny_sae(sae_of: Callable[..., Sae]) -> Sae:
+    return sae_of("standard")
+
+
+@pytest.fixture(scope="session")
+def index(tiny_llama: Model, tiny_sae: Sae, tmp_path_factory: pytest.TempPathFactory) -> FeatureIndex:
+    folder = tmp_path_factory.mktemp("index")
+    build(tiny_llama, tiny_sae, TEXTS, folder, settings=SMALL)
+    return FeatureIndex.open(folder, Notes(folder / "home" / "notes.sqlite"))
