@@ -68,12 +68,11 @@ def alone(lm: Model, rows: Sequence[Request]) -> float:
         return time.perf_counter() - start
 
 
-def whole(name: str, fresh: bool) -> Result:
-    """The result of a bundled experiment, with its report in build/reports."""
+def whole(name: str) -> Result:
+    """The result of a bundled experiment done from nothing, with its report in build/reports."""
     experiment = experiments.read(name)
     out = HERE.parent / "build" / "reports" / name
-    if fresh:
-        (out / "outcomes.jsonl").unlink(missing_ok=True)
+    (out / "outcomes.jsonl").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(Engine(load_model(experiment.model))) as engine:
         checkpoint = Checkpoint(out / "outcomes.jsonl")
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "EXPERIMENTS.md")
     given = parser.parse_args()
     before = load()
-    regulator = whole("regulator", fresh=True)
+    regulator = whole("regulator")
     lm = load_model("organism")
     with contextlib.closing(Engine(lm)) as engine:
         named = regulator.experiment.data["sae"]
@@ -116,7 +115,7 @@ def main() -> None:
         f"| ratio, median of {given.repeats} interleaved pairs | {ratio:.1f} | at least {AIM_RATIO} |",
         "",
         reports.to_markdown(regulator),
-        reports.to_markdown(whole("sara", fresh=False)),
+        reports.to_markdown(whole("sara")),
     ]
     given.out.write_text("\n".join(found), encoding="utf-8")
     print(f"{seconds:.0f} s for {answers} answers; {ratio:.1f} times faster than one at a time; wrote {given.out.name}")

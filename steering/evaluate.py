@@ -63,7 +63,7 @@ def perform(given: argparse.Namespace) -> experiments.Result:
     out.mkdir(parents=True, exist_ok=True)
     for name, data in reports.files(result).items():
         (out / name).write_bytes(data)
-    print(f"{len(result.outcomes)} answers in {result.seconds:.1f} s; report: {out / 'report.html'}")
+    print(f"{result.took}; report: {out / 'report.html'}")
     return result
 
 

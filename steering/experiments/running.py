@@ -38,6 +38,13 @@ class Result:
     spillovers: Mapping[str, effects.Spillover] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    kept: int = 0  # outcomes that an earlier run of the same experiment had made
+
+    @property
+    def took(self) -> str:
+        """What was done in which time; a run that went on where another was is not praised for that one's work."""
+        kept = f", {self.kept} of them kept from an earlier run," if self.kept else ""
+        return f"{len(self.outcomes)} answers{kept} in {self.seconds:.0f} s"
 
 
 def perform(
@@ -61,6 +68,7 @@ def perform(
     arms = workshop.arms()
     if prepared is not None:
         prepared(sets, arms)
+    had = 0 if checkpoint is None else len(checkpoint)
     found = run(engine, sets, arms, workshop.settings, checkpoint=checkpoint, tick=tick, outcomes=outcomes)
     pairs = [(str(a), str(b)) for a, b in experiment.data.get("compare", [])]
     if unknown := sorted({name for pair in pairs for name in pair} - {arm.name for arm in arms}):
@@ -78,6 +86,7 @@ def perform(
         spillovers(found, sets, arms),
         about | {"sets": {one.name: f"{len(one)} items, {one.content_hash}" for one in sets}},
         time.monotonic() - start,
+        0 if checkpoint is None else len(found) - (len(checkpoint) - had),
     )
 
 

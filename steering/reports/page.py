@@ -85,7 +85,7 @@ def to_html(result: Result) -> str:
         page.add(f"<p>{esc(question)}</p>")
     page.add(
         f"<p class='muted'>{esc(about.get('time', ''))} · model {esc(result.experiment.model)} · "
-        f"{len(result.outcomes)} answers in {result.seconds:.0f} s · again with <code>{esc(command(result))}</code></p>"
+        f"{result.took} · again with <code>{esc(command(result))}</code></p>"
     )
     page.add("<h2>What it supports</h2><ul>", *(f"<li>{esc(line)}</li>" for line in findings(result)), "</ul>")
     page.add(

@@ -149,7 +149,7 @@ def to_markdown(result: Result) -> str:
     lines = [
         f"### {result.experiment.title}",
         "",
-        f"`{command(result)}`: {len(result.outcomes)} answers in {result.seconds:.0f} s.",
+        f"`{command(result)}`: {result.took}.",
     ]
     for one in result.sets:
         shown = measures_of(result)[one.name]
