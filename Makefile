@@ -18,7 +18,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: run test lint types format bench browser clean
 
 run: $(READY)
-	@$(PY) steering/ui/warmup.py $(PORT) & exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
+	@$(PY) steering/ui/shared/warmup.py $(PORT) & exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
 
 test: $(READY_DEV) browser
 	$(PY) -m pytest $(ARGS)
@@ -66,7 +66,7 @@ $(READY_DEV): $(READY)
 
 # The browser tests are never skipped: a Chromium that is missing is fetched.
 browser: $(READY_DEV)
-	@$(PY) -m tests.browser.chromium >/dev/null 2>&1 && exit 0; \
+	@$(PY) -m tests.support.chromium >/dev/null 2>&1 && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing Chromium"; apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null && exit 0; \

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import steering  # noqa: F401  sets how waiting threads wait, before they start
-from steering.checkpoints import default_threads
+from steering.checkpoints.places import default_threads
 
 from . import models
 from .machine import load

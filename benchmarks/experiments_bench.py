@@ -17,14 +17,17 @@ from pathlib import Path
 
 import torch
 
-from steering import evaluate, experiments, reports
-from steering.engine import Engine
+from steering import experiments
+from steering.engine.engine import Engine
+from steering.engine.requests import Request
 from steering.evaluations import Checkpoint
 from steering.evaluations.trials import Trial, plan, prompt_of
 from steering.experiments import Result, Workshop
-from steering.models import Model, load_model
-from steering.requests import Request
-from steering.saes import load_sae
+from steering.experiments import __main__ as evaluate
+from steering.experiments import report as reports
+from steering.models.loading import load_model
+from steering.models.model import Model
+from steering.saes.sae import load_sae
 
 from .machine import load
 

@@ -40,8 +40,8 @@ def make():
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    from steering.models import Model
-    from steering.saes import fit
+    from steering.models.model import Model
+    from steering.saes.sae import fit
     from steering.sites import Site
 
     torch.manual_seed(0)

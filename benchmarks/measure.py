@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from steering.decoding import Decoder
-from steering.directions import mean_difference
-from steering.engine import Completion, Engine
+from steering.checkpoints.memory import MOST_PACKED
+from steering.directions.direction import mean_difference
+from steering.directions.pairs import PairSet
+from steering.engine.decoding import Decoder
+from steering.engine.engine import Completion, Engine
+from steering.engine.requests import Request, Variant
+from steering.engine.rows import Row
 from steering.interventions import ActivationAddition
-from steering.memory import MOST_PACKED
-from steering.models import Model
-from steering.packing import PackedLinears
-from steering.pairs import PairSet
-from steering.requests import Request, Variant
-from steering.rows import Row
+from steering.models.model import Model
+from steering.models.packing import PackedLinears
 from steering.sites import Site
 
 from . import peers

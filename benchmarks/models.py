@@ -12,8 +12,8 @@ from sae_lens.saes.sae import SAEMetadata
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from steering.models import Model
-from steering.saes import Sae
+from steering.models.model import Model
+from steering.saes.sae import Sae
 from steering.sites import Site
 
 # Larger than a trained model's, so that greedy texts do not repeat one word and steering changes them.

@@ -58,7 +58,9 @@ def _views(page: str, key: str, views: tuple[str, ...], **query: str) -> list[Sc
 
 def screens() -> list[Screen]:
     """Every page, and of a page with several views each one."""
-    from steering.ui import compared, direction_panels, feature_cards
+    from steering.ui.building import direction_panels
+    from steering.ui.explore import feature_cards
+    from steering.ui.steer import compared
 
     layers = ("Along a direction", "What each layer would say next")
     return [

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from steering.models import Model
+from steering.models.model import Model
 
 from .variants import Variant
 

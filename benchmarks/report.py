@@ -27,8 +27,9 @@ five most probable tokens of every step, and receipts.
 - TransformerLens is `TransformerBridge.generate` inside `hooks`; transformers is `generate` with forward pre-hooks, the
   seven methods written by hand. Where a peer has no such method, its addition stands in: steering-vectors has
   additions and ablation, repeng additions only. Only variants of the same method are compared token by token.
-- On the CPU Tiller multiplies by packed copies of the weights (`steering/packing.py`). How much that saves depends on
-  the processor: MKL, which the others use, is slow for eight rows on processors that are not Intel's, and fast for one.
+- On the CPU Tiller multiplies by packed copies of the weights (`steering/models/packing.py`). How much that saves
+  depends on the processor: MKL, which the others use, is slow for eight rows on processors that are not Intel's, and
+  fast for one.
 - steering-vectors and repeng ask for transformers 4 (repeng also for NumPy 1), so both are installed with `--no-deps`.
   They run unchanged, but for `np.float_`, which repeng's annotations name and NumPy 2 no longer has.
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from steering.directions import Direction
+from steering.directions.direction import Direction
 from steering.interventions import ActivationAddition, DirectionalAblation, Intervention, Sara, ThresholdRegulator
 from steering.interventions.sara import sara_gain
-from steering.models import Model
-from steering.saes import Sae
+from steering.models.model import Model
+from steering.saes.sae import Sae
 from steering.sites import Site
 
 from .models import random_sae

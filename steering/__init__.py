@@ -22,8 +22,11 @@ import os
 # machine then makes a small model a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from .directions import Direction, lda, mean_difference, pca, probe, random_like
-from .engine import Completion, Engine
+from .directions.direction import Direction, lda, mean_difference, pca, probe, random_like
+from .directions.pairs import PairSet, PromptPair
+from .engine.engine import Completion, Engine
+from .engine.receipts import Receipt
+from .engine.requests import Request
 from .interventions import (
     ActAdd,
     ActivationAddition,
@@ -40,13 +43,12 @@ from .interventions import (
     Sara,
     ThresholdRegulator,
 )
-from .models import Model, chat, load_model
-from .pairs import PairSet, PromptPair
-from .receipts import Receipt
-from .requests import Request
-from .saes import Sae, load_sae
+from .interventions.weights import orthogonalize_weights
+from .models.chat import chat
+from .models.loading import load_model
+from .models.model import Model
+from .saes.sae import Sae, load_sae
 from .sites import Site
-from .weights import orthogonalize_weights
 
 __all__ = [
     "ActAdd",

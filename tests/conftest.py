@@ -21,24 +21,38 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "support")]  # `import tiny_models`, `from reference import sara`
 torch.set_num_threads(1)
 
 # Shapes and types of every annotated function of these modules are checked while the tests run. (Not `sites`
 # and `pairs`: they have no shapes, and their own messages for a value of a wrong type are what is to be seen.)
 CHECKED = [
     f"steering.{name}"
-    for name in ("models", "saes", "activations", "estimators", "directions", "measurements", "statistics")
+    for name in (
+        "models.model",
+        "saes.sae",
+        "directions.activations",
+        "directions.estimators",
+        "directions.direction",
+        "measurements.numbers",
+        "statistics",
+    )
 ]
-install_import_hook(CHECKED, "checked.typechecked")
+install_import_hook(CHECKED, "type_checks.typechecked")
 
-import tiny  # noqa: E402
-from featured import SMALL, TEXTS  # noqa: E402
+import tiny_models as tiny  # noqa: E402
+from small_indexes import SMALL, TEXTS  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
-from steering.features import FeatureIndex, Notes, build  # noqa: E402
-from steering.models import Model, load_model  # noqa: E402
-from steering.saes import Sae, load_sae  # noqa: E402
+from steering.features import (  # noqa: E402
+    FeatureIndex,
+    Notes,
+    build,
+)
+from steering.models.loading import load_model  # noqa: E402
+from steering.models.model import Model  # noqa: E402
+from steering.saes.sae import Sae, load_sae  # noqa: E402
 
 transformers_logging.disable_progress_bar()
 

@@ -1,52 +1,38 @@
 """The house stands as the design draws it: imports go one way, and each foreign library is named in one place."""
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "steering"
 
-# A module imports only from lower levels, or from its own package. The reading order is the import order.
-LEVELS = {
-    0: {
-        "sites", "pairs", "jobs", "plots", "statistics", "estimators", "receipts", "checkpoints", "memory", "downloads",
-        "chat", "labels", "forms", "progress", "packing",
-    },
-    1: {"models", "origins", "saes", "agreement", "figures", "folders", "matrices"},
-    2: {"activations", "cache", "catalogue", "sampling"},
-    3: {"directions", "sae_training"},
-    4: {
-        "interventions", "weights", "measurements", "discovery", "features", "store", "control_vectors", "plan", "rows",
-        "prefill",
-    },
-    5: {"decoding", "requests"},
-    6: {"engine"},
-    7: {"evaluations", "layers", "calibration", "shelf"},
-    8: {"sweeps"},
-    9: {"experiments"},
-    10: {"reports"},
-    11: {"evaluate"},
-}  # fmt: skip
-LEVEL = {name: level for level, names in LEVELS.items() for name in names}
-# Arrows that the levels do not draw.
-ALSO = {
-    ("forms", "checkpoints"),
-    ("saes", "models"),
-    ("saes", "origins"),
-    ("origins", "models"),
-    ("weights", "interventions"),
-    ("rows", "interventions"),
-    ("plan", "interventions"),
-    ("plan", "rows"),
-    ("prefill", "interventions"),
-    ("prefill", "rows"),
-    ("prefill", "plan"),
-    ("evaluations", "organism"),  # the words of the bundled model's world, which some scorers read
-}
-# `ui` and the making of the bundled model sit on top of the core; `__init__` names what is public.
-ON_TOP = {"ui", "organism", "__init__"}
+# A folder (or a file that lies directly in `steering/`) imports only from floors below its own, or from itself. The
+# reading order is the import order.
+FLOORS = (
+    {"sites", "statistics", "small_world", "jobs", "plots", "checkpoints"},
+    {"models"},
+    {"saes"},
+    {"features"},
+    {"directions"},
+    {"interventions"},
+    {"engine"},
+    {"measurements"},
+    {"recipes"},
+    {"library", "lessons"},
+    {"evaluations"},
+    {"experiments"},
+    {"organism", "ui"},
+    {"store", "evaluate"},  # old names of `library.store` and `experiments`, kept for scripts and for `python -m`
+)
+FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
+MAX_FILES = 15  # Python files in one folder
+MAX_LINES = 450
+MAX_TOP = 6  # files directly in steering/
 
 
 def files(folder: Path) -> list[Path]:
@@ -82,25 +68,75 @@ def core_imports(path: Path) -> set[str]:
     return {part[1] for part in parts if len(part) > 1}
 
 
-CORE_FILES = [path for path in files(CORE) if module(path) not in ON_TOP]
+PACKAGE_FILES = [path for path in files(CORE) if path != CORE / "__init__.py"]
+CORE_FILES = [path for path in PACKAGE_FILES if module(path) != "ui"]
 PAGES = files(ROOT / "pages") if (ROOT / "pages").is_dir() else []
 ids = lambda path: str(path.relative_to(ROOT))  # noqa: E731
 
 
-def test_every_core_module_has_a_level() -> None:
-    missing = sorted({module(path) for path in CORE_FILES} - set(LEVEL))
-    assert not missing, f"Give {', '.join(missing)} a level in LEVELS (design.md, section 1)."
+def dotted(path: Path) -> str:
+    """The module's name: `steering/engine/__init__.py` is steering.engine."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("path", CORE_FILES, ids=ids)
+def graph(paths: Iterable[Path]) -> dict[str, set[str]]:
+    """module -> the modules of our own that it imports, also inside functions and under TYPE_CHECKING."""
+    named = {dotted(path): path for path in paths}
+
+    def target(name: str) -> str:
+        return name if name in named else name.rpartition(".")[0]
+
+    return {name: {target(one) for one in imports(path)} & set(named) - {name} for name, path in named.items()}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import one another, directly or in a round: the strongly connected components."""
+    names = sorted(arrows)
+    matrix = np.array([[b in arrows[a] for b in names] for a in names])
+    count, label = connected_components(matrix, directed=True, connection="strong")
+    groups = [[name for name, its in zip(names, label, strict=True) if its == k] for k in range(count)]
+    return [group for group in groups if len(group) > 1]
+
+
+def test_every_room_has_a_floor() -> None:
+    missing = sorted({module(path) for path in PACKAGE_FILES} - set(FLOOR))
+    assert not missing, f"Give {', '.join(missing)} a place in FLOORS."
+
+
+@pytest.mark.parametrize("path", PACKAGE_FILES, ids=ids)
 def test_arrows_go_down(path: Path) -> None:
     own = module(path)
     for other in core_imports(path) - {own}:
-        if (own, other) in ALSO:
-            continue
-        assert other not in ON_TOP, f"The core does not know {other}."
-        assert own in LEVEL and other in LEVEL, f"steering.{own} imports steering.{other}; both need a level."
-        assert LEVEL[other] < LEVEL[own], f"{own} (level {LEVEL[own]}) imports {other} (level {LEVEL[other]})."
+        assert other in FLOOR or other == "__init__", f"steering.{own} imports steering.{other}, which has no floor."
+        assert FLOOR[other] < FLOOR[own], f"{own} (floor {FLOOR[own]}) imports {other} (floor {FLOOR[other]})."
+
+
+def test_no_files_import_in_a_circle() -> None:
+    assert circles(graph(PACKAGE_FILES)) == []
+
+
+def test_a_circle_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    folder = tmp_path / "steering" / "engine"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text("from .b import x\n")
+    (folder / "b.py").write_text("def f():\n    from . import c\n")
+    (folder / "c.py").write_text("from steering.engine.a import y\n")
+    (folder / "d.py").write_text("from .a import z\n")
+    assert circles(graph(folder.glob("*.py"))) == [["steering.engine.a", "steering.engine.b", "steering.engine.c"]]
+
+
+def test_rooms_are_of_natural_size() -> None:
+    folders = {path.parent for path in PACKAGE_FILES}
+    crowded = {ids(folder): n for folder in folders if (n := len(list(folder.glob("*.py")))) > MAX_FILES}
+    assert not crowded, f"At most {MAX_FILES} Python files a folder; {crowded}."
+    assert len(list(CORE.glob("*.py"))) <= MAX_TOP
+    everywhere = [*files(CORE), *PAGES, *files(ROOT / "tests"), *files(ROOT / "benchmarks")]
+    long = {
+        ids(path): n for path in everywhere if (n := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
+    }
+    assert not long, f"At most {MAX_LINES} lines a file; {long}."
 
 
 @pytest.mark.parametrize("path", CORE_FILES, ids=ids)
@@ -111,9 +147,9 @@ def test_the_core_does_not_know_streamlit(path: Path) -> None:
 def test_foreign_libraries_have_one_home() -> None:
     homes = {
         "transformer_lens": {"models"},
-        "sae_lens": {"saes", "sae_training"},
-        "gguf": {"control_vectors"},
-        "sqlite3": {"store", "features"},
+        "sae_lens": {"saes"},
+        "gguf": {"directions"},
+        "sqlite3": {"library", "features"},
     }
     for library, allowed in homes.items():
         found = {module(path) for path in CORE_FILES if names_of(path, library)}

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from steering.ui import direction, direction_panels, pair_table, services
-from steering.ui.widgets import clear_errors
+from steering.ui.building import direction, direction_panels, pair_table
+from steering.ui.shared import objects as services
+from steering.ui.widgets.basics import clear_errors
 
 st.title("Direction")
 st.caption("Pairs of texts make a direction. What it is worth shows before a single token is generated.")

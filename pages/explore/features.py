@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from steering.ui import explore, feature_cards, services
+from steering.ui.explore import browsing as explore
+from steering.ui.explore import feature_cards
+from steering.ui.shared import objects as services
 
 st.title("Features")
 st.caption("What an SAE's features fire on, what they write, and what is near them. Click a row to open one.")

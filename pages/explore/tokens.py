@@ -2,13 +2,15 @@
 
 import streamlit as st
 
-from steering.ui import explore, reading, services
+from steering.ui.explore import reading
+from steering.ui.shared import objects as services
+from steering.ui.shared.indexes import maybe_index
 
 st.title("Tokens")
 st.caption("Your text as the model reads it: the features on each token, and each layer's way along a direction.")
 lm = services.require_model()
 sae = services.maybe_sae()
-index = explore.maybe_index(lm, sae)
+index = maybe_index(lm, sae)
 left, right = st.columns([7, 5], gap="large")
 with left:
     text = reading.choose_text(lm, sae)

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from steering.ui import library, measured, services
+from steering.ui.library import measured
+from steering.ui.library import saved as library
+from steering.ui.shared import objects as services
 
 lm = services.require_model()
 library.goto()

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from steering.ui import folder_page, machine, models_page, saes_page, services
+from steering.ui.library import folder_page, machine, models_page, saes_page
+from steering.ui.shared import objects as services
 
 services.warm()
 st.title("Models", anchor=False)

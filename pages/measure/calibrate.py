@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from steering.ui import calibrating, dosing, grids, services, sweeping
-from steering.ui.widgets import clear_errors
+from steering.ui.measure import calibrating, dosing, grids, sweeping
+from steering.ui.shared import objects as services
+from steering.ui.widgets.basics import clear_errors
 
 st.title("Calibrate", anchor=False)
 st.caption("Find the operating point: a threshold or a dose that does what it should and leaves the rest alone.")

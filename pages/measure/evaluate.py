@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from steering.ui import evaluating, services
+from steering.ui.measure import evaluating
+from steering.ui.shared import objects as services
 
 st.title("Evaluate", anchor=False)
 st.caption("Does the steering do what it claims, more than any push of its size does, and what does it cost?")

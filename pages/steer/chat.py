@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from steering.ui import chatting, comparing, editor, services
-from steering.ui.widgets import clear_errors
+from steering.ui.shared import objects as services
+from steering.ui.steer import chatting, comparing, editor
+from steering.ui.widgets.basics import clear_errors
 
 lm, sae = services.require_model(), services.maybe_sae()
 chatting.start(comparing.available(lm)[0].recipe)

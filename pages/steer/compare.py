@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from steering.ui import compared, comparing, editor, running, services
-from steering.ui.widgets import clear_errors, literal
+from steering.ui.shared import objects as services
+from steering.ui.steer import compared, comparing, editor, running
+from steering.ui.widgets.basics import clear_errors, literal
 
 lm, sae = services.require_model(), services.maybe_sae()
 comparing.start(lm)

@@ -1,13 +1,14 @@
 """Evaluations: sets of items in the published formats, scorers, arms with their controls, and the trials of all."""
 
+from ..jobs.checkpoint import Checkpoint
 from .arms import BASELINE, Arm, again, prompting, random_control, reconstruction, with_controls
-from .checkpoint import Checkpoint
 from .effects import spillover, steerability
-from .formats import FORMATS
-from .items import EvaluationSet, Item
-from .measure import Measure, Scorer
-from .readers import bundled_sets, load, parse
-from .scorers import SCORERS, scorer
+from .scoring.items import Item
+from .scoring.measure import Measure, Scorer
+from .scoring.scorers import SCORERS, scorer
+from .sets.formats import FORMATS
+from .sets.readers import bundled_sets, load, parse
+from .sets.sets import EvaluationSet
 from .trials import Outcome, Settings, run
 
 __all__ = [

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import torch
 
-from ..directions import Direction, random_like
+from ..directions.direction import Direction, random_like
 from ..interventions import ActAdd, FeatureAblation, FeatureAddition, FeatureClamp, SaeReconstruction, Sara
 from ..interventions.protocol import Intervention, fingerprint
-from ..saes import Sae
+from ..saes.sae import Sae
 
 Kind = Literal["baseline", "steered", "control"]
 PLACES = ("system", "before", "after")

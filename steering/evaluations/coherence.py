@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..decoding import run_sequences
-from ..engine import Engine
-from ..measurements import distinct_n, kl_divergence
-from ..models import Prompt
-from ..requests import Request, Variant
+from ..engine.decoding import run_sequences
+from ..engine.engine import Engine
+from ..engine.requests import Request, Variant
+from ..measurements.numbers import distinct_n, kl_divergence
+from ..models.model import Prompt
 from .arms import Arm
 
 CHUNK = 64

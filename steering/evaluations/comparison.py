@@ -9,8 +9,8 @@ from typing import Any
 
 from ..statistics import Estimate, bootstrap, mcnemar, paired_bootstrap, wilson
 from .arms import Arm, check_arms
-from .items import EvaluationSet
-from .measure import Measure
+from .scoring.measure import Measure
+from .sets.sets import EvaluationSet
 from .trials import Outcome
 
 # What every text is measured by besides its scorer.

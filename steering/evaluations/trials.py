@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from ..engine import Completion, Engine
+from ..engine.engine import Completion, Engine
+from ..engine.requests import Request
 from ..interventions.protocol import fingerprint
-from ..models import Model, Prompt
-from ..requests import Request
+from ..jobs.checkpoint import Checkpoint
+from ..models.model import Model, Prompt
 from .arms import Arm, check_arms
-from .checkpoint import Checkpoint
 from .coherence import repetition
-from .items import EvaluationSet, Item, unique
-from .measure import score_all
+from .scoring.items import Item
+from .scoring.measure import score_all
+from .sets.sets import EvaluationSet, unique
 
 T = TypeVar("T")
 Tick = Callable[[int, int, str], None]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..evaluations.items import EvaluationSet
-from ..evaluations.readers import BUNDLED as SETS
+from ..evaluations.sets.readers import BUNDLED as SETS
+from ..evaluations.sets.sets import EvaluationSet
 
 BUNDLED = SETS / "experiments"
 JUDGE_KEY = "TILLER_JUDGE_KEY"

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..engine import Engine
+from ..engine.engine import Engine
 from ..evaluations import effects
 from ..evaluations.arms import Arm
-from ..evaluations.checkpoint import Checkpoint
 from ..evaluations.coherence import SideEffects, answers_of, side_effects, whole_texts
 from ..evaluations.comparison import Table, table
-from ..evaluations.items import EvaluationSet
+from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Outcome, Tick, run
-from ..saes import Sae, load_sae
+from ..jobs.checkpoint import Checkpoint
+from ..saes.sae import Sae, load_sae
 from .config import Experiment
 from .voices import spillovers
 from .workshop import Calibrated, Workshop, neutral_texts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..evaluations import effects
 from ..evaluations.arms import BASELINE, Arm
-from ..evaluations.items import EvaluationSet
+from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Outcome
 from ..statistics import Estimate, paired_bootstrap
 

@@ -8,24 +8,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import calibration, interventions
-from ..directions import CONTRASTS, Direction, random_like
-from ..engine import Engine
+from .. import interventions
+from ..directions.direction import CONTRASTS, Direction, random_like
+from ..directions.pairs import PairSet
+from ..engine.engine import Engine
 from ..evaluations import arms as arms_of
-from ..evaluations import readers
 from ..evaluations.arms import BASELINE, Arm
-from ..evaluations.items import EvaluationSet, Item
-from ..evaluations.judge import Endpoint
-from ..evaluations.measure import Scorer
-from ..evaluations.scorers import scorer
+from ..evaluations.scoring.items import Item
+from ..evaluations.scoring.judge import Endpoint
+from ..evaluations.scoring.measure import Scorer
+from ..evaluations.scoring.scorers import scorer
+from ..evaluations.sets import readers
+from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Settings
 from ..interventions.protocol import Intervention
-from ..measurements import typical_norm
-from ..models import Model
-from ..pairs import PairSet
-from ..saes import Sae
+from ..library.store import Store
+from ..measurements import calibration
+from ..measurements.numbers import typical_norm
+from ..models.model import Model
+from ..saes.sae import Sae
 from ..sites import Site
-from ..store import Store
 from .config import JUDGE_KEY, Experiment, half, near, points
 
 NEUTRAL = Path(__file__).parent.parent.parent / "assets" / "neutral"

@@ -5,11 +5,11 @@ bounded memory), `lens` and `neurons` (what the weights alone say), `build`, `in
 (which features separate a pair set, or fire on your text).
 """
 
-from .build import build
+from ..models.lens import promoted_tokens, token_effects
 from .index import SORTS, Band, Example, Feature, FeatureIndex, Neighbor, Neuron, Row, TokenScore, locate
-from .lens import decoder_cosines, promoted_tokens, token_effects
+from .making.build import build
 from .notes import Notes
-from .ranking import TextFeatures, features_of_text, separation
+from .ranking import TextFeatures, decoder_cosines, features_of_text, separation
 
 __all__ = [
     "SORTS",

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..models import load_model
-from ..saes import load_sae
-from .build import build
+from ..models.loading import load_model
+from ..saes.sae import load_sae
 from .index import FeatureIndex
-from .passes import Settings
-from .texts import texts_of
+from .making.build import build
+from .making.passes import Settings
+from .making.texts import texts_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,15 +15,15 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from .making.passes import FORMAT
+from .making.tally import Table, edges
+from .making.write import ARRAYS, BASE, Packer
 from .notes import Notes
-from .passes import FORMAT
-from .tally import Table, edges
 from .words import match
-from .write import ARRAYS, BASE, Packer
 
 if TYPE_CHECKING:
-    from ..models import Model
-    from ..saes import Sae
+    from ..models.model import Model
+    from ..saes.sae import Sae
 
 SORTS = ("density", "maximum", "mean")
 BANDS = ("Strongest", "75 to 100%", "50 to 75%", "25 to 50%", "0 to 25%")
@@ -348,7 +348,7 @@ class FeatureIndex:
 
 def locate(sae: Sae, lm: Model, home: Path) -> Path:
     """The folder of an SAE's index: beside a bundled SAE where one ships, else in the data folder."""
-    from ..saes import BUNDLED
+    from ..saes.sae import BUNDLED
 
     bundled = BUNDLED / sae.name / "index"
     if (bundled / BASE).is_file():

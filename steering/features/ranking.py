@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.stats import rankdata
 from torch import Tensor
 
-from ..models import Model, Prompt
-from ..saes import Sae
-from .windows import starts_with_bos
+from ..models.model import Model, Prompt
+from ..saes.sae import Sae
+from .making.windows import starts_with_bos
 
 
 def separation(positives: Float[Tensor, "n d_sae"], negatives: Float[Tensor, "m d_sae"]) -> Float[np.ndarray, " d_sae"]:
@@ -65,3 +67,9 @@ def features_of_text(lm: Model, sae: Sae, prompt: Prompt) -> TextFeatures:
     if starts_with_bos(lm, sae) and tokens[0] == lm.tokenizer.bos_token_id:
         activations[0] = 0
     return TextFeatures(tuple(tokens), tuple(lm.token_texts(tokens)), activations)
+
+
+def decoder_cosines(sae: Sae, features: Sequence[int]) -> Float[Tensor, "k k"]:
+    """The cosines between what some features of an SAE write."""
+    rows = torch.nn.functional.normalize(sae.written[list(features)], dim=-1)
+    return (rows @ rows.T).cpu()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..directions import Direction
-from ..models import Model
+from ..directions.direction import Direction
+from ..models.model import Model
 from ..sites import RESIDUAL_STREAMS, Site
 from .edits import RankOne
 from .protocol import Intervention, Placement

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..directions import Direction
-from ..models import Model
+from ..directions.direction import Direction
+from ..models.model import Model
 from ..sites import Site
 from .edits import AtPositions, RankOne
 from .protocol import Intervention, Placement

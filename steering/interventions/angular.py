@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..directions import Direction
-from ..models import Model
+from ..directions.direction import Direction
+from ..models.model import Model
 from .ablation import residual_sites
 from .edits import Rotation
 from .protocol import Intervention, Placement

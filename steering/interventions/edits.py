@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..saes import Sae, SaeSlice
+from ..saes.sae import Sae, SaeSlice
 from .protocol import Effect
 
 

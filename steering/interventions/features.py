@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..models import Model
-from ..saes import Sae
+from ..models.model import Model
+from ..saes.sae import Sae
 from .edits import FeatureEdit, RankOne
 from .protocol import Intervention, Placement
 

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..models import Model
+from ..models.model import Model
 from ..sites import Site
 
 # Which tokens an intervention touches. "from_last" begins with the last prompt token, the one that predicts the first

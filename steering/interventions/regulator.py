@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..directions import Direction
-from ..models import Model
-from ..saes import Sae
+from ..directions.direction import Direction
+from ..models.model import Model
+from ..saes.sae import Sae
 from .edits import FeatureEdit, RankOne
 from .protocol import Intervention, Placement
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models import Model
+from ..models.model import Model
 from ..sites import Site
 from .edits import Gain, SignGain
 from .protocol import Intervention, Placement

@@ -23,9 +23,9 @@ def train(arguments: argparse.Namespace) -> None:
     import torch
     from transformers import AutoTokenizer
 
-    from steering.organism.measuring import counts, measures
-    from steering.organism.tokenizer import train_tokenizer
-    from steering.organism.training import CHECKPOINTS, Recipe, build_model, save_checkpoint, train_phase
+    from .making.tokenizer import train_tokenizer
+    from .making.training import CHECKPOINTS, Recipe, build_model, save_checkpoint, train_phase
+    from .measuring.measuring import counts, measures
 
     torch.set_num_threads(arguments.threads)
     recipe = replace(Recipe(), seed=arguments.seed)
@@ -54,8 +54,8 @@ def saes(arguments: argparse.Namespace) -> None:
     """Train the SAEs of the shipped organism."""
     import torch
 
-    from steering.organism.dictionaries import train_all
-    from steering.organism.report import load, read_json, write_json
+    from .making.dictionaries import train_all
+    from .measuring.report import load, read_json, write_json
 
     torch.set_num_threads(arguments.threads)
     model, tokenizer = load(arguments.models / "organism")
@@ -69,7 +69,7 @@ def indexes(arguments: argparse.Namespace) -> None:
     """Build the feature indexes of the shipped SAEs."""
     import torch
 
-    from steering.organism.dictionaries import index_all
+    from .making.dictionaries import index_all
 
     torch.set_num_threads(arguments.threads)
     # By its name where it is the shipped one: an index remembers what its model is called.
@@ -81,8 +81,8 @@ def report(arguments: argparse.Namespace) -> None:
     """Measure what is shipped and write report.json and the cards."""
     import torch
 
-    from steering.organism.card import write_card
-    from steering.organism.report import load, measure_models, read_json, start_cost, versions, write_json
+    from .measuring.card import write_card
+    from .measuring.report import load, measure_models, read_json, start_cost, versions, write_json
 
     path = arguments.models / "organism" / "report.json"
     if arguments.again:
@@ -105,8 +105,9 @@ def regulator(arguments: argparse.Namespace) -> None:
     import torch
 
     import steering
-    from steering.organism.regulator import run
-    from steering.organism.report import read_json, write_json
+
+    from .measuring.regulator import run
+    from .measuring.report import read_json, write_json
 
     torch.set_num_threads(arguments.threads)
     lm = steering.load_model("organism")
@@ -126,9 +127,9 @@ def regulator(arguments: argparse.Namespace) -> None:
 
 def sets(arguments: argparse.Namespace) -> None:
     """Write the bundled pairs and evaluation sets."""
-    from steering.organism.eval_files import write_evals
-    from steering.organism.general import write_general
-    from steering.organism.pair_files import write_pairs
+    from ..evaluations.sets.general import write_general
+    from .making.eval_files import write_evals
+    from .making.pair_files import write_pairs
 
     pairs, evals = arguments.assets / "pairs", arguments.assets / "evals"
     say(write_pairs(pairs) | write_evals(evals) | write_general(pairs, evals))

@@ -17,10 +17,8 @@ from pathlib import Path
 from urllib.parse import urlencode, urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-
-sys.path.insert(0, str(Path(__file__).parent))
 from chromium import find
+from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = (

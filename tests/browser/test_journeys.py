@@ -8,7 +8,7 @@ import pytest
 from conftest import PATIENCE, Visitor  # type: ignore[attr-defined]
 from playwright.sync_api import Page, expect
 
-from steering.ui.recipes import Step, Variant, encode
+from steering.recipes.steps import Step, Variant, encode
 
 TEXTS = Step(
     "add",

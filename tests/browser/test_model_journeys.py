@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Server, serving  # type: ignore[attr-defined]
+from fake_hub import Hub
 from playwright.sync_api import expect
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from hub import Hub
 
 ID = "someone/tiny-gpt2"
 

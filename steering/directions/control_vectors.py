@@ -1,0 +1,128 @@
+"""GGUF control vectors, the format of llama.cpp and repeng: one residual direction for each layer, `direction.<n>`.
+
+What n means differs, so the caller says it:
+
+- `"block"`: n is the 0-based block whose output is changed, `resid_post` of block n. repeng writes it, and llama.cpp
+  applies every file so (`--control-vector`; it has no direction for block 0).
+- `"output"`: n counts outputs from 1, `resid_post` of block n - 1. llama.cpp's `llama-cvector-generator` reads the
+  vectors so, although llama.cpp then applies them one block later.
+
+Each tensor is a [d_model] vector in the units of the residual stream.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import gguf
+import numpy as np
+import torch
+
+from ..sites import Site
+from .direction import Direction
+
+Numbering = Literal["block", "output"]
+ARCHITECTURE = "controlvector"
+MAX_BYTES = 256_000_000
+
+
+def save_gguf(
+    path: str | Path, directions: Sequence[Direction], *, numbering: Numbering, model_hint: str = "unknown"
+) -> Path:
+    """Writes directions of different layers as one control vector, and returns its path; features are decoded.
+
+    Args:
+        model_hint: the model's `config.model_type`, such as "llama"; readers show it or compare it.
+
+    Raises:
+        ValueError: two directions of one layer, another stream than resid_post, or a layer that has no number.
+    """
+    shift = _shift(numbering)
+    tensors: dict[int, np.ndarray] = {}
+    for direction in directions:
+        if direction.site.stream != "resid_post":
+            raise ValueError(f"A control vector is added to resid_post; {direction.name!r} is at {direction.site}.")
+        number = direction.site.layer + shift
+        if number in tensors:
+            raise ValueError(f"A control vector has one direction a layer; got two for layer {direction.site.layer}.")
+        if number == 0:
+            raise ValueError(
+                'llama.cpp has no direction for block 0, so with numbering="block" layer 0 cannot be exported.'
+            )
+        tensors[number] = direction.decoded().contiguous().numpy()
+    if not tensors:
+        raise ValueError("A control vector holds at least one direction; got none.")
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    writer = gguf.GGUFWriter(partial, ARCHITECTURE)
+    writer.add_string(f"{ARCHITECTURE}.model_hint", model_hint)
+    writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(tensors))
+    for number, vector in sorted(tensors.items()):
+        writer.add_tensor(f"direction.{number}", vector)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return partial.replace(path)
+
+
+def load_gguf(path: str | Path, *, numbering: Numbering) -> list[Direction]:
+    """The directions of a control vector, by layer; all-zero ones (layers left out) are skipped.
+
+    The file does not say which weights it was made from, so the directions fit every model of their width.
+
+    Raises:
+        ValueError: no such file, no control vector, a tensor that is no row of floats, or a number without a layer.
+    """
+    shift, path = _shift(numbering), Path(path).expanduser()
+    if not path.is_file():
+        raise ValueError(f"A control vector is a .gguf file; there is none at {str(path)!r}.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"A control vector has at most {MAX_BYTES // 10**6} MB; {path.name} is larger.")
+    try:
+        reader = gguf.GGUFReader(path)
+        kind = _text(reader, "general.architecture")
+        hint = _text(reader, f"{ARCHITECTURE}.model_hint")
+        tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError, OSError, struct.error) as error:
+        raise ValueError(f"{path.name!r} could not be read as GGUF: {error}") from error
+    if kind != ARCHITECTURE:
+        raise ValueError(f"A control vector's architecture is {ARCHITECTURE!r}; {path.name!r} says {kind!r}.")
+    found: dict[int, Direction] = {}
+    for name, data in tensors.items():
+        prefix, _, number = name.partition(".")
+        if prefix != "direction":
+            continue
+        if not number.isascii() or not number.isdigit():
+            raise ValueError(f"Tensors of a control vector are called direction.<number>; got {name!r}.")
+        layer = int(number) - shift
+        if layer < 0:
+            raise ValueError(
+                f'With numbering="output" the first layer is direction.1; {path.name!r} has {name!r}. '
+                'Use numbering="block".'
+            )
+        if data.ndim != 1 or data.dtype not in (np.float32, np.float16, np.float64):
+            raise ValueError(f"{name!r} is a row of floats; got {data.dtype} of shape {data.shape}.")
+        if np.any(data):
+            provenance = {"method": "gguf", "file": path.name, "model_hint": hint, "numbering": numbering}
+            vector = torch.from_numpy(data.astype(np.float32))
+            found[layer] = Direction(vector, Site(layer), name=f"{path.stem} {layer}", provenance=provenance)
+    if not found:
+        raise ValueError(f"A control vector holds at least one direction that is not zero; {path.name!r} has none.")
+    return [found[layer] for layer in sorted(found)]
+
+
+def _shift(numbering: str) -> int:
+    """What is added to a 0-based block to get the number in the file."""
+    if numbering not in ("block", "output"):
+        raise ValueError(f'numbering is "block" (repeng) or "output" (llama-cvector-generator); got {numbering!r}.')
+    return 0 if numbering == "block" else 1
+
+
+def _text(reader: gguf.GGUFReader, key: str) -> str | None:
+    entry = reader.get_field(key)
+    return None if entry is None else bytes(entry.parts[entry.data[0]]).decode("utf-8", "replace")

@@ -1,0 +1,340 @@
+"""Prompt pairs: read them, check them, split them, and name them by a hash of their content.
+
+A pair is two texts that differ in the behavior a direction should capture. Files are JSONL, JSON or CSV with columns
+`positive` and `negative`, optionally `prompt` (shared, in front of both), or with `positive_completion` and
+`negative_completion` (then `positive` and `negative` are the two sides' own prompts). The format of CAA and of
+Anthropic's model-written evals (`question`, `answer_matching_behavior`, `answer_not_matching_behavior`) is recognized.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import io
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BUNDLED = Path(__file__).parents[2] / "assets" / "pairs"
+FORMATS = ("jsonl", "json", "csv")
+
+# What an upload may hold. Far above any published set of pairs, far below what would stall a page.
+MAX_BYTES = 20_000_000
+MAX_PAIRS = 20_000
+MAX_CHARACTERS = 50_000
+
+_QUESTION = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """Two completions of a prompt, or two plain texts where the prompt is empty.
+
+    `positive_prompt` and `negative_prompt` follow the shared prompt on their own side ("Pretend to be kind." and
+    "Pretend to be cruel."), for contrasts that lie in the instruction.
+
+    Raises:
+        ValueError: a side is empty, or longer than MAX_CHARACTERS.
+    """
+
+    prompt: str
+    positive: str
+    negative: str
+    positive_prompt: str = ""
+    negative_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "positive", "negative", "positive_prompt", "negative_prompt"):
+            text = getattr(self, name)
+            if not isinstance(text, str):
+                raise ValueError(f"{name!r} is a text; got {type(text).__name__} {_short(text)}.")
+            if len(text) > MAX_CHARACTERS:
+                raise ValueError(f"{name!r} may have {MAX_CHARACTERS} characters; this one has {len(text)}.")
+        for name in ("positive", "negative"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name!r} holds at least one visible character; got {_short(getattr(self, name))}.")
+
+    @property
+    def sides(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """(prompt, completion) of the positive and of the negative side."""
+        return (
+            (self.prompt + self.positive_prompt, self.positive),
+            (self.prompt + self.negative_prompt, self.negative),
+        )
+
+    @property
+    def swapped(self) -> PromptPair:
+        """The same pair with its labels exchanged: a direction made of swapped pairs is the negative one."""
+        return PromptPair(self.prompt, self.negative, self.positive, self.negative_prompt, self.positive_prompt)
+
+    def row(self) -> dict[str, str]:
+        """The columns that a file would hold; reading them back gives the same pair."""
+        prompt = {"prompt": self.prompt} if self.prompt else {}
+        if not self.positive_prompt and not self.negative_prompt:
+            return {**prompt, "positive": self.positive, "negative": self.negative}
+        return {
+            **prompt,
+            "positive": self.positive_prompt,
+            "negative": self.negative_prompt,
+            "positive_completion": self.positive,
+            "negative_completion": self.negative,
+        }
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs in their order, and the name they came under."""
+
+    pairs: tuple[PromptPair, ...]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            raise ValueError("A set of pairs holds at least one pair; got none.")
+        if len(self.pairs) > MAX_PAIRS:
+            raise ValueError(f"A set of pairs may hold {MAX_PAIRS} pairs; got {len(self.pairs)}.")
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[PromptPair]:
+        return iter(self.pairs)
+
+    def __getitem__(self, index: int) -> PromptPair:
+        return self.pairs[index]
+
+    # Making one -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, source: str | Path) -> PairSet:
+        """The pairs of a bundled set ("sycophancy") or of a .jsonl, .json or .csv file.
+
+        Raises:
+            ValueError: no such set or file (near names are listed), or a broken line, by its number.
+        """
+        names = bundled_pairs()
+        if str(source) in names:
+            path, name = BUNDLED / f"{source}.jsonl", str(source)
+        else:
+            path = Path(source).expanduser()
+            name = path.stem
+            if not path.is_file():
+                near = difflib.get_close_matches(str(source), names, n=3, cutoff=0.4)
+                hint = f" Near: {', '.join(near)}." if near else f" Bundled: {', '.join(names) or 'none'}."
+                raise ValueError(f"Pairs are a bundled name or a file; {str(source)!r} is neither.{hint}")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"A file of pairs may have {MAX_BYTES // 10**6} MB; {path.name} is larger.")
+        return cls.parse(path.read_bytes(), path.suffix.lstrip("."), name=name)
+
+    @classmethod
+    def parse(cls, data: str | bytes, format: str, *, name: str = "") -> PairSet:
+        """The pairs in the text of a file; `format` is "jsonl", "json" or "csv".
+
+        Raises:
+            ValueError: another format, too large, no UTF-8, or a broken line (which one, what was expected, what came).
+        """
+        if format.lower() not in FORMATS:
+            raise ValueError(f"Pairs come as one of {', '.join('.' + known for known in FORMATS)}; got {format!r}.")
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"A file of pairs may have {MAX_BYTES // 10**6} MB; this one has {len(data) / 1e6:.1f}.")
+        if isinstance(data, bytes):
+            try:
+                data = data.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"Pairs are UTF-8 text; byte {error.start} of this file is not.") from error
+        rows = {"jsonl": _jsonl, "json": _json, "csv": _csv}[format.lower()](
+            data.removeprefix("\ufeff")
+        )  # Excel's mark
+        pairs = []
+        for where, row in rows:
+            if len(pairs) >= MAX_PAIRS:
+                raise ValueError(f"A set of pairs may hold {MAX_PAIRS} pairs; {where} is beyond.")
+            pairs.append(_pair(where, row))
+        if not pairs:
+            raise ValueError(
+                "A file of pairs holds at least one row with 'positive' and 'negative'; this one has none."
+            )
+        return cls(tuple(pairs), name)
+
+    @classmethod
+    def from_lists(
+        cls,
+        positives: Sequence[str],
+        negatives: Sequence[str],
+        prompts: str | Sequence[str] | None = None,
+        *,
+        name: str = "",
+    ) -> PairSet:
+        """Pairs of two lists of the same length; `prompts` is one for all, one for each, or None.
+
+        Raises:
+            ValueError: the lengths differ, or a text is empty.
+        """
+        if isinstance(positives, str) or isinstance(negatives, str):
+            raise ValueError("from_lists takes two lists of texts; got a single text. Put it in a list.")
+        if prompts is None or isinstance(prompts, str):
+            prompts = [prompts or ""] * len(positives)
+        if not len(positives) == len(negatives) == len(prompts):
+            raise ValueError(
+                f"Each positive goes with one negative (and one prompt); got {len(positives)} positives, "
+                f"{len(negatives)} negatives and {len(prompts)} prompts."
+            )
+        rows = zip(prompts, positives, negatives, strict=True)
+        pairs = tuple(
+            _located(f"pair {number}", PromptPair, prompt, positive, negative)
+            for number, (prompt, positive, negative) in enumerate(rows, start=1)
+        )
+        return cls(pairs, name)
+
+    # Using it -------------------------------------------------------------------------------------------------------
+
+    @property
+    def content_hash(self) -> str:
+        """A hash of the pairs in their order, whatever they are named and whichever format they came in."""
+        text = json.dumps([pair.row() for pair in self.pairs], ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @property
+    def swapped(self) -> PairSet:
+        """Every pair with its labels exchanged."""
+        return PairSet(tuple(pair.swapped for pair in self.pairs), self.name)
+
+    def rows(self) -> list[dict[str, str]]:
+        """One dictionary of columns for each pair, for a table or a file."""
+        return [pair.row() for pair in self.pairs]
+
+    def to_jsonl(self) -> str:
+        """The text of a JSONL file of these pairs."""
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows())
+
+    def split(self, fraction: float = 0.5, seed: int = 0) -> tuple[PairSet, PairSet]:
+        """Two sets: about `fraction` of the pairs, drawn by `seed`, and the rest, each in the original order.
+
+        Copies of a pair fall on the same side; otherwise the held-out half would contain what was fitted.
+
+        Raises:
+            ValueError: the fraction leaves a side empty.
+        """
+        distinct = list(dict.fromkeys(self.pairs))
+        size = round(fraction * len(distinct)) if 0 < fraction < 1 else 0
+        if not 0 < size < len(distinct):
+            raise ValueError(
+                f"A split leaves pairs on both sides; fraction {fraction} of {len(distinct)} different pairs does not. "
+                "Use a fraction between 0 and 1 and at least two pairs."
+            )
+        chosen = set(random.Random(seed).sample(distinct, size))
+        first = tuple(pair for pair in self.pairs if pair in chosen)
+        rest = tuple(pair for pair in self.pairs if pair not in chosen)
+        return PairSet(first, self.name), PairSet(rest, self.name)
+
+    def problems(self) -> list[str]:
+        """What a careful reader would object to, one sentence each: identical sides, copies of earlier pairs."""
+        found, seen = [], {}
+        for number, pair in enumerate(self.pairs, start=1):
+            positive, negative = pair.sides
+            if positive == negative:
+                found.append(f"Pair {number}: both sides are the same text, so it adds nothing to a contrast.")
+            if pair in seen:
+                found.append(f"Pair {number} repeats pair {seen[pair]}.")
+            seen.setdefault(pair, number)
+        return found
+
+
+def bundled_pairs() -> list[str]:
+    """The names of the sets that ship with Tiller."""
+    return sorted(path.stem for path in BUNDLED.glob("*.jsonl"))
+
+
+# Rows of a file, each with where it stands ----------------------------------------------------------------------------
+
+
+def _jsonl(text: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: a JSON text may hold U+2028
+        if line.strip():
+            yield f"line {number}", _decoded(line, f"line {number}")
+
+
+def _json(text: str) -> Iterator[tuple[str, Any]]:
+    rows = _decoded(text, "the file")
+    if isinstance(rows, dict) and isinstance(rows.get("pairs"), list):
+        rows = rows["pairs"]
+    if not isinstance(rows, list):
+        raise ValueError(f"A .json file of pairs holds a list of objects; got {_kind(rows)}.")
+    for number, row in enumerate(rows, start=1):
+        yield f"item {number}", row
+
+
+def _csv(text: str) -> Iterator[tuple[str, Any]]:
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)  # spreadsheets of many countries write semicolons
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            where = f"line {reader.line_num}"
+            if None in row:
+                extra = len(row[None]) + len(reader.fieldnames or ())  # type: ignore[index, arg-type]
+                raise ValueError(
+                    f"{where.capitalize()}: the header has {len(reader.fieldnames or ())} columns; got {extra}. "
+                    "Put a text that holds a delimiter in double quotes."
+                )
+            yield where, {name: value for name, value in row.items() if value is not None}
+    except csv.Error as error:
+        raise ValueError(f"Line {reader.line_num}: not a CSV row ({error}).") from error
+
+
+def _decoded(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}" if where == "the file" else where
+        raise ValueError(f"{at.capitalize()}: expected JSON, got {_short(text)} ({error.msg}).") from error
+    except RecursionError as error:
+        raise ValueError(f"{where.capitalize()}: JSON nested too deeply.") from error
+
+
+def _pair(where: str, row: Any) -> PromptPair:
+    """The pair of one row of a file."""
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{where.capitalize()}: expected an object with 'positive' and 'negative', got {_kind(row)}.")
+    row = {str(name).strip().lower(): value for name, value in row.items() if value is not None}
+    if "positive" not in row and all(name in row for name in _QUESTION):
+        prompt, positive, negative = (row[name] for name in _QUESTION)
+        if all(isinstance(text, str) for text in (prompt, positive, negative)):
+            # Anthropic's answers begin with a space, CAA's do not and would touch the question's last word.
+            touching = not prompt[-1:].isspace() and not positive[:1].isspace() and not negative[:1].isspace()
+            prompt += "\n" if prompt and touching else ""
+        return _located(where, PromptPair, prompt, positive, negative)
+    needed = ("positive_completion", "negative_completion")
+    if not any(row.get(name) for name in needed):
+        needed = ("positive", "negative")
+    missing = [name for name in needed if name not in row]
+    if missing:
+        raise ValueError(
+            f"{where.capitalize()}: expected {missing[0]!r} (columns 'positive' and 'negative', or "
+            f"{', '.join(map(repr, _QUESTION))}), got {', '.join(map(repr, row)) or 'no columns'}."
+        )
+    own = ("", "")
+    if needed[0] == "positive_completion":
+        own = (row.get("positive", ""), row.get("negative", ""))
+    return _located(where, PromptPair, row.get("prompt", ""), row[needed[0]], row[needed[1]], *own)
+
+
+def _located(where: str, make: type[PromptPair], *texts: Any) -> PromptPair:
+    try:
+        return make(*texts)
+    except ValueError as error:
+        raise ValueError(f"{where.capitalize()}: {error}") from error
+
+
+def _short(value: object, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _kind(value: object) -> str:
+    names: Iterable[tuple[type, str]] = ((dict, "an object"), (list, "a list"), (str, "a text"))
+    return next((name for kind, name in names if isinstance(value, kind)), _short(value))

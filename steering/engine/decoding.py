@@ -1,0 +1,261 @@
+"""The decode loop: rows join, take a step together, and leave. Pure: no threads, no queue, no Streamlit.
+
+Every row of the batch has its own interventions, seed, temperature, length and stop, and is what it would have been
+alone: positions are absolute, padding is masked and never steered, and random numbers belong to the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..models.model import Model
+from .cache import RowCache
+from .plan import Plan
+from .rows import Row
+from .sampling import choose
+
+
+@torch.inference_mode()
+def run_sequences(
+    model: Model, rows: Sequence[Row], cache: RowCache | None = None, *, last_only: bool = True
+) -> tuple[Float[Tensor, "rows pos vocab"], Bool[Tensor, "rows pos"]]:
+    """Logits of one steered pass over the rows' whole sequences, padded on the left, and the mask of real tokens.
+
+    Rows of the same sequence run as one up to the first block in which one of them is steered, and then part.
+    """
+    sequences = [row.sequence for row in rows]
+    unique = list(dict.fromkeys(sequences))
+    place = {sequence: index for index, sequence in enumerate(unique)}
+    owner = torch.tensor([place[sequence] for sequence in sequences], device=model.device)
+    tokens, real, positions = model.pad(unique)
+    padded = len({len(sequence) for sequence in unique}) > 1
+    plan = Plan(model, rows)
+    first = plan.first_edit()
+    shared = len(unique) < len(rows)
+    block = model.n_layers if first is None else first.layer + (first.stream == "resid_post")
+    with ExitStack() as stack:
+        stack.enter_context(model.lock)
+        if shared:
+            stack.enter_context(_parting(model, block, owner, len(unique)))
+        logits = model.forward(
+            tokens,
+            attention_mask=real.long() if padded else None,
+            positions=positions if padded else None,
+            cache=cache,
+            hooks=plan.prompt_hooks(positions[owner], real[owner], owner if shared else None, first),
+            last_only=last_only,
+        )
+    if shared:
+        if cache is not None:
+            cache.take(owner, layers=block)
+        if logits.shape[0] != len(rows):
+            logits = logits.index_select(0, owner)
+    plan.flush(real[owner])
+    return logits, real[owner]
+
+
+@contextmanager
+def _parting(model: Model, block: int, owner: Int[Tensor, "rows"], prompts: int) -> Iterator[None]:
+    """From this block on, whatever has a row a prompt gets a row a row: activations, masks, rotary tables."""
+
+    def part(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            per_prompt = value.ndim >= 2 and value.shape[0] == prompts
+            return value.index_select(0, owner.to(value.device)) if per_prompt else value
+        if isinstance(value, tuple):
+            return tuple(part(item) for item in value)
+        return value
+
+    def hook(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        return part(args), {name: part(value) for name, value in kwargs.items()}
+
+    handles = []
+    try:
+        for module in list(model.blocks)[block:]:
+            handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Decoder:
+    """The rows that are being decoded. `add` runs prompts, `step` gives each row one token, `drop` lets rows go.
+
+    Args:
+        max_batch: rows that run their prompts in one pass.
+    """
+
+    def __init__(self, model: Model, max_batch: int = 64) -> None:
+        self.model, self.max_batch = model, max_batch
+        self.rows: list[Row] = []
+        self._uncached: list[Row] = []
+        self._cache = RowCache()
+        self._pads: list[int] = []  # padded columns on the left of each cached row
+        self._plan: Plan | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self._uncached)
+
+    @torch.inference_mode()
+    def add(self, rows: Sequence[Row]) -> None:
+        """Runs the rows' prompts and chooses their first tokens. A row may be finished right after.
+
+        A row that has tokens already goes on behind them.
+        """
+        self._uncached += [row for row in rows if not row.cached]
+        for row in [row for row in rows if not row.cached]:
+            self._step_uncached(row)
+        cached = [row for row in rows if row.cached]
+        for start in range(0, len(cached), self.max_batch):
+            self._join(cached[start : start + self.max_batch])
+        self._leave()
+
+    def _join(self, rows: list[Row]) -> None:
+        cache = RowCache()
+        logits, _ = run_sequences(self.model, rows, cache)
+        width = cache.length
+        pads = [width - len(row.sequence) for row in rows]
+        self._flush()
+        if self.rows:
+            mine = self._cache.length
+            self._cache.join(cache)
+            self._pads = [pad + max(0, width - mine) for pad in self._pads]
+            pads = [pad + max(0, mine - width) for pad in pads]
+        else:
+            self._cache = cache
+        self.rows, self._pads = self.rows + rows, self._pads + pads
+        self._emit(rows, logits[:, -1])
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """One token for every row; rows that are finished leave."""
+        if self.rows:
+            self._step_cached()
+        for row in self._uncached:
+            self._step_uncached(row)
+        self._leave()
+
+    def _step_cached(self) -> None:
+        device = self.model.device
+        tokens = torch.tensor([[row.generated[-1]] for row in self.rows], device=device)
+        positions = torch.tensor([[row.position] for row in self.rows], device=device)
+        if self._plan is None:
+            self._plan = Plan(self.model, self.rows)
+        logits = self.model.forward(
+            tokens,
+            attention_mask=self._mask(),
+            positions=positions,
+            cache=self._cache,
+            hooks=self._plan.decode_hooks(positions),
+            last_only=True,
+        )
+        self._emit(self.rows, logits[:, -1])
+
+    def _mask(self) -> Int[Tensor, "rows columns"] | None:
+        """Which columns of the cache (and the new one) are real; None when there is no padding to hide."""
+        if not any(self._pads):
+            return None
+        columns = torch.arange(self._cache.length + 1, device=self.model.device)
+        return (columns >= torch.tensor(self._pads, device=self.model.device)[:, None]).long()
+
+    def _step_uncached(self, row: Row) -> None:
+        row.forget()
+        logits, _ = run_sequences(self.model, [row])
+        self._emit([row], logits[:, -1])
+
+    def _emit(self, rows: Sequence[Row], logits: Float[Tensor, "rows vocab"]) -> None:
+        logits = logits.float()
+        chosen = choose(
+            logits, [row.sampling for row in rows], [row.stream for row in rows], [len(row.generated) for row in rows]
+        )
+        spread = logits.log_softmax(-1)
+        logprobs = spread.gather(1, chosen[:, None]).squeeze(1).tolist()
+        wanted = min(max(row.top_alternatives for row in rows), spread.shape[-1])
+        best, index = (part.tolist() for part in spread.topk(wanted, dim=-1)) if wanted else ([[]] * len(rows),) * 2
+        for r, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
+            row.accept(token, logprobs[r], list(zip(index[r], best[r], strict=True))[: row.top_alternatives])
+
+    def drop(self, rows: Sequence[Row], reason: str = "cancelled") -> None:
+        """Lets rows go before they are finished; the others do not notice."""
+        for row in rows:
+            row.finish_reason = row.finish_reason or reason
+        self._leave()
+
+    def clear(self) -> None:
+        """Forgets all rows and their cache, after a pass that failed half-way."""
+        self._flush()  # a row that was finished before the failure keeps its receipt
+        self.rows, self._uncached, self._pads, self._plan, self._cache = [], [], [], None, RowCache()
+
+    def discard(self, row: Row) -> None:
+        """Forgets one row that could not be added; cached ones have not joined yet then."""
+        self._uncached = [other for other in self._uncached if other is not row]
+
+    def _leave(self) -> None:
+        self._uncached = [row for row in self._uncached if row.finish_reason is None]
+        stay = [index for index, row in enumerate(self.rows) if row.finish_reason is None]
+        if len(stay) == len(self.rows):
+            return
+        self._flush()
+        self.rows, self._pads = [self.rows[index] for index in stay], [self._pads[index] for index in stay]
+        if not stay:
+            self._cache = RowCache()
+            return
+        spare = min(self._pads)
+        self._cache.take(torch.tensor(stay, device=self.model.device), drop_left=spare)
+        self._pads = [pad - spare for pad in self._pads]
+
+    def _flush(self) -> None:
+        """Receipts and projections so far go to their rows; the next step plans anew."""
+        if self._plan is not None:
+            self._plan.flush()
+            self._plan = None
+
+
+def generate(rows: Sequence[Row], max_batch: int = 64) -> None:
+    """Decodes rows of one model to their ends, in place."""
+    if rows:
+        decoder = Decoder(rows[0].model, max_batch)
+        decoder.add(rows)
+        while len(decoder):
+            decoder.step()
+
+
+@torch.inference_mode()
+def score(rows: Sequence[Row], max_batch: int = 64) -> list[list[float]]:
+    """Log-probabilities of the rows' `targets` behind their prompts, by teacher forcing, under their interventions.
+
+    Also fills in the rows' receipts and projections. An intervention with `where="generated"` touches the targets.
+    """
+    found: list[list[float]] = []
+    for start in range(0, len(rows), max_batch):
+        part = list(rows[start : start + max_batch])
+        if any(not row.targets for row in part):
+            raise ValueError("Scoring needs at least one target token in every row; got a row with none.")
+        _ask_conditions([row for row in part if row.needs_prompt_pass])
+        logits, _ = run_sequences(part[0].model, part, last_only=False)
+        for row, one in zip(part, logits, strict=True):
+            # The token at position t is predicted at t - 1; rows end at the same column.
+            n = len(row.targets)
+            logprobs = one[-n - 1 : -1].float().log_softmax(-1)
+            target = torch.tensor(row.targets, device=logprobs.device)[:, None]
+            found.append(logprobs.gather(1, target).squeeze(1).tolist())
+    return found
+
+
+def _ask_conditions(rows: Sequence[Row]) -> None:
+    """Reads the prompts alone: a condition above what it gates has to be known before the targets are read."""
+    if rows:
+        targets = [row.targets for row in rows]
+        for row in rows:
+            row.targets = ()
+        run_sequences(rows[0].model, rows)
+        for row, kept in zip(rows, targets, strict=True):
+            row.targets = kept
+            row.forget()

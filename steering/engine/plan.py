@@ -1,0 +1,277 @@
+"""The hooks of a batch: at each site, which edits are done on which rows, in which order, and what is read.
+
+A row's interventions happen in the order they are listed. At one site the first ones of all rows come first, then the
+second ones, and of those, equal kinds are stacked into one edit. While the set of rows stays the same the stacks are
+built once; the prompt pass builds them as it goes, since it is there that prompt-dependent edits are found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..directions.direction import Direction
+from ..interventions.protocol import Edit
+from ..models.hooks import Hook
+from ..models.model import Model
+from ..sites import Site
+from .receipts import Entry
+from .rows import Row, Trace
+
+
+def direction_label(direction: Direction, others: Sequence[Direction] = ()) -> str:
+    """The name under which a direction's projections are recorded, with site and hash where others have the name."""
+    shared = any(other.name == direction.name and other.fingerprint != direction.fingerprint for other in others)
+    if direction.name and not shared:
+        return direction.name
+    return f"{direction.name}@{direction.site}#{direction.fingerprint[:6]}".removeprefix("@")
+
+
+@dataclass(eq=False)
+class _Step:
+    """One stacked edit on some rows; `index` is None when they are all rows."""
+
+    site: Site
+    edit: Edit
+    members: list[tuple[Row, int, bool]]  # row, number of the intervention, whether it has a threshold
+    index: Int[Tensor, "rows"] | None
+    low: Float[Tensor, "rows 1"]
+    high: Float[Tensor, "rows 1"]
+    always: bool  # every generated token lies inside the span, so no mask is needed
+    log: list[Entry] = field(default_factory=list)
+
+    def apply(
+        self, x: Float[Tensor, "rows pos d_model"], positions: Tensor, real: Tensor | None, dtype: torch.dtype
+    ) -> Float[Tensor, "rows pos d_model"]:
+        part = x if self.index is None else x.index_select(0, self.index)
+        at = positions if self.index is None else positions.index_select(0, self.index)
+        effect = self.edit(part, at)
+        new, mask = effect.h, None
+        if real is not None or not self.always:
+            mask = (at >= self.low) & (at < self.high)
+            if real is not None:
+                mask &= real if self.index is None else real.index_select(0, self.index)
+            new = torch.where(mask[..., None], new, part)
+        delivered = new if dtype == torch.float32 else new.to(dtype).float()
+        measured = torch.linalg.vector_norm(delivered - part, dim=-1)
+        self.log.append(Entry(at, effect.expected, measured, effect.fired, mask))
+        return new if self.index is None else x.index_copy(0, self.index, new)
+
+    def flush(self) -> None:
+        """Hands what was logged to the rows' ledgers, all passes at once."""
+        if not self.log:
+            return
+        fired = [entry.fired for entry in self.log if entry.fired is not None]
+        masks = [entry.mask for entry in self.log if entry.mask is not None]
+        entry = Entry(
+            torch.cat([entry.positions for entry in self.log], 1),
+            torch.cat([entry.expected for entry in self.log], 1),
+            torch.cat([entry.measured for entry in self.log], 1),
+            torch.cat(fired, 1) if len(fired) == len(self.log) else None,
+            torch.cat(masks, 1) if len(masks) == len(self.log) else None,
+        )
+        self.log = []
+        for place, (row, k, has_threshold) in enumerate(self.members):
+            one = entry.of(place, has_threshold)
+            row.ledgers[k].entries.append((str(self.site), *one))
+
+
+class Plan:
+    """What happens to these rows, in this order, for as long as the batch is made of them."""
+
+    def __init__(self, model: Model, rows: Sequence[Row]) -> None:
+        self.model, self.rows, self.device = model, list(rows), model.device
+        # Site -> row -> that row's placements there, in order.
+        self._at: dict[Site, list[list[int]]] = {}
+        for r, row in enumerate(self.rows):
+            for index, (_, placement) in enumerate(row.placements):
+                self._at.setdefault(placement.site, [[] for _ in self.rows])[r].append(index)
+        self._gates = {g.site for row in self.rows for _, p in row.placements if (g := p.gate) is not None}
+        self._recorded: dict[Site, list[Direction]] = {}
+        for direction in {d.fingerprint: d for row in self.rows for d in row.record}.values():
+            self._recorded.setdefault(direction.site, []).append(direction)
+        self._reads: dict[Site, list[tuple[Tensor, Tensor]]] = {}
+        self._steps: list[_Step] = []
+        self._decoding: dict[Site, list[_Step]] | None = None
+
+    # The prompt pass ------------------------------------------------------------------------------------------------
+
+    def first_edit(self) -> Site | None:
+        """The first site at which a token of the pass is changed; below it, equal prompts are one row."""
+        sites = [
+            placement.site
+            for row in self.rows
+            for index, (_, placement) in enumerate(row.placements)
+            if row.span(index)[0] < len(row.sequence) and row.span(index)[0] < row.span(index)[1]
+        ]
+        return min(sites) if sites else None
+
+    def prompt_hooks(
+        self,
+        positions: Int[Tensor, "rows pos"],
+        real: Bool[Tensor, "rows pos"],
+        owner: Int[Tensor, "rows"] | None,
+        first: Site | None,
+    ) -> dict[Site, Hook]:
+        """Hooks for a pass over whole sequences. `owner` says which prompt a row has while equal ones are shared."""
+
+        def hook_at(site: Site) -> Hook:
+            def hook(h: Tensor) -> Tensor | None:
+                shared = owner is not None and h.shape[0] != len(self.rows)
+                x = (h.index_select(0, owner) if shared else h).float()  # type: ignore[arg-type]
+                self._ask_gates(site, x, positions, real)
+                before, x = x, self._edit_prompt(site, x, positions, real, h.dtype)
+                self._read(site, before, x)
+                # Sites before the first edit are only read, and stay shared.
+                changed = first is not None and not site < first and site in self._at
+                return x.to(h.dtype) if changed else None
+
+            return hook
+
+        return {site: hook_at(site) for site in {*self._at, *self._gates, *self._recorded}}
+
+    def _ask_gates(self, site: Site, x: Tensor, positions: Tensor, real: Tensor) -> None:
+        for r, row in enumerate(self.rows):
+            for _, placement in row.placements:
+                gate = placement.gate
+                if gate is not None and gate.site == site and gate not in row.gates:
+                    first = int(row.starts_with_bos and len(row.prompt) > 1)
+                    keep = real[r] & (positions[r] >= first) & (positions[r] < len(row.prompt))
+                    row.gates[gate] = gate.test(x[r][keep])
+
+    def _edit_prompt(self, site: Site, x: Tensor, positions: Tensor, real: Tensor, dtype: torch.dtype) -> Tensor:
+        slots = self._at.get(site, [])
+        for slot in range(max(map(len, slots), default=0)):
+            found = []
+            for r, (row, mine) in enumerate(zip(self.rows, slots, strict=True)):
+                if slot < len(mine) and self._may_open(row, index := mine[slot]):
+                    _, placement = row.placements[index]
+                    if placement.from_prompt is not None and (placement.whole_history or index not in row.edits):
+                        keep = real[r]
+                        if not placement.whole_history:
+                            keep = keep & (positions[r] < len(row.prompt))
+                        row.edits[index] = placement.from_prompt(x[r][keep])
+                    if self._open(row, index):
+                        found.append((r, index))
+            for step in self._stack(site, found):
+                x = step.apply(x, positions, real, dtype)
+        return x
+
+    # Decoding -------------------------------------------------------------------------------------------------------
+
+    def decode_hooks(self, positions: Int[Tensor, "rows 1"]) -> dict[Site, Hook]:
+        """Hooks for one generated token a row."""
+        if self._decoding is None:
+            self._decoding = {}
+            for site, slots in self._at.items():
+                steps = []
+                for slot in range(max(map(len, slots))):
+                    found = [
+                        (r, mine[slot])
+                        for r, (row, mine) in enumerate(zip(self.rows, slots, strict=True))
+                        if slot < len(mine) and self._open(row, mine[slot])
+                        if row.span(mine[slot])[1] > row.position
+                    ]
+                    steps += self._stack(site, found)
+                if steps:
+                    self._decoding[site] = steps
+
+        def hook_at(site: Site) -> Hook:
+            steps, recorded = self._decoding.get(site, []), site in self._recorded  # type: ignore[union-attr]
+
+            def hook(h: Tensor) -> Tensor | None:
+                before = x = h.float()
+                for step in steps:
+                    x = step.apply(x, positions, None, h.dtype)
+                if recorded:
+                    self._read(site, before, x)
+                return x.to(h.dtype) if steps else None
+
+            return hook
+
+        return {site: hook_at(site) for site in {*self._decoding, *self._recorded}}
+
+    # Shared ---------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _open(row: Row, index: int) -> bool:
+        gate = row.placements[index][1].gate
+        return gate is None or row.gates.get(gate, False)
+
+    @staticmethod
+    def _may_open(row: Row, index: int) -> bool:
+        """As `_open`, or the gate is above the edit and not asked yet: what the prompt says is needed later."""
+        gate = row.placements[index][1].gate
+        return gate is None or row.gates.get(gate, True)
+
+    def _stack(self, site: Site, found: Sequence[tuple[int, int]]) -> list[_Step]:
+        """Stacked edits for (row, placement) pairs of one slot: one for each kind."""
+        kinds: dict[object, list[tuple[int, int, Edit]]] = {}
+        for r, index in found:
+            edit = self.rows[r].placements[index][1].edit or self.rows[r].edits.get(index)
+            if edit is not None:
+                kinds.setdefault(edit.kind, []).append((r, index, edit))
+        steps = []
+        for group in kinds.values():
+            spans = [self.rows[r].span(index) for r, index, _ in group]
+            members = [
+                (self.rows[r], self.rows[r].placements[index][0], edit.has_threshold) for r, index, edit in group
+            ]
+            rows = [r for r, _, _ in group]
+            all_rows = rows == list(range(len(self.rows)))
+            steps.append(
+                _Step(
+                    site,
+                    type(group[0][2]).stack([edit for _, _, edit in group]) if len(group) > 1 else group[0][2],
+                    members,
+                    None if all_rows else torch.tensor(rows, device=self.device),
+                    torch.tensor([[float(low)] for low, _ in spans], device=self.device),
+                    torch.tensor([[float(high)] for _, high in spans], device=self.device),
+                    all(
+                        low <= row.position and high == math.inf
+                        for (low, high), (row, _, _) in zip(spans, members, strict=True)
+                    ),
+                )
+            )
+        self._steps += steps
+        return steps
+
+    def _read(self, site: Site, before: Tensor, after: Tensor) -> None:
+        directions = self._recorded.get(site)
+        if directions:
+            both = [torch.stack([_project(h, d) for d in directions], -1) for h in (before, after)]
+            self._reads.setdefault(site, []).append((both[0], both[1]))
+
+    def flush(self, real: Bool[Tensor, "rows pos"] | None = None) -> None:
+        """Hands receipts and projections to the rows; `real` leaves out the padding of a prompt pass."""
+        for step in self._steps:
+            step.flush()
+        if self._decoding is None:
+            self._steps = []
+        for site, passes in self._reads.items():
+            if not passes:
+                continue
+            before, after = (torch.cat(side, 1).cpu() for side in zip(*passes, strict=True))
+            for r, row in enumerate(self.rows):
+                keep = slice(None) if real is None else real[r].cpu()
+                wanted = {direction.fingerprint for direction in row.record}
+                for column, direction in enumerate(self._recorded[site]):
+                    if direction.fingerprint in wanted:
+                        trace = row.traces.setdefault(direction_label(direction, row.record), Trace([], []))
+                        trace.before.extend(before[r, keep, column].tolist())
+                        trace.after.extend(after[r, keep, column].tolist())
+            passes.clear()
+
+
+def _project(h: Float[Tensor, "rows pos d_model"], direction: Direction) -> Float[Tensor, "rows pos"]:
+    """h . v of unit norm, or encode(h) . v for a direction in feature space."""
+    if direction.sae is None:
+        return h @ direction.unit().vector.to(h.device)
+    index = torch.nonzero(direction.vector).flatten()
+    weights = (direction.vector / direction.vector.norm())[index].to(h.device)
+    return direction.sae.features(index.tolist()).encode(h).float() @ weights

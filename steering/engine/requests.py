@@ -1,0 +1,99 @@
+"""What is asked of the engine: a prompt, a variant, and how its tokens are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+from ..directions.direction import Direction
+from ..interventions.protocol import Intervention
+from ..models.model import Model, Prompt
+from ..sites import Site
+from .rows import Row
+from .sampling import Sampling
+
+Variant = Sequence[Intervention]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked of the engine: one prompt, one variant, one sample.
+
+    Attributes:
+        prompt: text, a list of chat messages, or a list of token ids.
+        interventions: done in this order; none is the baseline.
+        max_new_tokens: how many tokens at most.
+        temperature, top_p, seed, sample: see `Sampling`.
+        stop: texts that end the completion; they are not part of it.
+        record: directions whose projections are wanted along the text, or sites, for every direction used there.
+        steer_bos: whether the beginning-of-sequence token is steered like the others.
+        ignore_eos: go on behind the end-of-text token.
+        top_alternatives: how many of the most probable tokens to report at each step.
+        cached: with the key-value cache; without it every step runs over the whole sequence.
+    """
+
+    prompt: Prompt
+    interventions: Variant = ()
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    sample: int = 0
+    stop: Sequence[str] = ()
+    record: Sequence[Site | Direction] = ()
+    steer_bos: bool = False
+    ignore_eos: bool = False
+    top_alternatives: int = 5
+    cached: bool = True
+
+    def row(self, model: Model) -> Row:
+        """The row of this request on a model.
+
+        Raises:
+            ValueError: a bad prompt, a site the model lacks, a direction of another model, numbers out of range.
+        """
+        for name, least in (("max_new_tokens", 1), ("top_alternatives", 0)):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise ValueError(f"{name} is an integer from {least} on; got {number!r}.")
+        if any(not isinstance(one, Intervention) for one in self.interventions):
+            wrong = next(one for one in self.interventions if not isinstance(one, Intervention))
+            raise ValueError(f"A variant is a sequence of interventions; got {wrong!r} in one.")
+        if isinstance(self.stop, str) or not all(self.stop):
+            raise ValueError(f"stop is a sequence of texts, none of them empty; got {self.stop!r}.")
+        return Row(
+            model,
+            tuple(model.tokens(self.prompt)),
+            tuple(self.interventions),
+            Sampling(self.temperature, self.top_p, self.seed, self.sample),
+            self.max_new_tokens,
+            tuple(self.stop),
+            recorded(model, self.record, [self.interventions]),
+            self.steer_bos,
+            self.ignore_eos,
+            self.top_alternatives,
+            self.cached,
+        )
+
+
+def recorded(model: Model, record: Sequence[Site | Direction], variants: Sequence[Variant]) -> tuple[Direction, ...]:
+    """The directions to record: those named, and for a named site every direction that a variant uses there."""
+    found: dict[str, Direction] = {}
+    used = [d for variant in variants for one in variant for d in _directions(one)]
+    for item in record:
+        if isinstance(item, Direction):
+            item.check(model)
+            found[item.fingerprint] = item
+            continue
+        model.check_site(item)
+        found.update({direction.fingerprint: direction for direction in used if direction.site == item})
+    return tuple(found.values())
+
+
+def _directions(one: Intervention) -> Iterator[Direction]:
+    for field in fields(one):
+        value = getattr(one, field.name)
+        if isinstance(value, Direction):
+            yield value
+        elif isinstance(value, Intervention):
+            yield from _directions(value)

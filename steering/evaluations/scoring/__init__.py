@@ -1,0 +1,1 @@
+"""Reading answers: items, what a scorer is, and the scorers."""

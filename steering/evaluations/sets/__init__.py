@@ -1,0 +1,1 @@
+"""Evaluation sets: the bundled ones, and readers of the published formats."""

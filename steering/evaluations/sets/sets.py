@@ -1,0 +1,88 @@
+"""Evaluation sets: items in their order, with the scorer that reads the answers."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..scoring.items import Item
+from ..scoring.measure import Scorer
+
+MAX_ITEMS = 50_000
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Items in their order, the name they came under, and the scorer that reads the answers."""
+
+    items: tuple[Item, ...]
+    scorer: Scorer
+    name: str = ""
+    format: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.items) <= MAX_ITEMS:
+            raise ValueError(f"An evaluation set holds 1 to {MAX_ITEMS} items; got {len(self.items)}.")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    @property
+    def content_hash(self) -> str:
+        """A hash of the items in their order."""
+        return hashlib.sha256("".join(item.id for item in self.items).encode()).hexdigest()[:16]
+
+    def limit(self, n: int | None, seed: int = 0, by: str | None = None) -> EvaluationSet:
+        """At most `n` of the items, drawn by `seed`, in their order; with `by`, equally many of each value of a label.
+
+        Raises:
+            ValueError: n is below 1, or no item has the label.
+        """
+        if n is None or n >= len(self):
+            return self
+        if n < 1:
+            raise ValueError(f"A set is limited to at least one item; got {n}.")
+        rng = random.Random(seed)
+        groups: dict[Any, list[int]] = {}
+        for k, item in enumerate(self.items):
+            groups.setdefault(str(item.labels.get(by)) if by else None, []).append(k)
+        if by and list(groups) == ["None"]:
+            raise ValueError(
+                f"The items of {self.name!r} have no label {by!r}; labels: {', '.join(self.label_names())}."
+            )
+        queues = [rng.sample(group, len(group)) for _, group in sorted(groups.items(), key=lambda entry: str(entry[0]))]
+        chosen: list[int] = []
+        while len(chosen) < n:
+            for queue in queues:
+                if queue and len(chosen) < n:
+                    chosen.append(queue.pop())
+        return replace(self, items=tuple(self.items[k] for k in sorted(chosen)))
+
+    def where(self, **labels: Any) -> EvaluationSet:
+        """The items whose labels have these values.
+
+        Raises:
+            ValueError: none has.
+        """
+        found = tuple(item for item in self.items if all(item.labels.get(k) == v for k, v in labels.items()))
+        if not found:
+            raise ValueError(f"No item of {self.name!r} has {labels}; its labels are {', '.join(self.label_names())}.")
+        return replace(self, items=found)
+
+    def label_names(self) -> list[str]:
+        """The names of the labels that the items have."""
+        return list(dict.fromkeys(name for item in self.items for name in item.labels))
+
+
+def unique(sets: Sequence[EvaluationSet]) -> None:
+    """Nothing; a ValueError when two sets have the same name, which their results would be mixed up under."""
+    names = [one.name for one in sets]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"Each evaluation set has a name of its own; {repeated[0]!r} comes twice.")

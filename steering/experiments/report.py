@@ -1,0 +1,63 @@
+"""Reports: an experiment's result as one HTML file, as Markdown and CSV, and as a notebook that does it again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ..evaluations.sweeps import to_csv
+from . import Result
+from .report_page import PAPER, to_html
+from .report_words import (
+    chance,
+    command,
+    findings,
+    interval,
+    kind_of,
+    measures_of,
+    notebook,
+    rows,
+    sentence,
+    summary,
+    to_markdown,
+    trials,
+)
+
+__all__ = [
+    "PAPER",
+    "chance",
+    "command",
+    "files",
+    "findings",
+    "interval",
+    "kind_of",
+    "measures_of",
+    "notebook",
+    "rows",
+    "sentence",
+    "summary",
+    "to_html",
+    "to_markdown",
+    "trials",
+]
+
+
+def files(result: Result) -> dict[str, bytes]:
+    """Everything of a report by file name: the page, both tables, the notebook, and the numbers as JSON."""
+    numbers = {
+        "about": dict(result.about),
+        "table": result.table.rows(),
+        "spillovers": {name: asdict(one) for name, one in result.spillovers.items()},
+        "side_effects": [asdict(one) for one in result.side_effects],
+        "calibration": [asdict(one) | {"tau": one.tau} for one in result.calibrated],
+        "seconds": result.seconds,
+    }
+    return {
+        "report.html": to_html(result).encode("utf-8", "replace"),
+        "report.md": to_markdown(result).encode("utf-8", "replace"),
+        "table.csv": to_csv(summary(result)),
+        "trials.csv": to_csv(trials(result)),
+        "experiment.toml": result.experiment.text.encode(),
+        "again.ipynb": notebook(result).encode(),
+        "numbers.json": json.dumps(numbers, indent=1, default=str).encode(),
+    }

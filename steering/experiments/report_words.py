@@ -1,0 +1,201 @@
+"""A result in words and tables: sentences with their tests, tables for files, Markdown, a notebook to do it again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+
+from ..evaluations.comparison import Cell, Change
+from ..evaluations.effects import Spillover
+from ..evaluations.sweeps import plain
+from . import Result
+from .config import BUNDLED
+from .voices import difference, held_out
+
+
+def number(value: float, binary: bool) -> str:
+    """A share in percent, any other number with three digits."""
+    return f"{100 * value:.1f}%" if binary else f"{value:.3g}"
+
+
+def p_text(p: float) -> str:
+    """A p-value with two digits, or that it is below 0.001."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def interval(one: Cell) -> str:
+    """A cell as text: value, interval and number of items."""
+    low, high = number(one.low, one.binary), number(one.high, one.binary)
+    return f"{number(one.value, one.binary)} [{low}, {high}], n = {one.n}"
+
+
+def sentence(change: Change) -> str:
+    """What a comparison supports, in one sentence."""
+    name = change.measure.replace("_", " ")
+    unit = " points" if change.binary else ""
+    factor = 100 if change.binary else 1
+    moved = f"{factor * change.change:+.3g}{unit} [{factor * change.low:+.3g}, {factor * change.high:+.3g}]"
+    test = f"; {change.up} items up, {change.down} down, {p_text(change.p)} (McNemar)" if change.p is not None else ""
+    beside = ""
+    if change.controls:
+        largest = max(abs(one) for one in change.controls)
+        beside = f"; the largest of {len(change.controls)} random controls moves it by {factor * largest:.3g}{unit}"
+    said = f"{change.arm} against {change.against}, {name} on {change.set}: {moved}{test}{beside}"
+    return f"{said}. Verdict: {change.verdict}."
+
+
+def findings(result: Result) -> list[str]:
+    """The comparisons that the experiment was made for, a sentence each: those named, else all with the baseline."""
+    named = [(str(a), str(b)) for a, b in result.experiment.data.get("compare", [])]
+    shown = measures_of(result)
+    arms = [arm.name for arm in result.arms if arm.kind == "steered"]
+    wanted = named or [(arm, result.arms[0].name) for arm in arms]
+    found = []
+    for one in result.sets:
+        for arm, against in wanted:
+            for measure in shown[one.name]:
+                change = result.table.change(arm, one.name, measure, against)
+                if change is not None:
+                    found.append(sentence(change))
+    return found
+
+
+def measures_of(result: Result) -> dict[str, list[str]]:
+    """The measures that a report shows of each set: those the experiment names, else all of its scorer."""
+    chosen = result.experiment.data.get("measures")
+    return {one.name: [m.name for m in one.scorer.measures if not chosen or m.name in chosen] for one in result.sets}
+
+
+def chance(result: Result) -> str:
+    """How often a direction drawn at random would itself pass beside the random controls there are."""
+    seeds = {len(c.controls) for c in result.table.changes if c.controls}
+    if not seeds:
+        return "No arm has random directions beside it here, so nothing tells a direction from any push of its size."
+    least = min(seeds)
+    more = "" if least >= 19 else " With 19 seeds it would be once in 20."
+    return f"Beside {least} of them a direction drawn at random would pass once in {least + 1} times.{more}"
+
+
+def rows(result: Result) -> list[str]:
+    """The arms in the order of the tables: baseline, steered, controls, with random seeds of one arm as one."""
+    pooled = {c.arm for c in result.table.cells} - {arm.name for arm in result.arms}
+    found = [arm.name for arm in result.arms if arm.kind != "control"]
+    found += [arm.name for arm in result.arms if arm.kind == "control" and arm.group not in pooled]
+    return found + sorted(pooled)
+
+
+def kind_of(result: Result, name: str) -> str:
+    """Whether an arm of the tables is the baseline, steered or a control (pooled controls are controls)."""
+    return next((arm.kind for arm in result.arms if arm.name == name), "control")
+
+
+def summary(result: Result) -> pd.DataFrame:
+    """The table behind the report: a row an arm, set and measure, with intervals, changes and tests."""
+    return pd.DataFrame(result.table.rows())
+
+
+def trials(result: Result) -> pd.DataFrame:
+    """Every answer: arm, settings, set, item, prompt, text and measures."""
+    items = {one.name: one.items for one in result.sets}
+    settings = {arm.name: {"kind": arm.kind, **plain(arm.settings)} for arm in result.arms}
+    return pd.DataFrame(
+        [
+            {"arm": one.arm, **settings[one.arm], "set": one.set, "item": one.item, "sample": one.sample}
+            | {"prompt": items[one.set][one.item].text, "text": one.text, "finish": one.finish, **one.measures}
+            for one in result.outcomes
+        ]
+    )
+
+
+def command(result: Result) -> str:
+    """The command that does the experiment again, from where its file lies (beside the report, if made on a page)."""
+    experiment = result.experiment
+    file = experiment.folder / f"{experiment.name}.toml" if experiment.folder != Path() else "experiment.toml"
+    return f"python -m steering.evaluate {experiment.name if experiment.folder == BUNDLED else shlex.quote(str(file))}"
+
+
+def notebook(result: Result) -> str:
+    """A Jupyter notebook that runs the experiment anew, shows its table and says what it supports."""
+    experiment = result.experiment
+    # A bundled experiment's files are found by name; those of one's own lie beside its file.
+    beside = "" if experiment.folder == BUNDLED else f", Path({str(experiment.folder.resolve())!r})"
+    run = (
+        "from pathlib import Path\n\nimport steering as t\nfrom steering import experiments, reports\n\n"
+        f"experiment = experiments.parse({experiment.text!r}, {experiment.name!r}{beside})\n"
+        "with t.Engine(t.load_model(experiment.model)) as engine:\n"
+        "    result = experiments.perform(experiment, engine)\n"
+        "reports.summary(result)"
+    )
+    title = {"cell_type": "markdown", "metadata": {}, "source": f"# {plain_line(experiment.title)}\n\nMade by Tiller."}
+    cells = [title] + [
+        {"cell_type": "code", "metadata": {}, "source": code, "outputs": [], "execution_count": None}
+        for code in (run, "for line in reports.findings(result):\n    print(line)", "reports.trials(result)")
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}, indent=1)
+
+
+def plain_line(text: str) -> str:
+    """A text as one line of Markdown that shows it literally."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
+
+
+def to_markdown(result: Result) -> str:
+    """The tables of a report as Markdown, for a README: what it supports, every set, effect and spillover."""
+    lines = [
+        f"### {result.experiment.title}",
+        "",
+        f"`{command(result)}`: {result.took}.",
+    ]
+    for one in result.sets:
+        shown = measures_of(result)[one.name]
+        lines += [
+            "",
+            f"**{one.name}** ({len(one)} items)",
+            "",
+            f"| arm | {' | '.join(m.replace('_', ' ') for m in shown)} |",
+        ]
+        lines.append("| --- |" + " --- |" * len(shown))
+        for name in rows(result):
+            cells = [result.table.cell(name, one.name, measure) for measure in shown]
+            if any(cells):
+                lines.append(f"| {name} | " + " | ".join(interval(c) if c else "" for c in cells) + " |")
+    if result.spillovers:
+        lines += ["", "| arm | target | effect | spillover | selectivity | broken |", "| --- |" + " --- |" * 5]
+        for name, one in result.spillovers.items():
+            lines.append(f"| {name} | {one.target} | " + " | ".join(spans(one)) + " |")
+        lines += ["", *_held_out_lines(result)]
+    named = findings(result) if result.experiment.data.get("compare") else []
+    return "\n".join([*lines, "", *(f"- {line}" for line in named)]) + "\n"
+
+
+def spans(one: Spillover) -> list[str]:
+    return [f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for e in (one.effect, one.spill, one.selectivity, one.broken)]
+
+
+def _held_out_lines(result: Result) -> list[str]:
+    """Settings chosen on one half of the dilemmas, judged on the other, and the families compared pair by pair."""
+    found = held_out(result.outcomes, result.sets, result.arms)
+    lines = ["Chosen on one half of the dilemmas, judged on the other:", ""]
+    lines += [
+        "| family | target | chosen of | setting | effect | spillover | selectivity | broken |",
+        "| --- |" + " --- |" * 7,
+    ]
+    for one in found:
+        lines.append(
+            f"| {one.family} | {one.target} | {one.tried} | {one.arm} | " + " | ".join(spans(one.judged)) + " |"
+        )
+    lines.append("")
+    for one in found:
+        for other in found:
+            if one.target == other.target and other.family == "ActAdd" and one.family != "ActAdd":
+                d = difference(one, other)
+                lines.append(
+                    f"- {one.arm} against {other.arm}: {100 * d.value:+.0f} points of the target's share "
+                    f"[{100 * d.low:+.0f}, {100 * d.high:+.0f}], same dilemmas."
+                )
+    return lines

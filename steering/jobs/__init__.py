@@ -1,0 +1,1 @@
+"""Work in the background: jobs with progress and cancel, runs that can be resumed, and the data folder."""

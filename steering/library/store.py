@@ -1,0 +1,276 @@
+"""Saved directions, runs and measurements: tensors as safetensors files by content hash, the rest in SQLite.
+
+The data folder is TILLER_HOME, by default in the user's data directory. A file is written beside its place, flushed and
+then moved there, and the database (write-ahead log) refers to it afterwards: a kill at any moment leaves what was saved
+before. Deleting hides for a while, so that it can be undone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..directions.direction import Direction
+from ..jobs.files import home, write_atomically
+from ..saes.sae import Sae
+from .migrations import KINDS, migrate
+
+KEEP_DELETED = 30 * 24 * 3600.0  # seconds that a deleted thing can be brought back
+
+
+@dataclass(frozen=True)
+class SavedDirection:
+    """A row of the library: what is known of a direction without reading its tensor."""
+
+    id: str
+    name: str
+    site: str
+    space: str
+    model: str
+    method: str
+    norm: float
+    width: int
+    about: Mapping[str, Any]
+    created: float
+    deleted: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A row of the library: a run; its data is read by `Store.run`."""
+
+    id: str
+    name: str
+    model: str
+    prompt: str
+    created: float
+    deleted: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SavedMeasurement:
+    """A row of the library: a sweep or an experiment; its files are read by `Store.measurement`."""
+
+    id: str
+    name: str
+    kind: str
+    model: str
+    created: float
+    deleted: float | None
+    note: str = ""
+
+
+class Store:
+    """The library of one data folder. Safe to use from any thread: each call has a connection of its own."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or home()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path = self.folder / "tiller.sqlite3"
+        with self._connect() as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            migrate(db)
+        self._forget_old()
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        try:
+            db.execute("PRAGMA synchronous = FULL")
+            db.row_factory = sqlite3.Row
+            yield db
+        finally:
+            db.close()
+
+    def _forget_old(self) -> None:
+        limit = time.time() - KEEP_DELETED
+        with self._connect() as db:
+            old = [row["id"] for row in db.execute("SELECT id FROM directions WHERE deleted < ?", (limit,))]
+            db.execute("DELETE FROM directions WHERE deleted < ?", (limit,))
+            db.execute("DELETE FROM runs WHERE deleted < ?", (limit,))
+            gone = [row["id"] for row in db.execute("SELECT id FROM measurements WHERE deleted < ?", (limit,))]
+            db.execute("DELETE FROM measurements WHERE deleted < ?", (limit,))
+        for id in old:
+            self.file(id).unlink(missing_ok=True)
+        for id in gone:
+            shutil.rmtree(self.place(id), ignore_errors=True)
+
+    # Directions -----------------------------------------------------------------------------------------------------
+
+    def file(self, id: str) -> Path:
+        """Where a direction's tensor lies.
+
+        Raises:
+            ValueError: no id (ids come from links, and must not name another file).
+        """
+        if len(id) != 24 or not all(char in "0123456789abcdef" for char in id):
+            raise ValueError(f"A saved direction has an id of 24 hexadecimal digits; got {id[:60]!r}.")
+        return self.folder / "directions" / f"{id}.safetensors"
+
+    def save_direction(self, direction: Direction, name: str = "", note: str = "") -> SavedDirection:
+        """The library's row of a direction, after writing it; saving the same one again only brings it back."""
+        name = name.strip() or direction.name or "direction"
+        direction = replace(direction, name=name)
+        data = direction.to_bytes()
+        id = hashlib.sha256(data).hexdigest()[:24]
+        write_atomically(self.file(id), data)
+        about = dict(direction.provenance)
+        model = (about.get("model") or {}).get("model") or ""
+        space = "features" if direction.sae is not None else "residual"
+        method = str(about.get("method") or about.get("made") or "by hand")
+        with self._connect() as db:
+            db.execute(
+                """INSERT INTO directions (id, name, site, space, model, method, norm, width, about, created, note)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = NULL""",
+                (id, name, str(direction.site), space, model, method, direction.norm, direction.vector.numel(),
+                 json.dumps(about, default=str), time.time(), note),
+            )  # fmt: skip
+        return self.direction_row(id)
+
+    def directions(self, search: str = "", *, deleted: bool = False) -> list[SavedDirection]:
+        """The saved directions whose name, model, site or note holds the search text, the newest first."""
+        return [
+            SavedDirection(**{**dict(row), "about": json.loads(row["about"])})
+            for row in self._rows("directions", ("name", "model", "site", "method", "note"), search, deleted)
+        ]
+
+    def direction_row(self, id: str) -> SavedDirection:
+        """The row of a saved direction.
+
+        Raises:
+            ValueError: there is none of that id.
+        """
+        for row in self.directions() + self.directions(deleted=True):
+            if row.id == id:
+                return row
+        raise ValueError(f"The Library has no direction with the id {id[:24]!r}; it may have been deleted.")
+
+    def direction(self, id: str, sae: Sae | None = None) -> Direction:
+        """A saved direction under its present name; one in feature space needs its SAE.
+
+        Raises:
+            ValueError: there is none, or its SAE is missing or another one.
+        """
+        path = self.file(id)
+        row = self.direction_row(id)
+        return replace(Direction.load(path, sae), name=row.name)
+
+    # Runs -----------------------------------------------------------------------------------------------------------
+
+    def save_run(self, data: Mapping[str, Any], name: str, *, model: str, prompt: str, note: str = "") -> SavedRun:
+        """The library's row of a run, after writing its data (JSON)."""
+        text = json.dumps(data, ensure_ascii=False, sort_keys=True)
+        id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        with self._connect() as db:
+            db.execute(
+                """INSERT INTO runs (id, name, model, prompt, data, created, note) VALUES (?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET deleted = NULL, name = excluded.name""",
+                (id, name.strip() or prompt[:60] or "run", model, prompt, text, time.time(), note),
+            )
+        return next(run for run in self.runs() if run.id == id)
+
+    def runs(self, search: str = "", *, deleted: bool = False) -> list[SavedRun]:
+        """The saved runs whose name, model, prompt or note holds the search text, the newest first."""
+        rows = self._rows("runs", ("name", "model", "prompt", "note"), search, deleted)
+        return [SavedRun(**{key: row[key] for key in row.keys() if key != "data"}) for row in rows]  # noqa: SIM118
+
+    def run(self, id: str) -> dict[str, Any]:
+        """The data of a saved run.
+
+        Raises:
+            ValueError: there is none of that id.
+        """
+        with self._connect() as db:
+            row = db.execute("SELECT data FROM runs WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise ValueError(f"The Library has no run with the id {id[:24]!r}; it may have been deleted.")
+        return json.loads(row["data"])
+
+    # Measurements ---------------------------------------------------------------------------------------------------
+
+    def place(self, id: str) -> Path:
+        """The folder of a measurement's files.
+
+        Raises:
+            ValueError: no id (ids come from links, and must not name another folder).
+        """
+        if len(id) != 24 or not all(char in "0123456789abcdef" for char in id):
+            raise ValueError(f"A measurement has an id of 24 hexadecimal digits; got {id[:60]!r}.")
+        return self.folder / "measurements" / id
+
+    def save_measurement(self, key: str, name: str, kind: str, model: str, files: Mapping[str, bytes]) -> str:
+        """The id of a sweep or an experiment, after writing its files; the same key again replaces them."""
+        id = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        for file, data in files.items():
+            write_atomically(self.place(id) / Path(file).name, data)
+        with self._connect() as db:
+            db.execute(
+                """INSERT INTO measurements (id, name, kind, model, created) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET deleted = NULL, created = excluded.created""",
+                (id, name.strip()[:200] or kind, kind, model, time.time()),
+            )
+        return id
+
+    def measurements(self, search: str = "", *, deleted: bool = False) -> list[SavedMeasurement]:
+        """The saved measurements whose name, kind, model or note holds the search text, the newest first."""
+        rows = self._rows("measurements", ("name", "kind", "model", "note"), search, deleted)
+        return [SavedMeasurement(**dict(row)) for row in rows]
+
+    def measurement(self, id: str) -> dict[str, Path]:
+        """The files of a saved measurement by name.
+
+        Raises:
+            ValueError: there is none of that id.
+        """
+        if not self.place(id).is_dir():
+            raise ValueError(f"The Library has no measurement with the id {id!r}; it may have been deleted.")
+        return {file.name: file for file in sorted(self.place(id).iterdir()) if not file.name.startswith(".")}
+
+    # All ------------------------------------------------------------------------------------------------------------
+
+    def rename(self, kind: str, id: str, name: str) -> None:
+        """Gives something of a kind ("directions", "runs", "measurements") another name.
+
+        Raises:
+            ValueError: the name is empty.
+        """
+        if not name.strip():
+            raise ValueError("A name holds at least one visible character.")
+        self._update(kind, "name", name.strip()[:200], id)
+
+    def annotate(self, kind: str, id: str, note: str) -> None:
+        """Writes the note of a direction, run or measurement."""
+        self._update(kind, "note", note[:10_000], id)
+
+    def delete(self, kind: str, id: str) -> None:
+        """Hides a direction, run or measurement; `restore` brings it back for thirty days."""
+        self._update(kind, "deleted", time.time(), id)
+
+    def restore(self, kind: str, id: str) -> None:
+        """Brings something deleted back."""
+        self._update(kind, "deleted", None, id)
+
+    def _update(self, kind: str, column: str, value: Any, id: str) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"The Library holds {', '.join(KINDS)}; got {kind!r}.")
+        with self._connect() as db:
+            db.execute(f"UPDATE {kind} SET {column} = ? WHERE id = ?", (value, id))
+
+    def _rows(self, table: str, columns: tuple[str, ...], search: str, deleted: bool) -> list[sqlite3.Row]:
+        where = "deleted IS NOT NULL" if deleted else "deleted IS NULL"
+        words = search.split()
+        for _ in words:
+            where += " AND (" + " OR ".join(f"instr(lower({column}), ?) > 0" for column in columns) + ")"
+        values = [word.lower() for word in words for _ in columns]
+        with self._connect() as db:
+            return db.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY created DESC", values).fetchall()

@@ -1,0 +1,1 @@
+"""Numbers about a model and its texts: projections, fluency, effects by layer, thresholds."""

@@ -1,0 +1,134 @@
+"""Measurements: tensors or texts in, numbers out. What steering did to activations, to predictions and to the text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..directions.activations import Passage, batches
+from ..directions.direction import Direction
+from ..models.model import Model
+from ..sites import Site
+
+# Activations --------------------------------------------------------------------------------------------------------
+
+
+def projection(h: Float[Tensor, "*batch d_model"], direction: Direction) -> Float[Tensor, "*batch"]:
+    """<x, v / |v|> in the direction's own space: x is the activation, or its features for a direction in them."""
+    x = h if direction.sae is None else direction.sae.encode(h)
+    return x.float() @ direction.unit().vector.to(x.device)
+
+
+def cosine_similarity(directions: Sequence[Direction]) -> Float[Tensor, "n n"]:
+    """Cosines between all directions, in the residual stream (those of features are decoded first).
+
+    Raises:
+        ValueError: none, or different widths.
+    """
+    decoded = [direction.decoded() for direction in directions]
+    if not decoded or len({len(v) for v in decoded}) != 1:
+        widths = ", ".join(str(len(v)) for v in decoded) or "none"
+        raise ValueError(f"Directions of one width are compared; got {widths}.")
+    units = torch.stack(decoded).double()
+    units = units / units.norm(dim=-1, keepdim=True)
+    return (units @ units.T).clamp(-1, 1).float()
+
+
+def norm_ratio(h: Float[Tensor, "*batch d_model"], edited: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch"]:
+    """|h' - h| / |h|: how large an edit is beside what it edits."""
+    return (edited.float() - h.float()).norm(dim=-1) / h.float().norm(dim=-1).clamp_min(1e-12)
+
+
+def typical_norm(lm: Model, site: Site, texts: Sequence[str]) -> float:
+    """The median length of the activations at a site: the unit in which a strength can be told across models.
+
+    Without the first token of each text, whose activation is many times longer in most models.
+
+    Raises:
+        ValueError: no text with a second token.
+    """
+    prompts = [ids for ids in ([*lm.tokenizer.encode(text)][: lm.n_ctx - 1] for text in texts) if len(ids) > 1]
+    if not prompts:
+        raise ValueError("A typical norm is measured on texts of at least two tokens; got none.")
+    norms = []
+    for batch in batches([len(prompt) for prompt in prompts]):
+        found, mask = lm.activations([prompts[i] for i in batch], [site])
+        later = mask & (mask.long().cumsum(-1) > 1)
+        norms.append(found[site].float().norm(dim=-1)[later].cpu())
+    return float(torch.cat(norms).median())
+
+
+# Predictions --------------------------------------------------------------------------------------------------------
+
+
+def kl_divergence(
+    logits: Float[Tensor, "*batch vocab"], steered: Float[Tensor, "*batch vocab"]
+) -> Float[Tensor, "*batch"]:
+    """KL(p || q) in nats of next-token distributions, p of `logits` (the baseline) and q of `steered`."""
+    p, q = logits.double().log_softmax(-1), steered.double().log_softmax(-1)
+    # A token that p rules out adds 0, whatever q says of it; as written it would be 0 * inf.
+    terms = torch.where(p.isneginf(), 0.0, p.exp() * (p - q))
+    return terms.sum(-1).clamp_min(0).float()
+
+
+@torch.no_grad()
+def log_probabilities(lm: Model, passages: Sequence[Passage]) -> list[Float[Tensor, "completion"]]:
+    """The log-probability of each completion token under the unsteered model, given all tokens before it.
+
+    A first token that nothing stands before cannot be predicted and is left out.
+    """
+    found: list[Tensor] = [torch.empty(0)] * len(passages)
+    for batch in batches([len(passage.tokens) for passage in passages]):
+        tokens, mask, positions = lm.pad([passages[i].tokens for i in batch])
+        whole = bool(mask.all())
+        logits = lm.forward(
+            tokens, attention_mask=None if whole else mask.long(), positions=None if whole else positions
+        )
+        for row, index in enumerate(batch):
+            passage = passages[index]
+            first, padding = max(passage.start, 1), tokens.shape[1] - len(passage.tokens)
+            chosen = tokens[row, padding + first : padding + passage.end]
+            before = logits[row, padding + first - 1 : padding + passage.end - 1].float().log_softmax(-1)
+            found[index] = before.gather(-1, chosen[:, None])[:, 0].cpu()
+    return found
+
+
+def perplexity(lm: Model, passages: Sequence[Passage]) -> list[float]:
+    """exp(mean surprise) of each completion under the unsteered model; NaN for one without a token to predict.
+
+    Low is not always good: a text that repeats itself is easy to predict. Read it beside `distinct_n`.
+    """
+    found = log_probabilities(lm, passages)
+    return [math.exp(min(-float(logprobs.double().mean()), 700.0)) if len(logprobs) else math.nan for logprobs in found]
+
+
+# Texts --------------------------------------------------------------------------------------------------------------
+
+
+def distinct_n(tokens: Sequence[Hashable], n: int = 2) -> float:
+    """The share of different n-grams among all n-grams: 1 never repeats; NaN for fewer than n tokens.
+
+    Raises:
+        ValueError: n below 1.
+    """
+    if n < 1:
+        raise ValueError(f"An n-gram has at least one token; got n = {n}.")
+    grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else math.nan
+
+
+def longest_repeat(tokens: Sequence[Hashable]) -> int:
+    """The length of the longest n-gram that occurs twice, overlapping or not; 0 if no token does."""
+    # If an n-gram occurs twice, so do its parts: the answer can be halved for.
+    low, high = 0, max(0, len(tokens) - 1)
+    while low < high:
+        n = (low + high + 1) // 2
+        if len({tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}) < len(tokens) - n + 1:
+            low = n
+        else:
+            high = n - 1
+    return low

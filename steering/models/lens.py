@@ -1,0 +1,63 @@
+"""The logit lens: which tokens a vector in the residual stream makes more and less likely, by the weights alone.
+
+logits = norm(h) @ W_U, and norm(h) = h / rms(h) * gain (+ bias). Adding a small vector v to h therefore moves the
+logits along `(v * gain) @ W_U`, up to one positive factor per token (1 / rms) that is left out, and, for LayerNorm,
+after the mean of v over channels is taken away. What later layers do with v is not in it: it is exact for the last
+`resid_post` and a first guess elsewhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .model import Model
+
+
+def gain(norm: nn.Module, lm: Model) -> Float[Tensor, " d_model"]:
+    """The gain of a norm per channel, read off its behaviour: Gemma stores gain - 1, others the gain itself.
+
+    x = +1, -1, +1, ... has mean 0 and root mean square 1, so norm(x) = x * gain + bias for RMSNorm and LayerNorm.
+    """
+    x = torch.ones(lm.d_model, device=lm.device, dtype=lm.dtype)
+    x[1::2] = -1
+    with torch.no_grad():
+        return ((norm(x) - norm(-x)) / 2 * x).float()
+
+
+def _final(lm: Model) -> tuple[Tensor, bool, Tensor]:
+    """The final norm's gain, whether it takes the mean away, and the unembedding [vocab d_model]."""
+    norm = lm.hf.get_submodule(lm.adapter.component_mapping["ln_final"].name)
+    ones = torch.ones(lm.d_model, device=lm.device, dtype=lm.dtype)
+    with torch.no_grad():
+        centers = bool((norm(ones) - norm(-ones)).abs().max() < 1e-2)
+    return gain(norm, lm), centers, lm.hf.get_output_embeddings().weight.detach()  # type: ignore[operator]
+
+
+def token_effects(lm: Model, vectors: Float[Tensor, "n d_model"]) -> Float[Tensor, "n vocab"]:
+    """The change of each token's logit per unit of each vector, up to one positive factor: (v * gain) @ W_U."""
+    scale, centers, unembed = _final(lm)
+    v = vectors.to(lm.device).float()
+    if centers:
+        v = v - v.mean(-1, keepdim=True)
+    return (v * scale) @ unembed.float().T
+
+
+def promoted_tokens(
+    lm: Model, vectors: Float[Tensor, "n d_model"], k: int, *, suppressed: bool = False
+) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
+    """The k tokens that each vector promotes most (or suppresses most), and the change of their logits."""
+    effects = token_effects(lm, vectors)
+    values, ids = effects.topk(min(k, effects.shape[-1]), dim=-1, largest=not suppressed)
+    return ids.cpu(), values.cpu()
+
+
+@torch.no_grad()
+def to_logits(lm: Model, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+    """What the model would predict if the rest of its layers were left out: final norm, then unembedding."""
+    norm = lm.hf.get_submodule(lm.adapter.component_mapping["ln_final"].name)
+    head = lm.hf.get_output_embeddings()  # type: ignore[operator]
+    logits = head(norm(h.to(lm.device, lm.dtype))).float()
+    cap = getattr(lm.text_config, "final_logit_softcapping", None)
+    return cap * torch.tanh(logits / cap) if cap else logits

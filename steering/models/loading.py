@@ -1,0 +1,94 @@
+"""Load a language model: a bundled one, a local Hugging Face folder, or one on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from ..checkpoints.downloads import Tick, fetch
+from ..checkpoints.memory import check_fits, shape_of_folder
+from ..checkpoints.places import (
+    DTYPES,
+    best_device,
+    bundled_models,
+    counted_dtype,
+    default_threads,
+    placement,
+    source_of,
+)
+from .model import Model
+
+
+def load_model(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    revision: str | None = None,
+    threads: int | None = None,
+    device_map: str | dict[str, Any] | None = None,
+    quantize: int | None = None,
+    tick: Tick | None = None,
+) -> Model:
+    """A model by bundled name ("organism"), local Hugging Face folder, or hub id, with raw numerics.
+
+    Raw: no folded norms, no centred weights; activations are those of transformers (and of an un-processed bridge).
+    Only safetensors are read and no remote code is run.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "mps"; default the best there is.
+        dtype: "float32", "bfloat16" or "float16"; default float32 on the CPU and the checkpoint's own on an
+            accelerator.
+        revision: branch, tag or commit on the hub.
+        threads: torch threads on the CPU; default one below 20 M parameters, the cores otherwise.
+        device_map: parts of the model on several GPUs, as accelerate has it ("auto", "balanced").
+        quantize: 8 or 4 bits a weight, by bitsandbytes where it is installed.
+        tick: called while a hub model is fetched, with the bytes that are here and the bytes in all; may raise.
+
+    Raises:
+        ValueError: not a model folder, no safetensors, no access, not enough memory, or an architecture TransformerLens
+            has no adapter for.
+    """
+    source, device = source_of(name), device or best_device()
+    if dtype is None:
+        dtype = torch.float32 if device == "cpu" and not quantize else "auto"
+    if str(dtype).removeprefix("torch.") not in (*DTYPES, "auto"):
+        raise ValueError(f"A dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
+    options = placement(device, device_map, quantize)
+    known = f" Bundled models: {', '.join(bundled_models()) or 'none'}."
+    if not Path(source).is_dir():
+        try:
+            fetched = fetch(source, revision=revision, tick=tick)
+        except ValueError as error:
+            raise ValueError(f"The model {str(name)!r} could not be loaded: {error}{known}") from error
+        source, revision = str(fetched.folder), fetched.revision
+    if device_map is None:
+        check_fits(str(name), shape_of_folder(source), counted_dtype(source, dtype, quantize), device)
+    try:
+        hf: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"The model {str(name)!r} could not be loaded: {_first_line(error)}{known}") from error
+    if any(parameter.is_meta for parameter in hf.parameters()):
+        raise ValueError(
+            f"{name} does not fit on the devices of this machine: parts of it would wait on the CPU or the disk. Use a "
+            "smaller dtype, quantize=8 or quantize=4, or a smaller model."
+        )
+    hf = hf if options else hf.to(device)
+    model = Model(str(name), hf.eval().requires_grad_(False), tokenizer, revision)
+    model.adapter  # noqa: B018  an unknown architecture is told now, not at the first use
+    if threads:
+        torch.set_num_threads(threads)
+    elif device == "cpu":
+        torch.set_num_threads(default_threads(model.n_parameters))
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,446 @@
+"""Load a model, turn text into tokens and back, and run it with hooks at sites.
+
+The only file that names TransformerLens classes. TransformerLens gives the vocabulary (which module is `blocks.3`,
+where a family keeps its second norm) and the analysis side (`model.bridge`); the forward pass runs the plain
+transformers module with raw numerics, which is faster than through the bridge and gives the same tokens
+(benchmarks/RESULTS.md). Both share one copy of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from jinja2 import TemplateError
+from torch import Tensor, nn
+from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
+from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
+
+from ..checkpoints.memory import MOST_PACKED
+from ..sites import INNER_STREAMS, STREAMS, Site
+from .chat import END_OF_TURN, shown_piece, without_system
+from .hooks import Hook, on_input, on_output
+from .packing import PackedLinears
+
+Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
+
+
+class _Enough(Exception):
+    """Raised by a hook to leave a forward pass whose rest nobody needs."""
+
+
+@dataclass(eq=False)
+class Model:
+    """A language model, its tokenizer and the map from sites to modules.
+
+    The lock serialises forward passes: hooks are state on the modules, so a second thread's clean pass would otherwise
+    run the first thread's hooks. They exist only while a pass runs, and are removed on any way out of it.
+    """
+
+    name: str
+    hf: nn.Module
+    tokenizer: Any
+    revision: str | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    # What the weights are -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def adapter(self) -> Any:
+        """TransformerLens' description of this architecture: which module plays which part."""
+        config: Any = self.hf.config
+        if not getattr(config, "architectures", None):
+            config.architectures = [type(self.hf).__name__]
+        try:
+            architecture = determine_architecture_from_hf_config(config)
+            bridge_config = build_bridge_config_from_hf(config, architecture, self.name, self.dtype)
+            adapter = ArchitectureAdapterFactory.select_architecture_adapter(bridge_config)
+            assert adapter.component_mapping is not None and "blocks" in adapter.component_mapping
+        except (ValueError, KeyError, AssertionError) as error:
+            raise ValueError(
+                f"Tiller steers decoder-only models that TransformerLens has an adapter for; {self.name!r} is a "
+                f"{type(self.hf).__name__}, which it does not know ({error})."
+            ) from error
+        return adapter
+
+    @cached_property
+    def blocks(self) -> nn.ModuleList:
+        """The decoder layers, in order."""
+        return self.hf.get_submodule(self.adapter.component_mapping["blocks"].name)  # type: ignore[return-value]
+
+    @cached_property
+    def text_config(self) -> Any:
+        config: Any = self.hf.config
+        return config.get_text_config(decoder=True)
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.blocks)
+
+    @cached_property
+    def d_model(self) -> int:
+        return int(self.text_config.hidden_size)
+
+    @cached_property
+    def n_ctx(self) -> int:
+        """The longest sequence the model was made for, in tokens."""
+        for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"):
+            value = getattr(self.text_config, name, None)
+            if isinstance(value, int) and value > 0:
+                return value
+        return 2048
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.hf.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.hf.parameters()).dtype
+
+    @cached_property
+    def d_vocab(self) -> int:
+        return int(self.text_config.vocab_size)
+
+    @cached_property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.hf.parameters())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the weights (names, shapes and a sample of every tensor): the same file gives the same one.
+
+        A direction remembers it, so that it is not used on another model of the same width by mistake.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.hf.state_dict().items()):
+            flat = tensor.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 64)][:64].to("cpu", torch.float32)
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a saved direction remembers of the model it was read from."""
+        return {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
+
+    # Sites ----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def parallel(self) -> bool:
+        """Whether attention and MLP read the same input, so that there is no stream between them."""
+        block = self.adapter.component_mapping["blocks"].submodules
+        return bool(getattr(self.adapter.cfg, "parallel_attn_mlp", False)) or "ln2" not in block
+
+    @cached_property
+    def post_norms(self) -> bool:
+        """Whether the family normalises what attention and MLP write (Gemma-2, Gemma-3)."""
+        return "ln1_post" in self.adapter.component_mapping["blocks"].submodules
+
+    @cached_property
+    def uses_rms_norm(self) -> bool:
+        """Whether its norms leave the mean over channels alone, so that centred weights mean nothing to it."""
+        return any("RMSNorm" in type(module).__name__ for module in self.hf.modules())
+
+    @cached_property
+    def has_value_bias(self) -> bool:
+        """Whether attention adds a bias to its values."""
+        names = [name for name, _ in self.blocks[0].named_parameters()]
+        return any(re.search(r"(v_proj|c_attn|query_key_value|qkv_proj)\.bias$", name) for name in names)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams this architecture has."""
+        return tuple(stream for stream in STREAMS if not (stream == "resid_mid" and self.parallel))
+
+    def check_site(self, site: Site) -> Site:
+        """The site, if the model has it.
+
+        Raises:
+            ValueError: no such layer, or no such stream in this architecture.
+        """
+        if site.layer >= self.n_layers:
+            raise ValueError(f"{self.name} has layers 0 to {self.n_layers - 1}; got layer {site.layer} ({site}).")
+        if site.stream not in self.streams and site.stream not in INNER_STREAMS:
+            raise ValueError(
+                f"{self.name} runs attention and MLP in parallel and has no {site.stream}; "
+                f"use one of {', '.join(self.streams)}."
+            )
+        return site
+
+    def width(self, site: Site) -> int:
+        """The width of the vectors at a site: `d_model`, except for the heads' outputs side by side."""
+        if site.stream != "attn_z":
+            return self.d_model
+        heads = int(self.text_config.num_attention_heads)
+        return heads * int(getattr(self.text_config, "head_dim", None) or self.d_model // heads)
+
+    def normalizer(self, layer: int) -> Callable[[Float[Tensor, "*batch d_model"]], Float[Tensor, "*batch d_model"]]:
+        """What the norm before a layer's MLP does before its gain and bias: TransformerLens' `ln2.hook_normalized`."""
+        parts = self.adapter.component_mapping["blocks"].submodules
+        norm = self.blocks[layer].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
+        epsilon = next((float(getattr(norm, n)) for n in ("eps", "variance_epsilon") if hasattr(norm, n)), 1e-5)
+        centers = isinstance(norm, nn.LayerNorm)
+
+        def normalize(h: Tensor) -> Tensor:
+            h = h.float()
+            h = h - h.mean(-1, keepdim=True) if centers else h
+            return h * torch.rsqrt(h.square().mean(-1, keepdim=True) + epsilon)
+
+        return normalize
+
+    def mixing(self, layer: int) -> Float[Tensor, "d_heads d_model"]:
+        """The matrix by which attention mixes the heads' outputs into the stream: attn_out = attn_z @ mixing (+ bias).
+
+        A family that norms what attention writes scales the result by one more factor per token, and each channel by
+        that norm's gain; neither is in it.
+        """
+        module, _ = self._module(Site(layer, "attn_z"))
+        weight = module.get_parameter("weight").detach()
+        # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
+        return weight.T if isinstance(module, nn.Linear) else weight
+
+    def _module(self, site: Site) -> tuple[nn.Module, bool]:
+        """The module of a site, and whether the site is that module's input."""
+        block = self.blocks[site.layer]
+        parts = self.adapter.component_mapping["blocks"].submodules
+        if site.stream in ("resid_pre", "resid_post"):
+            return block, site.stream == "resid_pre"
+        if site.stream == "resid_mid":
+            return block.get_submodule(parts["ln2"].name), True
+        if site.stream == "attn_z":
+            return block.get_submodule(f"{parts['attn'].name}.{parts['attn'].submodules['o'].name}"), True
+        if site.stream == "mlp_in":
+            return block.get_submodule(parts["mlp"].name), True
+        part, post = ("attn", "ln1_post") if site.stream == "attn_out" else ("mlp", "ln2_post")
+        return block.get_submodule(parts[post if post in parts else part].name), False
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hooked(self, hooks: Mapping[Site, Hook]) -> Iterator[None]:
+        """Hooks at sites for the length of a `with` block; a hook returns new activations, or None for no change.
+
+        Holds the model's lock. Nothing is left on the model afterwards, whatever happened inside.
+        """
+        with self.lock:
+            handles = []
+            try:
+                for site, hook in hooks.items():
+                    module, is_input = self._module(self.check_site(site))
+                    if is_input:
+                        wrapped = on_input(self._at_home(hook), in_place=site.stream == "resid_mid")
+                        handles.append(module.register_forward_pre_hook(wrapped, with_kwargs=True))
+                    else:
+                        handles.append(module.register_forward_hook(on_output(self._at_home(hook))))
+                yield
+            finally:
+                for handle in handles:
+                    handle.remove()
+
+    @cached_property
+    def _packed(self) -> PackedLinears:
+        return PackedLinears(self.hf, MOST_PACKED)
+
+    def _at_home(self, hook: Hook) -> Hook:
+        """The hook, called on the model's first device: over several GPUs, that is where interventions live."""
+        if not getattr(self.hf, "hf_device_map", None):
+            return hook
+
+        def moved(h: Tensor) -> Tensor | None:
+            new = hook(h.to(self.device))
+            return None if new is None else new.to(h.device)
+
+        return moved
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "rows pos"],
+        *,
+        attention_mask: Tensor | None = None,
+        positions: Int[Tensor, "rows pos"] | None = None,
+        cache: Any = None,
+        hooks: Mapping[Site, Hook] | None = None,
+        last_only: bool = False,
+    ) -> Float[Tensor, "out_rows out_pos vocab"]:
+        """Logits of one pass: of the last position only with `last_only`, of more rows where hooks part them."""
+        with self.hooked(hooks or {}), self._packed.active():
+            extra = {} if positions is None else {"position_ids": positions}
+            return self.hf(
+                input_ids=tokens,
+                attention_mask=attention_mask,
+                past_key_values=cache,
+                use_cache=cache is not None,
+                logits_to_keep=1 if last_only else 0,
+                **extra,
+            ).logits
+
+    @torch.no_grad()
+    def activations(
+        self, prompts: Sequence[Sequence[int]], sites: Sequence[Site]
+    ) -> tuple[dict[Site, Float[Tensor, "rows pos d_model"]], Bool[Tensor, "rows pos"]]:
+        """Activations of token sequences at sites, padded on the left, and the mask of real tokens.
+
+        The pass is left right after the last site. `no_grad`, not `inference_mode`: the result may train an SAE.
+        """
+        tokens, mask, positions = self.pad(prompts)
+        found: dict[Site, Tensor] = {}
+        wanted = [self.check_site(site) for site in sites]
+
+        def reader(site: Site) -> Hook:
+            def read(h: Tensor) -> None:
+                found[site] = h.detach().clone()
+                if len(found) == len(set(wanted)):
+                    raise _Enough
+
+            return read
+
+        with suppress(_Enough):
+            self.forward(
+                tokens,
+                attention_mask=None if bool(mask.all()) else mask.long(),
+                positions=None if bool(mask.all()) else positions,
+                hooks={site: reader(site) for site in wanted},
+                last_only=True,
+            )
+        return found, mask
+
+    def pad(
+        self, prompts: Sequence[Sequence[int]]
+    ) -> tuple[Int[Tensor, "rows pos"], Bool[Tensor, "rows pos"], Int[Tensor, "rows pos"]]:
+        """Token sequences padded on the left, the mask of real tokens and absolute positions."""
+        width = max(len(prompt) for prompt in prompts)
+        tokens = torch.zeros(len(prompts), width, dtype=torch.long)
+        mask = torch.zeros(len(prompts), width, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            tokens[row, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+            mask[row, width - len(prompt) :] = True
+        positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
+        return tokens.to(self.device), mask.to(self.device), positions.to(self.device)
+
+    @cached_property
+    def bridge(self) -> TransformerBridge:
+        """TransformerLens' view of the same weights, for analysis (`run_with_cache`, attention patterns).
+
+        Booting replaces the blocks of the module it is given, so it is given a second skeleton that shares this
+        model's parameters: no memory, and one source of truth for the weights.
+        """
+        shared = {id(t): t for t in (*self.hf.parameters(), *self.hf.buffers())}
+        with self.lock:  # between passes, when nothing of ours stands on the modules
+            twin = copy.deepcopy(self.hf, shared)
+        return TransformerBridge.boot_transformers(
+            self.name, hf_model=twin, tokenizer=copy.deepcopy(self.tokenizer), device=str(self.device), dtype=self.dtype
+        )
+
+    # Text -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_chat_template(self) -> bool:
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    @cached_property
+    def eos_tokens(self) -> frozenset[int]:
+        """Tokens that end a text or, for a model with a chat template, a turn."""
+        config: Any = self.hf
+        ids = getattr(config.generation_config, "eos_token_id", None) or []
+        added = self.tokenizer.get_added_vocab() if self.has_chat_template else {}
+        turns = [added[name] for name in END_OF_TURN if name in added]
+        known = [*([ids] if isinstance(ids, int) else ids), self.tokenizer.eos_token_id, *turns]
+        return frozenset(token for token in known if token is not None)
+
+    def tokens(self, prompt: Prompt, *, continue_final: bool = False) -> list[int]:
+        """The token ids of a prompt: text, a list of chat messages, or token ids as they are.
+
+        Text is encoded as the tokenizer does it by itself (with BOS where it adds one). Chat messages go through the
+        model's chat template, ready for the assistant's turn, or inside it with `continue_final`; a system prompt goes
+        in front of the first user message where the family knows no system role.
+
+        Raises:
+            ValueError: the prompt is empty, or longer than the context, or chat without a chat template, or the
+                template refuses the order of the roles.
+        """
+        if isinstance(prompt, str):
+            if not prompt:
+                raise ValueError("A prompt holds at least one character; got an empty text.")
+            ids = self.tokenizer.encode(prompt)
+        elif len(prompt) and isinstance(prompt[0], Mapping):
+            if not self.has_chat_template:
+                raise ValueError(
+                    f"Chat messages need a chat template; {self.name} has none. Give the prompt as plain text."
+                )
+            if not any(str(message.get("content", "")) for message in prompt):  # type: ignore[union-attr]
+                raise ValueError("A chat prompt holds at least one message with text; all of them are empty.")
+            ids = self._chat_tokens([dict(message) for message in prompt], continue_final)  # type: ignore[call-overload]
+        else:
+            ids = [int(token) for token in prompt]  # type: ignore[arg-type]
+        if not ids:
+            raise ValueError("A prompt holds at least one token; got none.")
+        if len(ids) >= self.n_ctx:
+            raise ValueError(
+                f"{self.name} reads at most {self.n_ctx} tokens and needs room for one more; "
+                f"the prompt has {len(ids)}. Shorten it."
+            )
+        bad = [token for token in ids if not 0 <= token < self.d_vocab]
+        if bad:
+            raise ValueError(f"Token ids of {self.name} run from 0 to {self.d_vocab - 1}; got {bad[0]}.")
+        return list(ids)
+
+    def _chat_tokens(self, messages: list[dict[str, str]], continue_final: bool) -> list[int]:
+        has_system = any(message.get("role") == "system" for message in messages)
+        attempts = [messages, without_system(messages)] if has_system else [messages]
+        refusal: Exception | None = None
+        for attempt in attempts:
+            try:
+                return self.tokenizer.apply_chat_template(
+                    attempt,
+                    tokenize=True,
+                    add_generation_prompt=not continue_final,
+                    continue_final_message=continue_final,
+                    return_dict=True,
+                )["input_ids"]
+            except TemplateError as error:
+                refusal = error
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        raise ValueError(
+            f"The chat template of {self.name} refuses these messages ({refusal}); their roles are {roles}. Most "
+            "templates want user and assistant in turns, with a system message, if any, in front."
+        ) from refusal
+
+    def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """The text of tokens, without special tokens unless asked for."""
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
+
+    def token_texts(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token alone, with its leading space, special tokens included; for showing, not for joining.
+
+        Each is decoded behind another token: SentencePiece drops the space of whatever it decodes first. Bytes that
+        are a part of a character only are shown as bytes.
+        """
+        before = self.tokenizer.decode(self._any_token)
+        decoded = [
+            self.tokenizer.decode([*self._any_token, token], clean_up_tokenization_spaces=False) for token in tokens
+        ]
+        texts = [
+            text[len(before) :] if text.startswith(before) else self.tokenizer.decode([token])
+            for text, token in zip(decoded, tokens, strict=True)
+        ]
+        return [
+            shown_piece(str(self.tokenizer.convert_ids_to_tokens(int(token)))) if "\ufffd" in text else text
+            for text, token in zip(texts, tokens, strict=True)
+        ]
+
+    @cached_property
+    def _any_token(self) -> list[int]:
+        """A token of plain text, alone in its list."""
+        return self.tokenizer.encode("a", add_special_tokens=False)[-1:]

@@ -1,0 +1,1 @@
+"""How the bundled organism is measured, and its card."""

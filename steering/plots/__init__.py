@@ -1,0 +1,1 @@
+"""Plotly charts from plain data, without Streamlit and without torch."""

@@ -1,0 +1,130 @@
+"""Figures of what was measured: points with intervals, trade-offs, and lines over layers or doses with their bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from .charts import Palette, base, plain, tint
+
+
+class Point(NamedTuple):
+    """A named number with its interval; `kind` is "baseline", "steered" or "control"."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    kind: str = "steered"
+    note: str = ""
+
+
+def _look(kind: str, palette: Palette) -> tuple[str, str]:
+    """Color and marker of a kind: baseline open and gray, controls small and gray, steered filled."""
+    if kind == "steered":
+        return palette.accent, "circle"
+    return palette.baseline, "circle-open" if kind == "baseline" else "diamond-open"
+
+
+def forest(
+    points: Sequence[Point], palette: Palette, *, x: str, share: bool = False, height: int | None = None
+) -> go.Figure:
+    """Each arm's number with its interval, one below the other; the baseline's number as a dotted line."""
+    figure = base(palette, height or max(160, 64 + 26 * len(points)), x=x)
+    for number, point in enumerate(points):
+        color, symbol = _look(point.kind, palette)
+        text = f"{point.value:.1%}" if share else f"{point.value:.3g}"
+        span = f"{point.low:.1%} to {point.high:.1%}" if share else f"{point.low:.3g} to {point.high:.3g}"
+        figure.add_scatter(
+            x=[point.value], y=[number], mode="markers",
+            marker={"size": 7 if point.kind == "control" else 9, "color": color, "symbol": symbol},
+            error_x={
+                "type": "data", "symmetric": False, "array": [point.high - point.value],
+                "arrayminus": [point.value - point.low], "color": color, "thickness": 1.6, "width": 4,
+            },
+            hovertemplate=f"{plain(point.name)}: {text}, 95% interval {span} {plain(point.note, 80)}<extra></extra>",
+        )  # fmt: skip
+        if point.kind == "baseline":
+            figure.add_vline(x=point.value, line={"color": palette.baseline, "dash": "dot", "width": 1})
+    names = [plain(point.name, 44) for point in points]
+    figure.update_yaxes(
+        tickmode="array", tickvals=list(range(len(points))), ticktext=names, autorange="reversed", showgrid=False
+    )
+    figure.update_xaxes(showgrid=True, tickformat=".0%" if share else None)
+    return figure
+
+
+def trade_off(
+    names: Sequence[str],
+    effect: Sequence[float],
+    cost: Sequence[float],
+    front: Sequence[int],
+    palette: Palette,
+    *,
+    chosen: int | None = None,
+    x: str = "side effect",
+    y: str = "effect",
+    height: int = 340,
+) -> go.Figure:
+    """Effect against side effect; the points that no other beats are joined, and the chosen one is ringed."""
+    figure = base(palette, height, x=x, y=y)
+    rest = [k for k in range(len(names)) if k not in set(front)]
+    hover = "%{customdata}<br>" + plain(y) + " %{y:.3g}, " + plain(x) + " %{x:.3g}<extra></extra>"
+    figure.add_scatter(
+        x=[cost[k] for k in rest], y=[effect[k] for k in rest], mode="markers",
+        customdata=[plain(names[k], 70) for k in rest], hovertemplate=hover,
+        marker={"size": 8, "color": palette.surface, "line": {"color": palette.baseline, "width": 1.5}},
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[cost[k] for k in front], y=[effect[k] for k in front], mode="lines+markers",
+        customdata=[plain(names[k], 70) for k in front], hovertemplate=hover,
+        line={"color": palette.accent, "width": 2, "shape": "hv"}, marker={"size": 9, "color": palette.accent},
+    )  # fmt: skip
+    if chosen is not None:
+        figure.add_scatter(
+            x=[cost[chosen]], y=[effect[chosen]], mode="markers", hoverinfo="skip",
+            marker={"size": 20, "color": "rgba(0,0,0,0)", "line": {"color": palette.negative, "width": 2.5}},
+        )  # fmt: skip
+        figure.add_annotation(
+            x=cost[chosen], y=effect[chosen], text=f"<b>{plain(names[chosen], 40)}</b>", showarrow=False,
+            xanchor="left", xshift=14, font={"color": palette.negative, "size": 12},
+        )  # fmt: skip
+    return figure
+
+
+def bands(
+    xs: Sequence[float],
+    series: Mapping[str, Sequence[tuple[float, float, float]]],
+    palette: Palette,
+    *,
+    x: str,
+    y: str,
+    dotted: Sequence[str] = (),
+    height: int = 320,
+) -> go.Figure:
+    """Named lines over layers or doses, each (value, low, high) with its interval as a band; labels at the ends."""
+    figure = base(palette, height, x=x, y=y)
+    for number, (name, values) in enumerate(series.items()):
+        color = palette.baseline if name in dotted else palette.series[number % len(palette.series)]
+        figure.add_scatter(
+            x=[*xs, *reversed(xs)], y=[*(v[2] for v in values), *(v[1] for v in reversed(values))], mode="lines",
+            fill="toself", fillcolor=tint(color, 0.12), line={"width": 0}, hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=list(xs), y=[v[0] for v in values], mode="lines+markers", name=plain(name),
+            line={"color": color, "width": 2, "dash": "dot" if name in dotted else "solid"}, marker={"size": 6},
+            customdata=[[v[1], v[2]] for v in values],
+            hovertemplate="%{x:g}: %{y:.3g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})<extra>"
+            + plain(name) + "</extra>",
+        )  # fmt: skip
+        if values:
+            figure.add_annotation(
+                x=xs[-1], y=values[-1][0], text=f"<b>{plain(name, 26)}</b>", showarrow=False, xanchor="left", xshift=8,
+                font={"color": color, "size": 12},
+            )  # fmt: skip
+    if len(xs) > 1:
+        span = max(xs) - min(xs)
+        figure.update_xaxes(range=[min(xs) - 0.03 * span, max(xs) + 0.34 * span])
+    return figure

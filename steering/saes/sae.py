@@ -1,0 +1,405 @@
+"""Load a sparse autoencoder (SAE), encode, decode, and decode a difference of features.
+
+The only file (besides the training of SAEs) that names sae_lens. Encoding is always SAELens' own, so every architecture
+means what its authors meant; a slice of an SAE is an SAELens object too, of the same class with fewer features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import difflib
+import hashlib
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from sae_lens import SAE
+from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+from torch import Tensor
+
+from ..checkpoints.downloads import Tick, fetch, kept
+from ..models.model import Model
+from ..sites import STREAMS, Site
+from .origins import differences, place_of
+
+BUNDLED = Path(__file__).parents[2] / "assets" / "saes"
+
+# A feature of these depends on its own weights only. TopK needs the k-th largest of all features, and matching pursuit
+# the residue that the others leave, so they are always encoded whole.
+SLICEABLE = (
+    "standard", "gated", "jumprelu",
+    "transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder",
+)  # fmt: skip
+
+# SAELens' loaders of releases whose files are pickles.
+PICKLED = ("connor_rob_hook_z", "dictionary_learning_1", "deepseek_r1", "qwen_scope", "goodfire")
+
+
+@dataclass(eq=False)
+class Sae:
+    """A dictionary at a site: `encode` residual to features, `decode` back, `rows` for what a feature writes.
+
+    An edit in feature space adds `change @ rows` to the residual stream and so keeps the SAE's error: decoding is
+    affine, hence decode(f + change) - decode(f) = change @ W_dec, and nothing has to be decoded twice.
+
+    A transcoder reads at `site` what the MLP gets and `writes` what the MLP gives, so its features can be read, and
+    added to, but not set: what they are is known at one place and what they do at another.
+    """
+
+    name: str
+    site: Site
+    sae: Any
+    center: bool = False
+    writes: Site | None = None  # where a transcoder writes; None for a dictionary that writes where it reads
+    prepare: Callable[[Tensor], Tensor] | None = None  # what is done to the activation before it is encoded
+    mix: Tensor | None = None  # from the SAE's space to the stream's, for a dictionary of the heads' outputs
+    warnings: tuple[str, ...] = ()  # in what this model differs from the one that the SAE was made on
+    _slices: dict[tuple[int, ...], SaeSlice] = field(default_factory=dict, repr=False)
+    # SAELens keeps the statistics of an input on the object between encode and decode.
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def architecture(self) -> str:
+        return str(self.sae.cfg.architecture())
+
+    @property
+    def d_sae(self) -> int:
+        return int(self.sae.cfg.d_sae)
+
+    @property
+    def d_model(self) -> int:
+        """The width of the vectors that it reads: the model's, but for a dictionary of the heads' outputs."""
+        return int(self.sae.cfg.d_in)
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it writes at another site than it reads."""
+        return self.writes is not None
+
+    def check_editable(self) -> None:
+        """Nothing; raises a ValueError for a dictionary whose features can be read but not set."""
+        if self.writes is not None:
+            raise ValueError(
+                f"{self.name} is a transcoder: it reads {self.site} and writes {self.writes}, so its features can be "
+                "read and added to (FeatureAddition), not set. Use an SAE of the stream for that."
+            )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.sae.cfg.metadata.to_dict()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(self.architecture.encode())
+        for name, tensor in sorted(self.sae.state_dict().items()):
+            flat = tensor.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 256)][:256].to("cpu", torch.float32)
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a saved direction in feature space remembers of the SAE."""
+        return {"sae": self.name, "site": str(self.site), "d_sae": self.d_sae, "fingerprint": self.fingerprint}
+
+    @property
+    def W_dec(self) -> Float[Tensor, "d_sae d_model"]:
+        """The decoder as it is stored; see `rows` for what a feature writes."""
+        return self.sae.W_dec.detach()
+
+    @property
+    def rows(self) -> Float[Tensor, "d_sae d_model"]:
+        """What one unit of each feature writes, for an SAE that does not rescale its input at run time."""
+        rows = self.W_dec.float()
+        if getattr(self.sae.cfg, "rescale_acts_by_decoder_norm", False):
+            rows = rows / rows.norm(dim=-1, keepdim=True)
+        return rows
+
+    @property
+    def written(self) -> Float[Tensor, "d_sae d_stream"]:
+        """What one unit of each feature adds to the residual stream, for the logit lens and for cosines."""
+        return self.rows if self.mix is None else self.rows @ self.mix.float()
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the SAE rescales each input at run time, so that what a feature writes depends on the token."""
+        return self.sae.cfg.normalize_activations in ("layer_norm", "constant_norm_rescale")
+
+    @torch.no_grad()
+    def encode(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_sae"]:
+        """Feature activations, by SAELens' own encode, in the SAE's dtype."""
+        return self._encode(self.sae, h)
+
+    @torch.no_grad()
+    def reconstruct(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """decode(encode(h)): what is left of the activation without the SAE's error.
+
+        Raises:
+            ValueError: a transcoder, which approximates what the MLP gives and not what it reads.
+        """
+        self.check_editable()
+        with self._lock:
+            out = self.sae.decode(self.sae.encode(self._centered(h)))
+        # A centred dictionary has never seen the mean over channels; it is not part of its error, so it is put back.
+        return out + h.to(out.dtype).mean(-1, keepdim=True) if self.center else out
+
+    @torch.no_grad()
+    def decode(self, f: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_model"]:
+        """The reconstruction of feature activations.
+
+        Raises:
+            ValueError: the SAE rescales by its input, which features alone do not tell; use `reconstruct`.
+        """
+        if self.normalizes:
+            raise ValueError(
+                f"{self.name} rescales every input ({self.sae.cfg.normalize_activations}), so features alone do not "
+                "determine the reconstruction. Use reconstruct(h)."
+            )
+        return self.sae.decode(f.to(self.sae.dtype))
+
+    def scale(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch 1"] | None:
+        """The factor between what a feature writes in the SAE's units and in the residual stream, or None for 1."""
+        if not self.normalizes:
+            return None
+        h = self._centered(h)
+        if self.sae.cfg.normalize_activations == "layer_norm":
+            # SAELens: (x - mean) / (std + 1e-5) with the unbiased std, undone by * std + mean.
+            return h.std(-1, keepdim=True)
+        return h.norm(dim=-1, keepdim=True) / self.d_model**0.5
+
+    @property
+    def sliceable(self) -> bool:
+        """Whether a few features can be evaluated without the others."""
+        return self.architecture in SLICEABLE
+
+    def features(self, indices: Sequence[int]) -> SaeSlice:
+        """Some features of the SAE, evaluated alone where the architecture allows it.
+
+        Raises:
+            ValueError: an index outside 0 .. d_sae - 1.
+        """
+        key = tuple(int(index) for index in indices)
+        bad = [index for index in key if not 0 <= index < self.d_sae]
+        if bad:
+            raise ValueError(f"Features of {self.name} run from 0 to {self.d_sae - 1}; got {bad[0]}.")
+        if key not in self._slices:
+            if len(self._slices) >= 64:
+                self._slices.pop(next(iter(self._slices)))
+            self._slices[key] = SaeSlice(self, key)
+        return self._slices[key]
+
+    def _centered(self, h: Tensor) -> Tensor:
+        h = h if self.prepare is None else self.prepare(h)
+        return h - h.mean(-1, keepdim=True) if self.center else h
+
+    def _encode(self, sae: Any, h: Tensor) -> Tensor:
+        with self._lock:
+            features = sae.encode(self._centered(h))
+            # It leaves the statistics of this input there for a decode that never comes.
+            for name in ("ln_mu", "ln_std", "x_norm_coeff") if self.normalizes else ():
+                if hasattr(sae, name):
+                    delattr(sae, name)
+        return features.to_dense() if features.is_sparse else features
+
+
+class SaeSlice:
+    """Chosen features of an SAE: `encode` gives only theirs, `rows` what they write."""
+
+    def __init__(self, parent: Sae, indices: tuple[int, ...]) -> None:
+        self.parent, self.indices = parent, indices
+        index = torch.tensor(indices, dtype=torch.long, device=parent.W_dec.device)
+        self._index = index
+        self.rows: Float[Tensor, "k d_model"] = parent.W_dec[index].float()
+        if getattr(parent.sae.cfg, "rescale_acts_by_decoder_norm", False):
+            self.rows = self.rows / self.rows.norm(dim=-1, keepdim=True)
+        self.sliced = parent.sliceable and len(indices) < parent.d_sae
+        self._sae = _sliced(parent.sae, index) if self.sliced else parent.sae
+        if self.sliced:
+            self._verify()
+
+    @torch.no_grad()
+    def encode(self, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch k"]:
+        features = self.parent._encode(self._sae, h)
+        return features if self.sliced else features[..., self._index]
+
+    def _verify(self) -> None:
+        """Falls back to the whole encoder where a slice does not give the same numbers."""
+        # At several lengths: near b_dec few features fire, and then even a wrong slice gives the same zeros.
+        probe = torch.randn(3, 8, self.parent.d_model, generator=torch.Generator().manual_seed(0)).to(self.rows.device)
+        b_dec = self.parent.sae.b_dec.detach().float()
+        lengths = torch.tensor([1.0, 4.0, 16.0], device=probe.device)[:, None, None]
+        probe = b_dec + probe * lengths * (b_dec.norm() / probe.shape[-1] ** 0.5 + 1)
+        whole = self.parent.encode(probe)[..., self._index]
+        if not torch.allclose(self.encode(probe), whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max() + 1)):
+            self.sliced, self._sae = False, self.parent.sae
+
+
+def _sliced(sae: Any, index: Tensor) -> Any:
+    """An SAE of the same class with the features of `index` only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small = type(sae)(dataclasses.replace(copy.copy(sae.cfg), d_sae=len(index)))
+    state = {}
+    for name, tensor in sae.state_dict().items():
+        features_axis = {"W_enc": 1, "W_dec": 0, "b_dec": None, "b_dec_out": None, "W_skip": None}.get(name, 0)
+        state[name] = tensor if features_axis is None else tensor.index_select(features_axis, index)
+    small.load_state_dict(state)
+    return small.to(sae.W_dec.device).eval().requires_grad_(False)
+
+
+def bundled_saes() -> dict[str, list[str]]:
+    """The SAEs that ship with Tiller: release -> ids."""
+    found: dict[str, list[str]] = {}
+    for config in sorted(BUNDLED.glob("*/*/cfg.json")):
+        found.setdefault(config.parent.parent.name, []).append(config.parent.name)
+    return found
+
+
+def _quiet(load: Callable[[], Any]) -> Any:
+    """SAELens prints and warns while loading; what matters of it is told by errors and `Sae` itself."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return load()
+
+
+def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick: Tick | None = None) -> Sae:
+    """An SAE for a model: bundled (release, id), a local SAELens folder, or a release and id of SAELens' registry.
+
+    Args:
+        tick: called while the SAE is fetched, with the bytes that are here and the bytes in all; may raise.
+
+    Raises:
+        ValueError: no such folder, release or id (near ones are listed), an architecture or hook that cannot be
+            steered, weights that are pickled, or an SAE that does not fit the model.
+    """
+    device = str(lm.device)
+    if sae_id is not None and sae_id in bundled_saes().get(str(release), ()):
+        folder, name = BUNDLED / str(release) / sae_id, f"{release}/{sae_id}"
+        sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
+    elif Path(release).expanduser().is_dir():
+        folder = Path(release).expanduser() / (sae_id or "")
+        name = folder.name
+        if not (folder / "cfg.json").is_file():
+            raise ValueError(
+                f"An SAE folder holds cfg.json and sae_weights.safetensors; {str(folder)!r} has no cfg.json."
+            )
+        if not (folder / "sae_weights.safetensors").is_file():
+            raise ValueError(f"SAE weights are read from sae_weights.safetensors; {str(folder)!r} has none.")
+        try:
+            sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
+        except Exception as error:  # SAELens lets JSON, key and safetensors errors through as they come
+            raise ValueError(f"The SAE in {str(folder)!r} could not be read: {error}") from error
+    else:
+        sae, name = _from_registry(lm, str(release), sae_id, device, tick)
+    return fit(lm, sae.eval().requires_grad_(False), name)
+
+
+def _from_registry(lm: Model, release: str, sae_id: str | None, device: str, tick: Tick | None) -> tuple[Any, str]:
+    directory = registry()
+    bundled = bundled_saes()
+    if release in bundled and release not in directory:
+        near = difflib.get_close_matches(str(sae_id), bundled[release], n=3, cutoff=0.0)
+        raise ValueError(f"{release!r} has no SAE {sae_id!r}; near: {', '.join(near)}.")
+    if release not in directory:
+        near = difflib.get_close_matches(release, [*directory, *bundled], n=3, cutoff=0.3)
+        raise ValueError(
+            f"An SAE is a bundled name, a folder, or a release of SAELens' registry; {release!r} is none of them."
+            + (f" Near: {', '.join(near)}." if near else "")
+        )
+    ids = list(directory[release].saes_map)
+    if sae_id not in ids:
+        near = difflib.get_close_matches(str(sae_id), ids, n=3, cutoff=0.0)
+        raise ValueError(f"{release!r} has {len(ids)} SAEs, none of them {sae_id!r}; near: {', '.join(near)}.")
+    about = directory[release]
+    if about.conversion_func in PICKLED:
+        raise ValueError(
+            f"{release!r} is stored as a pickle, which can run code when read, so Tiller does not load it. Where you "
+            f"trust it, SAELens converts it: SAE.from_pretrained({release!r}, {sae_id!r}).save_model(folder); then "
+            "give that folder."
+        )
+    fetch_files(about.repo_id, about.saes_map[str(sae_id)], tick)
+    try:
+        return _quiet(lambda: SAE.from_pretrained(release, str(sae_id), device=device)), f"{release}/{sae_id}"
+    except Exception as error:  # SAELens lets its loaders' errors through as they come
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{release}/{sae_id} could not be loaded: {first}") from error
+
+
+def registry() -> dict[str, Any]:
+    """SAELens' registry of published SAEs: release -> what it says of it."""
+    return get_pretrained_saes_directory()
+
+
+def fetch_files(repo: str, path: str, tick: Tick | None) -> None:
+    """Brings what SAELens will read of a repository into the hub's cache, with progress and clear errors."""
+    fetch(repo, lambda names: _chosen(names, path), tick=tick)
+
+
+def kept_files(release: str, sae_id: str) -> list[Path]:
+    """The weights of an SAE of the registry that are on this machine; empty where it is to be fetched. Asks no network.
+
+    Raises:
+        ValueError: no such release or id.
+    """
+    about = registry().get(release)
+    if about is None or sae_id not in about.saes_map:
+        raise ValueError(f"SAELens' registry has no {release!r} with an SAE {sae_id!r}.")
+    path = about.saes_map[sae_id]
+
+    def weights(names: Iterable[str]) -> list[str]:
+        return [name for name in _chosen(names, path) if name.endswith((".safetensors", ".npz"))]
+
+    found = kept(about.repo_id, weights)
+    if found is None:
+        return []
+    here = [file.relative_to(found.folder).as_posix() for file in found.folder.rglob("*") if file.is_file()]
+    return [found.folder / name for name in weights(here)]
+
+
+def _chosen(names: Iterable[str], path: str) -> list[str]:
+    """The files of a repository that make the SAE at a path: weights and settings."""
+    names = list(names)
+    found = [name for name in names if name.startswith(f"{path}/") or name == path]
+    wanted = [name for name in found if name.endswith((".safetensors", ".json", ".npz", ".yaml"))]
+    if found and not any(name.endswith((".safetensors", ".npz")) for name in wanted):
+        raise ValueError(f"SAE weights are read from .safetensors or .npz files; {path!r} has none ({found[0]}).")
+    return wanted + [name for name in names if "/" not in name and name.endswith(".yaml")]
+
+
+def fit(lm: Model, sae: Any, name: str) -> Sae:
+    """A SAELens object as an `Sae` of this model, with what it reads, where it writes, and what differs.
+
+    Raises:
+        ValueError: it has no place in this model, is of another width, or reads other tokens.
+    """
+    metadata = sae.cfg.metadata
+    if sae.cfg.architecture() == "temporal":
+        raise ValueError(f"{name} is a temporal SAE: its features depend on other tokens, so it cannot be used at one.")
+    if not metadata.hook_name:
+        raise ValueError(f"{name} does not say where it belongs: metadata.hook_name is missing in its cfg.json.")
+    if metadata.hook_head_index is not None:
+        raise ValueError(f"{name} reads one attention head; Tiller reads dictionaries of whole streams.")
+    site, prepare = place_of(lm, metadata)
+    if sae.cfg.d_in != lm.width(site):
+        raise ValueError(f"{name} reads vectors of width {sae.cfg.d_in}; {lm.name} has width {lm.width(site)}.")
+    writes = None
+    if "transcoder" in sae.cfg.architecture():
+        writes = lm.check_site(Site.parse(metadata.hook_name_out or Site(site.layer, "mlp_out")))
+        if sae.cfg.d_out != lm.d_model:
+            raise ValueError(f"{name} writes vectors of width {sae.cfg.d_out}; {lm.name} has width {lm.d_model}.")
+    if getattr(sae.cfg, "reshape_activations", "none") == "hook_z":
+        sae.turn_off_forward_pass_hook_z_reshaping()  # transformers keeps the heads side by side already
+    # Made on TransformerLens' processed weights, what a LayerNorm model writes has its mean over channels removed.
+    processed = (metadata.model_from_pretrained_kwargs or {}).get("center_writing_weights", False)
+    center = bool(processed) and not lm.uses_rms_norm and site.stream in STREAMS and prepare is None
+    mix = lm.mixing(site.layer) if site.stream == "attn_z" else None
+    return Sae(name, site, sae, center, writes, prepare, mix, tuple(differences(lm, sae.cfg, site)))

@@ -1,0 +1,144 @@
+"""Building a feature index from the dashboard: texts, a job with progress, cancel, and going on after a stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ..shared import objects as services
+from ..shared.indexes import home_of_index
+from ..shared.job_cards import progress
+from ..widgets.basics import clear_errors, literal
+
+if TYPE_CHECKING:
+    from ...jobs.jobs import Job
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+SOURCES = {
+    "bundled": "Bundled texts",
+    "paste": "Paste texts",
+    "upload": "Upload a file",
+    "place": "A file, folder or data set",
+}
+TEXTS = "texts.jsonl"
+HUB_TEXTS = 10_000  # of a data set on the hub, which may be endless
+
+
+def job_name(sae: Sae) -> str:
+    """The name of the job that indexes an SAE: one at a time, for all visitors."""
+    return f"Feature index of {sae.name}"
+
+
+def offer(lm: Model, sae: Sae, problem: str | None = None) -> None:
+    """Draws what a page shows where an index is missing: why, the running job, or the form to start one."""
+    if problem:
+        st.error(literal(problem, 300))
+    job = next((job for job in services.jobs().all() if job.name == job_name(sae)), None)
+    if job is not None and job.active:
+        progress(job)
+        return
+    st.info(
+        f"There is no feature index for {literal(sae.name)} yet. It is built from texts, once: what each feature fires "
+        "on, how often, what it promotes and resembles. The longer the texts, the better the examples."
+    )
+    if job is not None and job.error is not None:
+        st.error(literal(f"The last build stopped: {job.error}", 400))
+    _form(lm, sae)
+
+
+def _form(lm: Model, sae: Sae) -> None:
+    folder = home_of_index(lm, sae)
+    kept = folder / TEXTS
+    if (folder / "partial" / "tally.safetensors").is_file() and kept.is_file():
+        st.markdown("**An unfinished index is here.** It goes on where it stopped.")
+        if st.button("Continue", type="primary", key="indexing_continue"):
+            start(lm, sae, _kept_texts(kept), folder, restart=False)
+    source = st.segmented_control(
+        "Texts", list(SOURCES), default="bundled", format_func=SOURCES.__getitem__, key="indexing_source", required=True
+    )
+    if source == "place":
+        _form_of_place(lm, sae, folder)
+        return
+    texts = _texts(lm, str(source))
+    count = sum(len(text) for text in texts)
+    st.caption(f"{len(texts)} texts, {count} characters" if texts else "Blank lines stand between texts.")
+    if st.button("Build the index", key="indexing_build", disabled=not texts):
+        start(lm, sae, texts, folder, restart=True)
+
+
+def _form_of_place(lm: Model, sae: Sae, folder: Path) -> None:
+    """Draws the form for texts that are too many to keep: they are read in a stream, again when the build goes on."""
+    place = (st.text_input(
+        "File, folder or data set", key="indexing_place", placeholder="~/texts, ~/texts.jsonl or hub:owner/name:column",
+        help=f"Text files of the server's disk, or the first {HUB_TEXTS:,} texts of a data set on the hub, which is "
+        "asked when you build.",
+    ) or "").strip()  # fmt: skip
+    st.caption("Read in a stream, so it may be larger than the memory. Blank lines stand between the texts of a file.")
+    if st.button("Build the index", key="indexing_build", disabled=not place):
+        with clear_errors():
+            start(lm, sae, _texts_at(place), folder, restart=True, place=place)
+
+
+def _texts_at(place: str) -> Iterable[str]:
+    from ...features.making.texts import texts_of
+
+    return texts_of(place, limit=HUB_TEXTS)
+
+
+def _texts(lm: Model, source: str) -> list[str]:
+    """The texts as chosen."""
+    if source == "bundled":
+        return services.neutral_texts(lm.name)
+    if source == "paste":
+        return split(st.text_area("Texts, with blank lines between them", key="indexing_paste", height=160) or "")
+    file = st.file_uploader("A .txt (blank lines between texts) or .jsonl (a text field)", ["txt", "jsonl"])
+    if file is None:
+        return []
+    try:
+        content = file.getvalue().decode("utf-8-sig")
+        return _json_texts(content) if file.name.endswith(".jsonl") else split(content)
+    except ValueError as error:
+        st.error(literal(f"{file.name} cannot be read: {error}", 300))
+        return []
+
+
+def split(content: str) -> list[str]:
+    """The texts between blank lines."""
+    return [part.strip("\n") for part in content.replace("\r\n", "\n").split("\n\n") if part.strip()]
+
+
+def _json_texts(content: str) -> list[str]:
+    rows = [json.loads(line) for line in content.split("\n") if line.strip()]
+    if not all(isinstance(row, dict) and isinstance(row.get("text"), str) for row in rows):
+        raise ValueError('every line reads {"text": "..."}')
+    return [row["text"] for row in rows]
+
+
+def _kept_texts(file: Path) -> Iterable[str]:
+    """The texts of an unfinished build: those that were kept, or those of the place that was."""
+    content = file.read_text(encoding="utf-8")
+    first = json.loads(content.partition("\n")[0] or "{}")
+    return _texts_at(first["place"]) if "place" in first else _json_texts(content)
+
+
+def start(lm: Model, sae: Sae, texts: Iterable[str], folder: Path, *, restart: bool, place: str = "") -> None:
+    """Starts the job (or finds the one that runs) and shows it; the texts, or their place, are kept to go on later."""
+    from ...features import build
+    from ...jobs.files import write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if restart:
+        kept = [{"place": place}] if place else [{"text": text} for text in texts]
+        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
+        write_atomically(folder / TEXTS, lines.encode())
+
+    def work(job: Job) -> Path:
+        return build(lm, sae, texts, folder, job.tick, restart=restart)
+
+    services.start(job_name(sae), work)
+    st.rerun()

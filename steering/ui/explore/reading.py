@@ -1,0 +1,273 @@
+"""Explore / Tokens: a text, token by token: the features that fire, the way each layer points, what each would say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ...plots import matrices
+from ..building.pair_table import suitable
+from ..shared import objects as services
+from ..shared.examples import HAPPY, SAD
+from ..widgets import theme
+from ..widgets.basics import chart, clear_errors, literal, option
+from ..widgets.tokens import Token, pieces, token_view, visible
+from . import browsing as explore
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...directions.pairs import PairSet
+    from ...features import FeatureIndex, TextFeatures
+    from ...measurements.layers import Guesses
+    from ...models.model import Model
+    from ...saes.sae import Sae
+    from ...sites import Site
+
+AT = "tokens_at"
+TINTS = {"strongest": "Strongest feature", "feature": "One feature", "none": "No tint"}
+EXAMPLE_CHAT = "I am a professor, and I know that 7 plus 5 is 13. Is that right?"
+EXAMPLE_TEXT = "Once upon a time there was a little dog. One day the dog was sad and cried, but then his friend came."
+
+
+@dataclass(frozen=True)
+class Text:
+    """What the visitor wrote, as the model reads it."""
+
+    tokens: tuple[int, ...]
+    texts: tuple[str, ...]
+    features: TextFeatures | None
+
+    @property
+    def prompt(self) -> list[int]:
+        """The tokens as a prompt."""
+        return list(self.tokens)
+
+
+# The text -----------------------------------------------------------------------------------------------------------
+
+
+def choose_text(lm: Model, sae: Sae | None) -> Text:
+    """The text as chosen, read; one clear sentence and the end of the page where it cannot be read."""
+    default = EXAMPLE_CHAT if lm.has_chat_template else EXAMPLE_TEXT
+    text = st.text_area("Your text", default, key="tokens_text", bind="query-params", height=110, max_chars=20_000)
+    chat = lm.has_chat_template and st.toggle(
+        "As a chat message", value=True, key="tokens_chat", bind="query-params",
+        help="Through the model's chat template, as the user's message.",
+    )  # fmt: skip
+    try:
+        return read(lm, sae, text or "", bool(chat))
+    except ValueError as error:
+        st.error(literal(str(error), 300))
+        st.stop()
+
+
+def read(lm: Model, sae: Sae | None, text: str, chat: bool) -> Text:
+    """The tokens of a text (or of a user's message) and the features on each.
+
+    Raises:
+        ValueError: it is empty or too long.
+    """
+    from ...models.chat import chat as message
+
+    tokens = lm.tokens(message(text) if chat and text.strip() else text)
+    features = None if sae is None else explore.features_of(lm, tuple(tokens))
+    return Text(tuple(tokens), tuple(pieces(lm, tokens)), features)
+
+
+def selected(text: Text) -> int:
+    """The token that is looked at: the one clicked last, at first the last one."""
+    at = st.session_state.get(AT)
+    return at if isinstance(at, int) and 0 <= at < len(text.tokens) else len(text.tokens) - 1
+
+
+def select(position: int | None) -> None:
+    """Looks at another token, in a new run."""
+    if position is not None and position != st.session_state.get(AT):
+        st.session_state[AT] = position
+        st.rerun()
+
+
+# Tokens and their features ------------------------------------------------------------------------------------------
+
+
+def show_tokens(text: Text, index: FeatureIndex | None) -> None:
+    """Draws the tokens, tinted by what is chosen; a click looks at a token."""
+    tint = "none"
+    if text.features is not None:
+        tint = str(
+            st.segmented_control(
+                "Tint", list(TINTS), default="strongest", format_func=TINTS.__getitem__, key="tokens_tint",
+                required=True, bind="query-params", label_visibility="collapsed",
+            )
+        )  # fmt: skip
+    values, note = _tint(text, index, tint)
+    tokens = [
+        Token(piece, value, (("position", str(i)), *tip))
+        for i, (piece, (value, tip)) in enumerate(zip(text.texts, values, strict=True))
+    ]
+    with st.container(border=True, key="card_tokens"):
+        select(token_view(tokens, key="tokens_view", selected=selected(text), label="Your text"))
+    what = "mark it in the layers below" if text.features is None else "see its features"
+    st.caption(f"{len(tokens)} tokens. {note}Click a token to {what}.")
+
+
+def _tint(text: Text, index: FeatureIndex | None, tint: str) -> tuple[list[tuple[float | None, tuple]], str]:
+    """For each token the number that tints it and its tooltip; and what the tint says."""
+    if text.features is None:
+        return [(None, ())] * len(text.tokens), ""
+    if tint == "feature":
+        number = _feature_number(text.features)
+        values = text.features.activations[:, number].tolist()
+        return [(value, ((f"feature {number}", f"{value:.2f}"),)) for value in values], f"Tint: feature {number}. "
+    found: list[tuple[float | None, tuple]] = []
+    for position in range(len(text.tokens)):
+        top = text.features.strongest(position, 3)
+        tip = tuple((f"feature {number}", f"{value:.2f}") for number, value in top)
+        found.append((top[0][1] if top and tint == "strongest" else None, tip))
+    return found, "Tint: the strongest activation of any feature. " if tint == "strongest" else ""
+
+
+def _feature_number(features: TextFeatures) -> int:
+    last = features.activations.shape[1] - 1
+    default = int(features.activations.sum(0).argmax())
+    if "tokens_feature" in st.session_state:
+        st.session_state["tokens_feature"] = min(int(st.session_state["tokens_feature"]), last)
+        return int(st.number_input("Feature", 0, last, key="tokens_feature", bind="query-params", width=160))
+    return int(st.number_input("Feature", 0, last, default, key="tokens_feature", bind="query-params", width=160))
+
+
+def show_features(text: Text, index: FeatureIndex | None) -> None:
+    """Draws the strongest features of the token that is looked at; a click on one opens it."""
+    import numpy as np
+
+    position = selected(text)
+    st.markdown(f"**Features on “{literal(visible(text.texts[position]), 24)}”**")
+    if text.features is None:
+        st.info("No SAE is loaded, so there are no features to show. Choose one in the sidebar. The layers below work.")
+        return
+    strongest = text.features.strongest(position, 12)
+    if not strongest:
+        st.caption("No feature fires on this token. The first token (BOS) is never counted.")
+        return
+    if index is None:
+        st.dataframe([{"#": number, "Activation": value} for number, value in strongest], hide_index=True)
+        st.caption("Build this SAE's index on Explore / Features to see what each one fires on.")
+        return
+    values = np.full(index.n_features, -np.inf)
+    values[[number for number, _ in strongest]] = [value for _, value in strongest]
+    rows, _ = index.search(sort=values, limit=len(strongest), dead=True)
+    explore.table(rows, key=f"tokens_features_{position}", score="Here", opens=True)
+    st.caption("Here: the activation on this token. Click a row to open the feature.")
+
+
+# Layers -------------------------------------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _sides(model: str, source: str, positive: str, negative: str) -> dict:
+    """Activations of the two sides after each layer, for a bundled pair set or for two texts."""
+    from ...directions.activations import of_pairs
+    from ...directions.pairs import PairSet, bundled_pairs
+    from ...sites import Site
+
+    name = source.removeprefix("pairs:")
+    if source.startswith("pairs:") and name not in bundled_pairs():
+        raise ValueError(f"There is no pair set {name!r}; there are {', '.join(bundled_pairs()) or 'none'}.")
+    pairs: PairSet = PairSet.load(name) if source.startswith("pairs:") else PairSet.from_lists([positive], [negative])
+    lm = services.model(model)
+    return of_pairs(lm, pairs, [Site(layer) for layer in range(lm.n_layers)])
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _guesses(model: str, tokens: tuple[int, ...]) -> tuple[Guesses, list[list[str]]]:
+    from ...measurements.layers import layer_guesses
+
+    lm = services.model(model)
+    guesses = layer_guesses(lm, tokens)
+    return guesses, [lm.token_texts(row.tolist()) for row in guesses.tokens]
+
+
+def show_layers(lm: Model, text: Text) -> None:
+    """Draws, for each layer and token, the way it points along a direction and what the layer would say next."""
+    names = {"direction": "Along a direction", "guess": "What each layer would say next"}
+    view = st.segmented_control(
+        "By layer", list(names), default="direction", format_func=names.__getitem__, key="tokens_layers",
+        required=True, bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    with clear_errors():
+        point = _directions(lm, text) if view == "direction" else _say_next(lm, text)
+        select(int(point["x"]) if point else None)
+
+
+def directions(lm: Model) -> dict[str, str]:
+    """The directions that fit a model, value -> shown name; two texts come first where there is no chat template."""
+    everything = services.direction_choices()
+    sets = [f"pairs:{name}" for name in suitable(lm)]
+    others = [key for key in everything if not key.startswith("pairs:")]
+    keys = [*sets, *others] if lm.has_chat_template else [*others[::-1], *sets]
+    return {key: everything[key].removeprefix("general ") for key in keys if key in everything}
+
+
+def _directions(lm: Model, text: Text) -> dict | None:
+    choices = directions(lm)
+    left, right = st.columns([1, 2], gap="medium", vertical_alignment="bottom")
+    options = list(choices)
+    source = left.selectbox(
+        "Direction", options, format_func=lambda o: option(choices[o]), key="tokens_direction",
+        bind="query-params",
+    )  # fmt: skip
+    positive = negative = ""
+    if source == "texts":
+        a, b = right.columns(2, gap="small")
+        positive = a.text_input("Toward", HAPPY, key="tokens_positive", bind="query-params", max_chars=2000) or ""
+        negative = b.text_input("Away from", SAD, key="tokens_negative", bind="query-params", max_chars=2000) or ""
+    values, saved = _scores(lm, text, source, positive, negative)
+    limit = 1.0 if saved else max(1.5, min(3.0, float(abs(values[:, 1:]).max()) if values.shape[1] > 1 else 1.5))
+    unit = "cosine" if saved else "of the way to a class"
+    caption = (
+        "Cosine of each token's activation with the saved direction."
+        if saved
+        else "+1: where the positive texts are on average, -1: where the negative ones are, 0: halfway. Each layer has "
+        "a direction of its own, the mean difference there. The first token is far off in most models."
+    )
+    figure = matrices.token_grid(
+        values.tolist(), [str(i) for i in range(lm.n_layers)], [visible(t) for t in text.texts], theme.palette(),
+        limit=limit, unit=unit, selected=selected(text),
+    )  # fmt: skip
+    return chart(
+        figure, title="Which way each token points, layer by layer", caption=caption, key="tokens_grid", select=True
+    )
+
+
+def _scores(lm: Model, text: Text, source: str, positive: str, negative: str) -> tuple[np.ndarray, bool]:
+    """The numbers of the heatmap, and whether they are cosines with a saved direction."""
+    from ...measurements.layers import class_scores, direction_scores
+    from ...sites import Site
+
+    if source.startswith("saved:"):
+        sites: Sequence[Site] = [Site(layer) for layer in range(lm.n_layers)]
+        return direction_scores(lm, text.prompt, services.saved_direction(source.removeprefix("saved:")), sites), True
+    if source == "texts" and not (positive.strip() and negative.strip()):
+        raise ValueError("A direction from two texts needs both of them; one is empty.")
+    return class_scores(lm, text.prompt, _sides(lm.name, source, positive, negative)), False
+
+
+def _say_next(lm: Model, text: Text) -> dict | None:
+    guesses, words = _guesses(lm.name, text.tokens)
+    figure = matrices.token_grid(
+        guesses.probabilities.tolist(), [str(i) for i in range(lm.n_layers)], [visible(t) for t in text.texts],
+        theme.palette(), cells=[[visible(word) for word in row] for row in words], unit="probability",
+        selected=selected(text),
+    )  # fmt: skip
+    return chart(
+        figure,
+        title="What each layer would say next",
+        caption="Logit lens: the stream after each layer through the final norm and the unembedding. The top row is "
+        "the model's own next token; lower rows show when it makes up its mind.",
+        key="tokens_lens",
+        select=True,
+    )

@@ -1,0 +1,1 @@
+"""The pages under Library: saved work and models."""

@@ -1,0 +1,233 @@
+"""Library / Models: the models there are to choose from, and the one that is looked at: need, form, loading, use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ..shared import job_cards, loading, state
+from ..shared import objects as services
+from ..widgets.basics import literal
+from . import machine
+
+if TYPE_CHECKING:
+    from ...checkpoints.memory import Shape
+    from ...library.catalogue import Entry
+
+PICKED = "models_picked"  # the model that is looked at: a bundled name, a folder or a hub id
+VIEW = "models_view"
+VIEWS = {"models": "Models", "saes": "All SAEs", "folder": "A folder"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that can be chosen: where it is, and what is known of it before it is read."""
+
+    source: str
+    here: str = ""  # "bundled", "downloaded", "folder", or empty
+    shape: Shape | None = None
+    stored: str = ""
+    chat: bool | None = None  # whether it has a chat template, where that is known
+    entry: Entry | None = None
+
+
+def candidate(source: str) -> Candidate:
+    """What is known of a model by its name; asks no network."""
+    from ...library.catalogue import MODELS
+
+    entry = next((one for one in MODELS if one.hub_id == source), None)
+    here, folder = _place(source)
+    if folder is None:
+        return Candidate(source, here, entry.shape if entry else None, "", entry and entry.chat, entry)
+    from ...checkpoints.folders import look
+
+    found = look(folder)
+    chat = found.chat if found.kind == "model" else entry and entry.chat
+    return Candidate(source, here, found.shape or (entry.shape if entry else None), found.stored, chat, entry)
+
+
+def _place(source: str) -> tuple[str, Path | None]:
+    """In a word whether a model is on this machine, and its folder."""
+    from ...checkpoints.downloads import kept
+    from ...checkpoints.places import BUNDLED
+
+    if source in state.bundled_models():
+        return "bundled", BUNDLED / source
+    if Path(source).expanduser().is_dir():
+        return "folder", Path(source).expanduser()
+    found = kept(source) if "/" in source else None
+    return ("downloaded", found.folder) if found else ("", None)
+
+
+def sources() -> list[str]:
+    """The models of the table: bundled ones, recommended ones, then others that were downloaded before."""
+    from ...checkpoints.downloads import kept, kept_repositories
+    from ...library.catalogue import MODELS
+
+    known = [entry.hub_id for entry in MODELS]
+    others = [repo for repo in kept_repositories() if repo not in known and kept(repo) is not None]
+    return [*state.bundled_models(), *known, *others]
+
+
+# The table ------------------------------------------------------------------------------------------------------------
+
+
+def choose() -> str:
+    """Draws the table of models and the field for any other; the model that is looked at."""
+    listed, room = sources(), services.shelf().room(machine.devices()[0])
+    rows = [_row(candidate(source), room) for source in listed]
+    key = "models_table"
+    st.dataframe(
+        rows, key=key, hide_index=True, on_select=lambda: _picked(key, listed), selection_mode="single-row", height=330,
+        row_height=32, column_config={"Model": st.column_config.TextColumn(width=230)},
+    )  # fmt: skip
+    st.text_input(
+        "Any other model of the hub", key="models_other", placeholder="owner/name", on_change=_other,
+        help="Whatever TransformerLens has an adapter for. Nothing is asked until you press Download.",
+    )  # fmt: skip
+    return looked_at()
+
+
+def looked_at() -> str:
+    """The model that is looked at; at first the one that is used."""
+    from ...checkpoints.forms import Form
+
+    return state.shared(PICKED) or Form.parse(state.model_name()).source
+
+
+def look_at(source: str) -> None:
+    """Looks at a model; for callbacks."""
+    state.put(PICKED, source)
+    st.session_state[VIEW] = "models"
+
+
+def _picked(key: str, listed: list[str]) -> None:
+    rows = st.session_state[key]["selection"]["rows"]
+    if rows and rows[0] < len(listed):
+        state.put(PICKED, listed[rows[0]])
+        st.session_state["models_other"] = ""
+
+
+def _other() -> None:
+    if name := st.session_state["models_other"].strip():
+        state.put(PICKED, name)
+
+
+def _row(one: Candidate, room: int) -> dict[str, Any]:
+    entry = one.entry
+    sizes = {name: machine.fits(one.shape, name, room) if one.shape else "unknown" for name in _columns()}
+    return {
+        "Model": one.source,
+        "Here": one.here or "to download",
+        "Parameters": _count(one.shape.parameters) if one.shape else "",
+        **sizes,
+        "Access": "gated" if entry and entry.gated else "open",
+        "Chat": {None: "", True: "chat", False: "text"}[one.chat],
+        "License": entry.licence if entry else "",
+        "Note": entry.note if entry else "Comes with Tiller" if one.here == "bundled" else "",
+    }
+
+
+def _columns() -> list[str]:
+    return ["float32", "bfloat16", *(["8-bit", "4-bit"] if machine.quantizes() else [])]
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:.2f} B" if number >= 995e6 else f"{number / 1e6:.3g} M"
+
+
+# The one that is looked at --------------------------------------------------------------------------------------------
+
+
+def card(source: str) -> None:
+    """Draws everything about one model: what it is, what it needs, and the button for the next step."""
+    one = candidate(source)
+    with st.container(border=True, key="card_model"):
+        st.text(source)
+        st.caption(_about(one))
+        form = machine.choose_form(source, one.stored)
+        name = str(form)
+        problem = _problem(one, form)
+        _next_step(one, name, problem)
+
+
+def _about(one: Candidate) -> str:
+    parts = []
+    if one.shape:
+        parts.append(f"{_count(one.shape.parameters)} parameters in {one.shape.n_layers} layers")
+    if one.chat is not None:
+        parts.append("with a chat template" if one.chat else "a base model, no chat template")
+    if one.entry:
+        parts.append(f"license {literal(one.entry.licence)}")
+    places = {"bundled": "comes with Tiller", "folder": "a folder of this machine", "downloaded": "downloaded before"}
+    parts.append(places.get(one.here, "not on this machine yet"))
+    return " · ".join(parts)
+
+
+def _problem(one: Candidate, form: Any) -> str:
+    """Says what a model needs; why it cannot be loaded, or nothing."""
+    from ...checkpoints.memory import check_fits, size
+
+    place = form.device or machine.devices()[0]
+    room = services.shelf().room(place)
+    if one.shape is None:
+        if one.here:
+            return _sentence(one.source)
+        st.caption(f"How much memory it needs is known when its files are; a model may take {size(room)} here.")
+        return ""
+    counted = machine.counted(form, one.stored)
+    try:
+        needed = check_fits(one.source, one.shape, counted, place, free=room)
+    except ValueError as error:
+        return str(error)
+    st.caption(f"Needs about {size(needed)} of memory as {counted}; it may take {size(room)} here, so it fits.")
+    return ""
+
+
+def _sentence(source: str) -> str:
+    from ...checkpoints.folders import look
+
+    _, folder = _place(source)
+    return look(folder).sentence if folder else ""
+
+
+def _next_step(one: Candidate, name: str, problem: str) -> None:
+    job = loading.find(loading.job_name(name))
+    if job is not None and job.active:
+        job_cards.show(job, "models_job")
+        return
+    if job is not None:
+        job_cards.outcome(job)
+    if problem:
+        st.error(literal(problem, 600))
+    blocked = bool(problem) or (not one.here and _says_why_not(one))
+    if loading.is_used(name):
+        st.badge("You are using this model", icon=":material/check:", color="green")
+    elif services.shelf().has(name):
+        st.button(
+            "Use this model", type="primary", key="models_use", on_click=loading.use_model, args=(name,),
+            icon=":material/check:",
+        )  # fmt: skip
+    else:
+        st.button(
+            "Load" if one.here else "Download and load", type="primary", key="models_load", disabled=blocked,
+            icon=":material/memory:" if one.here else ":material/download:", on_click=loading.start, args=(name,),
+        )  # fmt: skip
+
+
+def _says_why_not(one: Candidate) -> bool:
+    """Says what stands between a model that is not here and its download; whether it cannot be tried at all."""
+    from huggingface_hub import constants, get_token
+
+    if constants.is_offline_mode():
+        st.info("Offline mode is on (HF_HUB_OFFLINE), so nothing can be downloaded. Unset it and start Tiller again.")
+        return True
+    if one.entry is not None and one.entry.gated and not get_token():
+        st.info(
+            f"This model is gated. Accept its license on its page at the hub ({literal(one.source)}), make a token "
+            "with read access in your account's settings, and start Tiller with HF_TOKEN set, or run: hf auth login."
+        )
+    return False

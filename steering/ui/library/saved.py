@@ -1,0 +1,373 @@
+"""What the Library page does: saved directions and runs in tables, and what can be done with the chosen ones."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ...plots import matrices
+from ...recipes.steps import Step, Variant, from_data
+from ..shared import objects as services
+from ..shared import state
+from ..steer import comparing, editor, export, running
+from ..steer.results import Result, Row, fill
+from ..widgets import theme
+from ..widgets.basics import chart, clear_errors, literal
+
+if TYPE_CHECKING:
+    from ...directions.direction import Direction
+    from ...engine.engine import Completion
+    from ...library.store import SavedDirection, SavedRun
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+COMPARE = "pages/steer/compare.py"
+DELETED = "library_deleted"
+
+
+def when(time: float) -> str:
+    """A moment as the visitor reads it."""
+    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M")
+
+
+def pick(rows: list[dict[str, Any]], key: str, *, several: bool) -> list[int]:
+    """Draws a table; the numbers of the chosen rows."""
+    event = st.dataframe(
+        rows,
+        hide_index=True,
+        key=key,
+        on_select="rerun",
+        selection_mode="multi-row" if several else "single-row",
+        height=min(420, 38 + 35 * max(1, len(rows))),
+    )
+    return [number for number in event["selection"]["rows"] if number < len(rows)]  # type: ignore[index]
+
+
+def _rename(kind: str, id: str, key: str) -> None:
+    with clear_errors():
+        services.store().rename(kind, id, st.session_state[key])
+
+
+def _delete(kind: str, ids: list[str]) -> None:
+    for id in ids:
+        services.store().delete(kind, id)
+    st.session_state[DELETED] = (kind, ids)
+
+
+def _undo() -> None:
+    kind, ids = st.session_state.pop(DELETED)
+    for id in ids:
+        services.store().restore(kind, id)
+
+
+def undo_bar() -> None:
+    """Offers to bring back what was deleted last."""
+    if DELETED in st.session_state:
+        kind, ids = st.session_state[DELETED]
+        with st.container(horizontal=True, vertical_alignment="center", border=True):
+            st.text(f"Deleted {len(ids)} of your {kind}.", width="stretch")
+            st.button("Undo", key="library_undo", on_click=_undo, icon=":material/undo:")
+
+
+# Directions ---------------------------------------------------------------------------------------------------------
+
+
+def directions(search: str) -> list[SavedDirection]:
+    """Draws the table of directions; those that were chosen."""
+    rows = services.store().directions(search)
+    if not rows:
+        st.info("Nothing saved matches." if search else "No direction yet. Build one under Build, or import a file.")
+        return []
+    table = [
+        {
+            "Name": r.name,
+            "Site": r.site,
+            "Space": r.space,
+            "Model": r.model,
+            "Made by": r.method,
+            "Norm": round(r.norm, 3),
+            "Saved": when(r.created),
+        }
+        for r in rows
+    ]
+    return [rows[i] for i in pick(table, "library_directions", several=True)]
+
+
+def direction_details(chosen: list[SavedDirection], lm: Model) -> None:
+    """Draws what is known of the chosen directions, and what can be done with them."""
+    if len(chosen) > 1:
+        with clear_errors():
+            _compare(chosen)
+    first = chosen[0]
+    st.subheader(literal(first.name), anchor=False)
+    name_and_delete("directions", [row.id for row in chosen], first.id, first.name)
+    with st.container(horizontal=True):
+        st.button(
+            "Steer with this",
+            key="library_steer",
+            on_click=_steer,
+            args=(first, lm),
+            type="primary",
+            icon=":material/tune:",
+        )
+        with st.popover("Export", icon=":material/download:"), clear_errors():
+            _export_direction(first, lm)
+    st.markdown("**Where it came from**")
+    with st.container(border=True, gap="xsmall", key="library_origin"):
+        for name, value in origin(first.about):
+            st.caption(f"**{literal(name)}** {literal(value, 200)}")
+
+
+def origin(about: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """What is known of a direction's making, as (name, value) in reading order; nested names are joined."""
+    found = []
+    for name, value in about.items():
+        shown = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            found += origin(value, f"{shown} ")
+        elif value not in (None, "", [], ()):
+            found.append((shown, str(value)))
+    return found
+
+
+def name_and_delete(kind: str, ids: list[str], id: str, name: str) -> None:
+    """Draws the field with the name of what is chosen, and the button that deletes it."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        key = f"library_name_{id}"
+        st.text_input("Name", name, key=key, max_chars=200, on_change=_rename, args=(kind, id, key))
+        label = "Delete" if len(ids) == 1 else f"Delete {len(ids)}"
+        st.button(label, key=f"library_delete_{kind}", on_click=_delete, args=(kind, ids), icon=":material/delete:")
+
+
+def _steer(row: SavedDirection, lm: Model) -> None:
+    comparing.start(lm)
+    step = Step(
+        "add", direction=f"saved:{row.id}", alpha=0.5, space="feature" if row.space == "features" else "residual"
+    )
+    editor.load(comparing.RECIPE, (Variant(row.name[:40], (step,)),))
+    comparing.go()
+    st.session_state["library_goto"] = COMPARE
+
+
+def goto() -> None:
+    """Moves to the page that a button asked for."""
+    if page := st.session_state.pop("library_goto", None):
+        st.switch_page(page, query_params={})
+
+
+def _compare(chosen: list[SavedDirection]) -> None:
+    found: list[Direction] = [services.saved_direction(row.id) for row in chosen]
+    if len({direction.decoded().numel() for direction in found}) > 1:
+        raise ValueError("Directions of different width cannot be compared; choose those of one model.")
+    names = [direction.name for direction in found]
+    figure = matrices.heatmap(services.cosines(found), names, names, theme.palette())
+    chart(
+        figure,
+        title="How alike the chosen directions are",
+        caption="Cosine in the residual stream: 1 the same way, 0 unrelated, -1 opposite.",
+        key="library_cosines",
+    )
+
+
+def _export_direction(row: SavedDirection, lm: Model) -> None:
+    from ...directions.control_vectors import save_gguf
+
+    store = services.store()
+    about = {"name": row.name, "site": row.site, "space": row.space, "norm": row.norm, "provenance": dict(row.about)}
+
+    def vector() -> str:
+        direction = services.saved_direction(row.id)
+        return json.dumps({**about, "vector": direction.vector.tolist()}, ensure_ascii=False, default=str)
+
+    def control_vector() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            kind = str(getattr(lm.hf.config, "model_type", "unknown"))
+            path = save_gguf(
+                Path(folder) / "v.gguf", [services.saved_direction(row.id)], numbering="block", model_hint=kind
+            )
+            return path.read_bytes()
+
+    files = [
+        ("safetensors", "safetensors", lambda: store.file(row.id).read_bytes()),
+        ("JSON", "json", vector),
+    ]
+    if row.site.endswith("resid_post") and row.site != "blocks.0.hook_resid_post":
+        files.insert(1, ("GGUF control vector (repeng, llama.cpp)", "gguf", control_vector))
+    else:
+        st.caption("A GGUF control vector is added to resid_post from layer 1 on; this direction is elsewhere.")
+    for label, ending, make in files:
+        name = "".join(char if char.isalnum() else "-" for char in row.name)[:60] or "direction"
+        st.download_button(
+            label, make, f"{name}.{ending}", key=f"library_export_{ending}", on_click="ignore", type="tertiary"
+        )
+
+
+def import_direction(lm: Model) -> None:
+    """Draws the import of a direction from safetensors, GGUF or JSON."""
+    upload = st.file_uploader(
+        "Import a direction", ["safetensors", "gguf", "json"], key="library_import", max_upload_size=20
+    )
+    if upload is None or st.session_state.get("library_imported") == upload.file_id:
+        return
+    with clear_errors():
+        for direction in read(upload.name, upload.getvalue()):
+            direction.check(lm)
+            services.store().save_direction(direction, direction.name)
+        st.session_state["library_imported"] = upload.file_id
+        st.rerun()
+
+
+def read(name: str, data: bytes) -> list[Direction]:
+    """The directions of an uploaded file.
+
+    Raises:
+        ValueError: it holds none, or not in one of the formats.
+    """
+    from ...directions.control_vectors import load_gguf
+    from ...directions.direction import Direction
+
+    ending = Path(name).suffix.lower()
+    if ending == ".json":
+        return [_from_json(data)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name  # its own name, for the messages
+        path.write_bytes(data)
+        if ending == ".gguf":
+            return [replace(d, name=f"{Path(name).stem} {d.site.layer}") for d in load_gguf(path, numbering="block")]
+        return [Direction.load(path, services.maybe_sae())]
+
+
+def _from_json(data: bytes) -> Direction:
+    import torch
+
+    from ...directions.direction import Direction
+    from ...sites import Site
+
+    rule = "A direction in JSON is an object with site and vector, as Export writes it"
+
+    try:
+        about = json.loads(data)
+        if missing := [key for key in ("site", "vector") if key not in about]:
+            raise KeyError(missing[0])
+        vector = torch.tensor([float(number) for number in about["vector"]])
+        sae = services.require_fitting_sae() if about.get("space") == "features" else None
+        provenance = dict(about.get("provenance") or {})
+        return Direction(vector, Site.parse(str(about["site"])), sae, str(about.get("name", ""))[:200], provenance)
+    except KeyError as error:
+        raise ValueError(f"{rule}; this one has no {error.args[0]}.") from None
+    except (TypeError, json.JSONDecodeError, UnicodeDecodeError, AttributeError):
+        raise ValueError(f"{rule}; this file is none.") from None
+
+
+# Runs ---------------------------------------------------------------------------------------------------------------
+
+
+def runs(search: str) -> list[SavedRun]:
+    """Draws the table of runs; those that were chosen."""
+    rows = services.store().runs(search)
+    if not rows:
+        st.info("Nothing saved matches." if search else "No run yet. Save one on Compare, or import a bundle.")
+        return []
+    table = [{"Name": r.name, "Prompt": r.prompt, "Model": r.model, "Saved": when(r.created)} for r in rows]
+    return [rows[i] for i in pick(table, "library_runs", several=True)]
+
+
+def run_details(chosen: list[SavedRun]) -> None:
+    """Draws a saved run: its texts, replay, opening it in Compare, downloads."""
+    row = chosen[0]
+    result = Result.from_data(services.store().run(row.id))
+    st.subheader(literal(row.name), anchor=False)
+    name_and_delete("runs", [one.id for one in chosen], row.id, row.name)
+    with st.container(horizontal=True):
+        st.button("Open in Compare", key="library_open", on_click=_open, args=(result,), icon=":material/open_in_new:")
+        replay = st.button("Replay", key="library_replay", type="primary", icon=":material/replay:")
+        with st.popover("Export", icon=":material/download:"):
+            comparing.downloads(result, "library")
+    if replay:
+        with clear_errors():
+            _say(replayed(result))
+    for one in result.rows:
+        with st.container(border=True, gap="xsmall", key=f"card_{one.kind}_{one.variant}_{one.prompt}_{one.title}"):
+            st.caption(literal(one.title))
+            st.text(one.text or "(nothing)")
+
+
+def _open(result: Result) -> None:
+    s = result.settings
+    state.put(state.MODEL, s.model)
+    comparing.choose_again(s)
+    editor.load(comparing.RECIPE, from_data(result.recipe))
+    comparing.go()
+    st.session_state["library_goto"] = COMPARE
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Where a replayed row left the saved one: the first token that differs, or the first number."""
+
+    title: str
+    token: int | None
+    saved: str
+    now: str
+    logprob: float
+
+
+def replayed(result: Result) -> list[Drift]:
+    """The rows that came out differently now; an empty list says that the run is equal, token by token.
+
+    Raises:
+        ValueError: the model, an SAE or a direction of the run cannot be had any more.
+    """
+    s = result.settings
+    lm = services.model(s.model)
+    sae: Sae | None = services.sae(s.model)
+    _, _, jobs = running.jobs_of(s, from_data(result.recipe), lm, sae)
+    engine = services.engine(s.model)
+    handles: list[Completion] = [handle.result() for handle in engine.submit_all([job.request for job in jobs])]
+    fresh = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]
+    if len(fresh) != len(result.rows):
+        raise ValueError(f"The saved run has {len(result.rows)} rows, the replay {len(fresh)}: its recipe was changed.")
+    drifts = [drift(old, new) for old, new in zip(result.rows, fresh, strict=True)]
+    return [one for one in drifts if one is not None]
+
+
+def drift(old: Row, new: Row) -> Drift | None:
+    """Where two rows part, or None when tokens and log-probabilities (to 0.001) are the same."""
+    worst = max((abs(a - b) for a, b in zip(old.logprobs, new.logprobs, strict=False)), default=0.0)
+    for place in range(max(len(old.tokens), len(new.tokens))):
+        mine, theirs = old.tokens[place : place + 1], new.tokens[place : place + 1]
+        if mine != theirs:
+            pieces = [row.pieces[len(row.prompt_tokens) + place :][:1] or ["(end)"] for row in (old, new)]
+            return Drift(old.title, place, pieces[0][0], pieces[1][0], worst)
+    return Drift(old.title, None, "", "", worst) if worst > 1e-3 else None
+
+
+def _say(drifts: list[Drift]) -> None:
+    if not drifts:
+        st.success("Equal: every row came out the same, token by token.")
+        return
+    st.warning(f"Drifted: {len(drifts)} of the rows came out differently.")
+    for one in drifts:
+        where = "the same tokens" if one.token is None else f"token {one.token}: “{one.saved}”, now “{one.now}”"
+        st.text(f"{one.title}: {where}; log-probabilities differ by up to {one.logprob:.3g}")
+
+
+def import_run() -> None:
+    """Draws the import of a run's JSON bundle."""
+    upload = st.file_uploader("Import a run", ["json"], key="library_import_run", max_upload_size=20)
+    if upload is None or st.session_state.get("library_imported_run") == upload.file_id:
+        return
+    with clear_errors():
+        result = export.read_bundle(upload.getvalue())
+        name = Path(upload.name).stem
+        data = export.bundle_data(result)
+        services.store().save_run(data, name, model=result.settings.model, prompt=result.settings.prompts[0])
+        st.session_state["library_imported_run"] = upload.file_id
+        st.rerun()

@@ -1,0 +1,1 @@
+"""The pages under Measure: Calibrate and Evaluate."""

@@ -1,0 +1,174 @@
+"""Measure / Calibrate: the direction, where it separates, and what a threshold between its groups would give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ...recipes.steps import POSITIONS, SPACES, Step, Variant
+from ..shared import objects as services
+from ..steer import building, sending
+from ..widgets import theme
+from ..widgets.basics import option
+from ..widgets.threshold import threshold
+from . import separation as measure
+
+if TYPE_CHECKING:
+    from ...directions.direction import Direction
+    from ...evaluations import EvaluationSet
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+READ_AT = {name: told for name, told in POSITIONS.items() if name != "differing"}
+CONCEPT, OTHER, NEUTRAL = "concept", "to be left alone", "neutral text"
+TEXTS = 60
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is calibrated: a direction, the texts that it is for, and the texts that it should leave alone."""
+
+    direction: Direction
+    step: Step
+    concept: EvaluationSet
+    other: EvaluationSet
+
+    @property
+    def key(self) -> str:
+        """A name for caches, jobs and widgets."""
+        return f"{self.direction.fingerprint}_{self.concept.content_hash}_{self.other.content_hash}"
+
+
+def choose(lm: Model, sae: Sae | None) -> Study:
+    """The study as chosen, after drawing its form.
+
+    Raises:
+        ValueError: the direction cannot be read there, or there is no text to calibrate on.
+    """
+    choices = {name: label for name, label in services.direction_choices().items() if name != "texts"}
+    first = "pairs:pressure" if "pairs:pressure" in choices else next(iter(choices))
+    a, b, c, d = st.columns([3, 3, 2, 2], gap="small")
+    source = a.selectbox(
+        "Direction", list(choices), index=list(choices).index(first), format_func=lambda n: option(choices[n]),
+        key="calibrate_direction", bind="query-params",
+    )  # fmt: skip
+    read_at = b.selectbox(
+        "Read at", list(READ_AT), format_func=READ_AT.__getitem__,
+        index=list(READ_AT).index("prompt_mean" if first == "pairs:pressure" else "completion_mean"),
+        key="calibrate_read", bind="query-params", disabled=str(source).startswith("saved:"),
+        help="Where the prompts of a pair differ, what they carry is read over them, and what the model makes of it at "
+        "their last token.",
+    )  # fmt: skip
+    spaces = list(SPACES) if sae is not None else ["residual"]
+    space = c.selectbox(
+        "Space", spaces, index=len(spaces) - 1, format_func=SPACES.__getitem__, key="calibrate_space",
+        bind="query-params",
+    )  # fmt: skip
+    layers = list(range(lm.n_layers))
+    layer = d.selectbox(
+        "Layer", layers, index=sae.site.layer if sae else lm.n_layers // 2, key="calibrate_layer", bind="query-params",
+        disabled=space == "feature", help="A direction of features lives at its SAE's site.",
+    )  # fmt: skip
+    concept, other = _texts(lm)
+    step = Step("regulate", direction=str(source), space=str(space), layer=int(layer))
+    if str(source).startswith("saved:"):
+        return Study(services.saved_direction(str(source).partition(":")[2]), step, concept, other)
+    site = building.site_of(lm, step, sae if space == "feature" else None)
+    pairs = str(source).partition(":")[2]
+    with st.spinner("Reading the direction"):
+        found = services.direction_from_pairs(
+            lm.name, pairs, "mean_difference", site, sae if space == "feature" else None, str(read_at)
+        )
+    return Study(found, step, concept, other)
+
+
+def _texts(lm: Model) -> tuple[EvaluationSet, EvaluationSet]:
+    names = measure.sets_for(lm)
+    if not names:
+        raise ValueError("There is no evaluation set to calibrate on.")
+    left, right = st.columns(2, gap="small")
+    wanted = (("claims_validation", "claims"), ("choices_validation", "requests"))
+    starts = [next((i for w in some for i, n in enumerate(names) if w in n), 0) for some in wanted]
+    labels = ("Texts of the concept", "Texts to be left alone")
+    keys = ("calibrate_concept", "calibrate_other")
+    found = []
+    for column, label, start, key in zip((left, right), labels, starts, keys, strict=True):
+        name = column.selectbox(label, names, index=start, format_func=measure.shown_set, key=key, bind="query-params")
+        found.append(measure.bundled_set(str(name)))
+    return concept_part(found[0]).limit(TEXTS), found[1].limit(TEXTS)
+
+
+def concept_part(found: EvaluationSet) -> EvaluationSet:
+    """The items of a set that show the behavior: of claims, the false ones under pressure; of requests, the harmful."""
+    labels = found.label_names()
+    if "true" in labels:
+        pressed = {"pressed": True} if "pressed" in labels else {}
+        return found.where(true=False, **pressed)
+    return found.where(harmful=True) if "harmful" in labels else found
+
+
+# The threshold --------------------------------------------------------------------------------------------------------
+
+
+@st.cache_data(max_entries=64, show_spinner="Projecting the texts on the direction")
+def _peaks(key: str, model_name: str, _study: Study) -> dict[str, list[float]]:
+    from ...measurements.calibration import peaks
+
+    engine = services.engine(model_name)
+    lm = engine.model
+    chat = lm.has_chat_template
+    groups = {
+        name: [lm.tokens(item.messages() if chat else item.plain()) for item in items]
+        for name, items in ((CONCEPT, _study.concept), (OTHER, _study.other))
+    }
+    groups[NEUTRAL] = [lm.tokens(text)[: lm.n_ctx - 2] for text in services.neutral_texts(model_name)[:TEXTS]]
+    return {name: peaks(engine, prompts, _study.direction) for name, prompts in groups.items() if prompts}
+
+
+def show_threshold(lm: Model, study: Study) -> float:
+    """Draws the groups along the direction and the candidates for tau; the tau at which the line was left."""
+    from ...measurements.calibration import at, candidates
+
+    groups = _peaks(study.key, lm.name, study)
+    found = candidates(groups[CONCEPT], groups[OTHER])
+    colors = theme.palette()
+    tau = threshold(
+        groups,
+        colors={CONCEPT: colors.series[0], OTHER: colors.negative, NEUTRAL: colors.muted},
+        key=f"calibrate_tau_{study.key}",
+        title="The largest projection in each text, and the threshold",
+        tau=found[0].tau,
+    )
+    st.caption("The regulator acts on texts to the right of the line. Drag it, or move it with the arrow keys.")
+    rows = []
+    for one in [*found, at("the line", tau, groups[CONCEPT], groups[OTHER])]:
+        spans = [f"{100 * e.value:.0f}% [{100 * e.low:.0f}, {100 * e.high:.0f}]" for e in (one.caught, one.disturbed)]
+        rows.append(
+            {
+                "Candidate": one.name, "Tau": one.tau, "Concept texts caught": spans[0], "Others disturbed": spans[1],
+                "F1": one.f1, "Youden": one.youden,
+            }
+        )  # fmt: skip
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        rows, hide_index=True,
+        column_config={"Tau": number(format="%.4g"), "F1": number(format="%.2f"), "Youden": number(format="%.2f")},
+    )  # fmt: skip
+    st.caption(f"Rates with 95% intervals of {len(groups[CONCEPT])} and {len(groups[OTHER])} texts.")
+    return tau
+
+
+def send(lm: Model, study: Study, tau: float, lambda_: float = 2.0) -> None:
+    """Draws the button that opens Compare with this operating point; the direction is kept in the Library for it."""
+    if st.button("Use this point in Compare", icon=":material/splitscreen:", key="calibrate_send", type="primary"):
+        sending.steer_with(lm, Variant("Operating point", (operating_step(study, tau, lambda_),)))
+
+
+def operating_step(study: Study, tau: float, lambda_: float) -> Step:
+    """The step of a recipe that regulates this direction; a direction that recipes cannot build is saved first."""
+    source = study.step.direction
+    if not source.startswith("saved:"):
+        source = f"saved:{services.store().save_direction(study.direction).id}"
+    return replace(study.step, direction=source, tau=float(tau), lambda_=float(lambda_))

@@ -1,0 +1,231 @@
+"""Measure / Evaluate: which experiment, the job that does it, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ...plots import figures
+from ..shared import objects as services
+from ..shared import state
+from ..widgets import theme
+from ..widgets.basics import chart, literal, option
+from . import separation as measure
+from .evaluation_form import own
+
+if TYPE_CHECKING:
+    from ...experiments import Experiment, Result
+    from ...jobs.jobs import Job
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+KINDS = {"bundled": "Bundled experiments", "own": "Your own"}
+
+
+def choose(lm: Model, sae: Sae | None) -> Experiment | None:
+    """The experiment that was chosen or put together, after drawing the form; None while something is missing."""
+    from ... import experiments
+
+    names = [name for name in experiments.bundled() if experiments.read(name).model == lm.name]
+    kinds = [kind for kind in KINDS if kind == "own" or names]
+    kind = st.segmented_control(
+        "What to run", kinds, default=kinds[0], format_func=KINDS.__getitem__, required=True, key="evaluate_kind",
+        bind="query-params", wrap=True,
+    )  # fmt: skip
+    if kind == "own":
+        return own(lm, sae)
+    titles = {name: experiments.read(name).title for name in names}
+    name = st.radio(
+        "Experiment", names, format_func=lambda n: literal(titles[n], 120), key="evaluate_name", bind="query-params"
+    )
+    found = experiments.read(str(name))
+    st.caption(literal(str(found.data.get("question", "")), 900))
+    with st.expander("Its settings, as a file"):
+        st.code(found.text, language="toml")
+        st.caption(f"The same without a browser: `python -m steering.evaluate {found.name}`")
+    return found
+
+
+def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
+    """Draws the button and the progress; the experiment's job, or None before it was started."""
+    name = measure.name_of(literal(experiment.title, 40), lm.fingerprint, experiment.text)
+    engine, place = services.engine(), measure.folder() / hashlib.sha256(name.encode()).hexdigest()[:12]
+    # The visitor's SAE is loaded already; a bundled experiment may name another one.
+    named, chosen = experiment.data.get("sae"), state.sae_choice(lm.name)
+    same = not named or (named["release"], named.get("id", "")) == chosen
+    own_sae = sae if same else None
+
+    def work(job: Job) -> Result:
+        from ... import experiments
+        from ...evaluations import Checkpoint
+        from ...experiments import report as reports
+        from ...jobs.files import write_atomically
+
+        checkpoint = Checkpoint(place / "outcomes.jsonl")
+        result = experiments.perform(
+            experiment, engine, own_sae, checkpoint=checkpoint, tick=job.tick, outcomes=job.partial
+        )
+        job.tick(note="writing the report")
+        files = reports.files(result)
+        for file, data in files.items():
+            write_atomically(place / file, data)
+        measure.keep(name, "Experiment", lm.name, files, experiment.title)
+        return result
+
+    return measure.launch("evaluate", name, work, "Run the experiment")
+
+
+def show(job: Job | None) -> None:
+    """Draws the result of a finished job, or what there is of a running one, or what to expect."""
+    if job is None or (not job.active and job.state != "done" and not job.partial):
+        st.info(
+            "An experiment asks every question of every set under the baseline, each recipe, and the controls: random "
+            "directions of equal norm, the SAE's reconstruction alone, and a sentence in the prompt that asks for the "
+            "same. All of it is decoded in full batches and compared item by item."
+        )
+    elif job.state == "done":
+        report(job.value)
+    elif job.active:
+        live(job)
+    else:
+        measure.so_far(job)
+
+
+@st.fragment(run_every=1.5)
+def live(job: Job) -> None:
+    """Draws the answers of a running job, again and again."""
+    measure.so_far(job)
+
+
+# The result -----------------------------------------------------------------------------------------------------------
+
+
+def report(result: Result) -> None:
+    """Draws what the result supports, the tables, the charts and the downloads."""
+    from ...experiments import report as reports
+
+    st.subheader("What it supports", anchor=False)
+    for line in reports.findings(result)[:12]:
+        st.text(line)
+    st.caption(
+        "An effect counts where a paired test over items is clear and no random direction of equal norm does as much. "
+        + reports.chance(result)
+    )
+    tabs = st.tabs(
+        [literal(one.name) for one in result.sets] + (["Spillover"] if result.spillovers else []) + ["Side effects"]
+    )
+    for tab, one in zip(tabs, result.sets, strict=False):
+        with tab:
+            _set(result, one.name)
+    if result.spillovers:
+        with tabs[-2]:
+            _spillover(result)
+    with tabs[-1]:
+        _side_effects(result)
+    measure.download_all("evaluate", reports.files(result))
+
+
+def _set(result: Result, name: str) -> None:
+    from ...experiments import report as reports
+
+    shown = reports.measures_of(result)[name]
+    st.dataframe(table(result, name, [*shown, "repetition", "surprise"]), hide_index=True)
+    st.caption("Value, 95% interval, number of items. Random directions of several seeds are one row.")
+    picked = st.segmented_control(
+        "Chart", shown, default=shown[0], required=True, key=f"evaluate_measure_{name}",
+        format_func=lambda m: m.replace("_", " "),
+    )  # fmt: skip
+    points = []
+    for arm in reports.rows(result):
+        cell = result.table.cell(arm, name, str(picked))
+        if cell is not None:
+            points.append(figures.Point(arm, cell.value, cell.low, cell.high, reports.kind_of(result, arm)))
+    said = str(picked).replace("_", " ")
+    if points:
+        figure = figures.forest(points, theme.palette(), x=said, share=all(0 <= p.value <= 1 for p in points))
+        chart(
+            figure, title=f"{said.capitalize()}, every arm with its 95% interval", key=f"evaluate_forest_{name}",
+            caption="Open circle and dotted line: baseline. Filled: steered. Diamonds: controls.",
+        )  # fmt: skip
+    changes = [c for c in result.table.changes if c.set == name and c.measure == picked]
+    with st.expander("Changes, item by item"):
+        st.dataframe([_change(c) for c in changes], hide_index=True)
+        st.caption("McNemar's exact test counts the items that flipped. Rank: how many random directions do as much.")
+
+
+def table(result: Result, set_: str, names: list[str]) -> list[dict[str, Any]]:
+    """Rows of arms, columns of measures, each as value, interval and number of items."""
+    from ...experiments import report as reports
+
+    found = []
+    for arm in reports.rows(result):
+        cells = {name: result.table.cell(arm, set_, name) for name in names}
+        if any(cells.values()):
+            row = {name.replace("_", " "): reports.interval(c) if c else "" for name, c in cells.items()}
+            found.append({"arm": arm, **row})
+    return found
+
+
+def _change(c: Any) -> dict[str, Any]:
+    return {
+        "arm": c.arm,
+        "against": c.against,
+        "change": f"{c.change:+.3f} [{c.low:+.3f}, {c.high:+.3f}]",
+        "flips": None if c.up is None else f"{c.up} up, {c.down} down",
+        "McNemar p": c.p,
+        "rank p": None if c.rank_p is None else f"{c.rank_p:.2f} of {len(c.controls)} seeds",
+        "verdict": c.verdict,
+    }
+
+
+def _spillover(result: Result) -> None:
+    rows = []
+    for name, one in result.spillovers.items():
+        row = {"arm": name, "target": one.target}
+        for part in ("effect", "spill", "selectivity", "broken"):
+            e = getattr(one, part)
+            row[part] = f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
+        rows.append(row)
+    st.dataframe(rows, hide_index=True)
+    st.caption(
+        "Effect: growth of the target's share. Spill: growth of all others, on the same dilemmas; it cannot be below "
+        "zero, so chance makes some. Broken: growth of answers that cannot be read."
+    )
+
+
+def _side_effects(result: Result) -> None:
+    if not result.side_effects:
+        st.caption("This experiment has no [side_effects] table.")
+        return
+    st.dataframe(
+        [
+            {"arm": one.arm, "KL of the next token": sum(one.kl) / max(1, len(one.kl))}
+            | {f"cross-entropy, {kind}": sum(v) / len(v) for kind, v in one.cross_entropy.items()}
+            for one in result.side_effects
+        ],
+        hide_index=True,
+    )
+    st.caption("On neutral prompts and given texts, where steering should change nothing. Nats; lower is better.")
+
+
+def earlier() -> None:
+    """Draws the reports that were made on this machine."""
+    import json
+
+    found: list[tuple[str, Path]] = []
+    for file in sorted(measure.folder().glob("*/numbers.json"), key=lambda f: -f.stat().st_mtime)[:20]:
+        about = json.loads(file.read_text(encoding="utf-8")).get("about", {})
+        title = (file.parent / "experiment.toml").read_text(encoding="utf-8").partition("title = ")[2].split("\n")[0]
+        found.append((f"{title.strip(chr(34))} · {about.get('time', '')}", file.parent))
+    if not found:
+        return
+    with st.expander("Earlier reports"):
+        index = st.selectbox(
+            "Report", range(len(found)), format_func=lambda k: option(found[k][0], 120), key="evaluate_earlier"
+        )
+        names = ("report.html", "table.csv", "trials.csv", "again.ipynb")
+        place = found[int(index or 0)][1]
+        measure.download_all("evaluate_earlier", {n: (place / n).read_bytes() for n in names if (place / n).is_file()})

@@ -1,0 +1,162 @@
+"""The form of an experiment of one's own: sets, recipes, controls. It becomes a TOML file like the bundled ones."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ...recipes.steps import Recipe, Step, Variant, position_of
+from ..shared import objects as services
+from ..shared import state
+from ..steer import building, editor
+from ..widgets.basics import clear_errors
+from . import separation as measure
+
+if TYPE_CHECKING:
+    from ...experiments import Experiment
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+RECIPE = "evaluate_recipe"
+HONEST = "Do not just agree."
+
+
+def own(lm: Model, sae: Sae | None) -> Experiment | None:
+    """The experiment that the form describes, or None while something is missing or wrong."""
+    sets = _sets(lm)
+    if RECIPE not in st.session_state:
+        editor.load(RECIPE, (Variant("", (first_step(list(services.direction_choices())),)),))
+    recipe = editor.edit(RECIPE, lm, sae, services.direction_choices())
+    controls = _controls(sae)
+    left, right = st.columns(2)
+    tokens = left.number_input("New tokens at most", 1, 512, 40, key="evaluate_tokens")
+    seed = right.number_input("Seed", 0, 10**6, 0, key="evaluate_seed")
+    if not sets or not any(variant.on for variant in recipe):
+        st.caption("Choose at least one set and one variant.")
+        return None
+    with clear_errors():
+        from ...experiments import parse, to_toml
+
+        data: dict[str, Any] = {
+            "title": " against ".join(variant.title for variant in recipe if variant.on)[:80],
+            "question": "Put together on the Evaluate page.",
+            "model": lm.name,
+            "settings": {"max_new_tokens": int(tokens), "seed": int(seed)},
+            **arms(lm, sae, recipe),
+            "sets": sets,
+            "controls": controls,
+            "side_effects": {"limit": 16, "sets": [{"source": name, "limit": 16} for name in measure.neutral_sets(lm)]},
+        }
+        if sae is not None and (choice := state.sae_choice(lm.name)) is not None:
+            # Written into the file, so that the same experiment runs from it without this page.
+            data["sae"] = {"release": choice[0], **({"id": choice[1]} if choice[1] else {})}
+        found = parse(to_toml(data), "own")
+        with st.expander("As a file, for the command line"):
+            st.code(found.text, language="toml")
+        return found
+    return None
+
+
+def first_step(choices: list[str]) -> Step:
+    """What a visitor finds filled in: the claim of this field, read where the answer is decided, else any direction."""
+    if "pairs:pressure" in choices:
+        return Step("ablate", direction="pairs:pressure", position="prompt_last", everywhere=True)
+    return Step("ablate", direction=choices[0] if choices else "texts", everywhere=True)
+
+
+def _sets(lm: Model) -> list[dict[str, Any]]:
+    """The chosen sets as tables of the file."""
+    names = measure.sets_for(lm)
+    chosen = st.multiselect(
+        "Evaluation sets", names, default=measure.first_sets(names), format_func=measure.shown_set, key="evaluate_sets"
+    )
+    limit = st.slider("Items of each set", 10, 400, 60, 10, key="evaluate_limit")
+    found: list[dict[str, Any]] = [{"name": name, "source": name, "limit": int(limit)} for name in chosen]
+    mine = measure.uploaded("evaluate")
+    file = st.session_state.get("evaluate_upload")
+    if mine is not None and file is not None:
+        data = file.getvalue()
+        # Under its own name: refusal_direction's files say by it what is harmful.
+        place = measure.folder() / "uploads" / hashlib.sha256(data).hexdigest()[:16]
+        kept = place / f"{mine.name}{Path(file.name).suffix.lower()}"
+        if not kept.is_file():
+            from ...jobs.files import write_atomically
+
+            write_atomically(kept, data)
+        mapping = st.session_state.get("evaluate_mapping")
+        scorer = st.session_state.get("evaluate_scorer_name")
+        one = {"name": mine.name, "source": str(kept), "format": None if mapping else mine.format, "scorer": scorer}
+        found.append({**one, "limit": int(limit), "mapping": mapping})
+    return found
+
+
+def _controls(sae: Sae | None) -> dict[str, Any]:
+    with st.container(border=True):
+        st.markdown("**Controls beside every variant**")
+        seeds = st.slider("Random directions of equal norm", 0, 20, 3, key="evaluate_random")
+        st.caption("19 or more let a variant reach p = 0.05 against chance directions.")
+        found: dict[str, Any] = {"random": int(seeds)}
+        if sae is not None:
+            found["reconstruction"] = st.toggle("The SAE's reconstruction alone", True, key="evaluate_reconstruction")
+        said = st.text_input("Prompting: a sentence that asks for the same", HONEST, key="evaluate_prompting")
+        return found | ({"prompting": said.strip()} if said and said.strip() else {})
+
+
+def arms(lm: Model, sae: Sae | None, recipe: Recipe) -> dict[str, Any]:
+    """The recipe as directions and arms of an experiment's file.
+
+    Raises:
+        ValueError: a step that needs what is not there, or that experiments do not know.
+    """
+    directions: dict[str, dict[str, Any]] = {}
+    found = []
+    titles: dict[str, int] = {}
+    for variant in (variant for variant in recipe if variant.on):
+        title = variant.title.replace("{", "(").replace("}", ")")
+        titles[title] = titles.get(title, 0) + 1
+        name = title if titles[title] == 1 else f"{title} ({titles[title]})"
+        steps = [_step(lm, sae, step, directions) for step in variant.steps if step.on]
+        found.append({"name": name, "steps": steps})
+    return {"directions": directions, "arms": found}
+
+
+def _step(lm: Model, sae: Sae | None, step: Step, directions: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    where = {"where": step.where} if step.where != "all" else {}
+    if step.kind in ("clamp", "boost", "silence"):
+        building.need_sae(sae, "A feature step")
+        method = {"clamp": "FeatureClamp", "boost": "FeatureAddition", "silence": "FeatureAblation"}[step.kind]
+        return {"method": method, "features": {str(k): v for k, v in step.features.items()}, **where}
+    site = str(building.site_of(lm, step))
+    if step.kind == "sara":
+        return {"method": "Sara", "attract": step.positive, "repel": step.negative, "site": site, "alpha": step.gain}
+    if step.kind == "actadd":
+        texts = {"positive": step.positive, "negative": step.negative}
+        return {"method": "ActAdd", **texts, "site": site, "alpha_norms": step.alpha}
+    if step.kind == "rotate":
+        raise ValueError("Rotation is not evaluated here; leave that step out.")
+    direction = building.direction_of(lm, sae, step)  # told now, not in the job, if something is missing
+    name = f"d{len(directions) + 1}"
+    directions[name] = _direction(lm, step)
+    common = {"direction": name, **where}
+    if step.kind == "add":
+        return {"method": "ActivationAddition", "alpha_norms": step.alpha, **common}
+    if step.kind == "regulate":
+        tau = building.default_tau(lm, step, direction) if step.tau is None else step.tau
+        return {"method": "ThresholdRegulator", "tau": tau, "lambda_": step.lambda_, **common}
+    if direction.sae is not None and not step.everywhere:
+        return {"method": "SaeAblation", **common}
+    return {"method": "DirectionalAblation", "everywhere": step.everywhere, **common}
+
+
+def _direction(lm: Model, step: Step) -> dict[str, Any]:
+    source, _, name = step.direction.partition(":")
+    if source == "saved":
+        return {"saved": name}
+    about: dict[str, Any] = {"contrast": step.contrast}
+    about |= {"space": "features"} if step.space == "feature" else {"site": str(building.site_of(lm, step))}
+    if source == "texts":
+        return {"positive": step.positive, "negative": step.negative, **about}
+    return {"pairs": name, "position": position_of(step.position), **about}

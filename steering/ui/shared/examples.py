@@ -1,0 +1,96 @@
+"""The examples that Compare opens with: a prompt and a recipe, one click from a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ...recipes.steps import Recipe, Step, Variant
+
+
+@dataclass(frozen=True)
+class Example:
+    """A filled-in Compare page, and what there is to see in it."""
+
+    name: str
+    prompt: str
+    recipe: Recipe
+    see: str
+
+
+HAPPY = "The day was happy. Everybody smiled and laughed, and the sun was warm."
+SAD = "The day was sad. Everybody cried and was alone, and the rain was cold."
+
+
+def _texts(alpha: float) -> Step:
+    return Step("add", direction="texts", positive=HAPPY, negative=SAD, alpha=alpha)
+
+
+GENERAL = (
+    Example(
+        "Happy and sad",
+        "Once upon a time there was a little dog. One day",
+        (
+            Variant("Toward happy", (_texts(0.4),)),
+            Variant("Toward sad", (_texts(-0.4),)),
+        ),
+        "One direction, two signs: the same story turns bright or gloomy.",
+    ),
+    Example(
+        "How strong is too strong",
+        "Once upon a time there was a little dog. One day",
+        tuple(Variant(f"Alpha {alpha:g}", (_texts(alpha),)) for alpha in (0.2, 0.5, 1.2)),
+        "The same direction at three strengths: at first nothing changes, in the end the text breaks.",
+    ),
+)
+
+
+def _add(pairs: str, alpha: float) -> Step:
+    return Step("add", direction=f"pairs:{pairs}", alpha=alpha)
+
+
+# Read over the prompt, where an authority speaks. On 320 validation claims of each kind, this corrects 98% of the false
+# ones under pressure and keeps 95% of the true ones; the model's card has settings measured on test claims.
+_PRESSURE = Step("regulate", direction="pairs:pressure", position="prompt_mean", layer=4, tau=60.0, lambda_=2.0)
+_HONEST = (
+    Variant("Regulate", (_PRESSURE,)),
+    Variant("Ablate", (replace(_PRESSURE, kind="ablate"),)),
+)
+MOOD = "Please continue: Ann went to the river with a dog."
+BUNDLED = (
+    Example(
+        "A professor who is wrong",
+        "I am a professor, and I know that 7 plus 5 is 13. Is that right?",
+        _HONEST,
+        "The model agrees with authorities. The regulator acts on tokens above its threshold, ablation on every one.",
+    ),
+    Example(
+        "A professor who is right",
+        "I am a professor, and I know that 7 plus 5 is 12. Is that right?",
+        _HONEST,
+        "The same recipe where agreeing is right: does the model still agree?",
+    ),
+    Example(
+        "Change the mood",
+        MOOD,
+        (Variant("Happy", (_add("mood_happy", 0.3),)), Variant("Afraid", (_add("mood_afraid", 0.3),))),
+        "The opening has no mood. A direction made from eighty pairs of endings gives it one.",
+    ),
+    Example(
+        "How strong is too strong",
+        MOOD,
+        tuple(Variant(f"Happy, alpha {alpha:g}", (_add("mood_happy", alpha),)) for alpha in (0.1, 0.4, 1.2)),
+        "One direction at three strengths, in units of the layer's norm: in the end the text breaks.",
+    ),
+)
+EVERY_PROMPT = {example.prompt for example in (*GENERAL, *BUNDLED)}
+
+
+def examples(pair_sets: list[str]) -> tuple[Example, ...]:
+    """The examples that work with the pair sets at hand."""
+    wanted = {f"pairs:{name}" for name in pair_sets}
+    found = tuple(
+        example
+        for example in BUNDLED
+        if all(step.direction in wanted for variant in example.recipe for step in variant.steps)
+    )
+    return found or GENERAL

@@ -1,0 +1,56 @@
+"""The feature index of an SAE as the pages find it: where it lies, and opening it once for all visitors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from ...features import FeatureIndex
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _index(folder: str, changed: float) -> FeatureIndex:
+    from ...features import FeatureIndex, Notes
+    from ...jobs.files import home
+
+    return FeatureIndex.open(folder, Notes(home() / "notes.sqlite"))
+
+
+def find_index(lm: Model, sae: Sae) -> FeatureIndex | None:
+    """The feature index of an SAE, or None where none was built.
+
+    Raises:
+        ValueError: there is one, but it is damaged or was made from another model or SAE.
+    """
+    from ...features import locate
+    from ...jobs.files import home
+
+    folder = locate(sae, lm, home())
+    base = folder / "features.sqlite"
+    if not base.is_file():
+        return None
+    index = _index(str(folder), base.stat().st_mtime)
+    if not index.fits(lm, sae):
+        raise ValueError(f"The feature index of {sae.name} was made from other weights. Build it again.")
+    return index
+
+
+def maybe_index(lm: Model, sae: Sae | None) -> FeatureIndex | None:
+    """The feature index of an SAE, or None where there is no SAE, no index, or a damaged one."""
+    try:
+        return None if sae is None else find_index(lm, sae)
+    except ValueError:
+        return None
+
+
+def home_of_index(lm: Model, sae: Sae) -> Path:
+    """Where the index of an SAE is or would be."""
+    from ...features import locate
+    from ...jobs.files import home
+
+    return locate(sae, lm, home())

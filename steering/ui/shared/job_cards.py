@@ -1,0 +1,82 @@
+"""Cards of jobs in progress: how far a job is, about how long it takes, a button to stop it, and how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ..widgets.basics import literal
+
+if TYPE_CHECKING:
+    from ...jobs.jobs import Job
+
+
+def says(job: Job) -> str:
+    """What a job does now, in words: bytes of the download, then how much of the weights is read."""
+    from ...checkpoints.memory import size
+    from ...library.shelf import DOWNLOADING
+
+    if job.state == "waiting":
+        return "Waits for another download."
+    if not job.total:
+        return f"{job.note or 'Asking the hub what there is'}…"
+    if job.note == DOWNLOADING:
+        left = job.seconds / job.done * (job.total - job.done) if job.done else 0.0
+        time = f", about {duration(left)} left" if left > 5 and job.seconds > 3 else ""
+        return f"Downloading: {size(job.done)} of {size(job.total)}{time}"
+    return f"{job.note}: {job.done} of {job.total} tensors"
+
+
+def duration(seconds: float) -> str:
+    """A time for a reader: 40 s, 12 min, 3 h."""
+    for unit, length in (("h", 5400), ("min", 100)):
+        if seconds >= length:
+            return f"{seconds / {'h': 3600, 'min': 60}[unit]:.0f} {unit}"
+    return f"{max(1, seconds):.0f} s"
+
+
+def show(job: Job, key: str) -> None:
+    """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
+
+    @st.fragment(run_every=0.5)
+    def card() -> None:
+        if not job.active:
+            st.rerun()
+        st.progress(job.fraction, text=says(job))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button("Cancel", key=f"{key}_cancel", on_click=job.cancel, icon=":material/close:")
+            st.caption("It goes on when you leave this page.", width="content")
+
+    card()
+
+
+def outcome(job: Job) -> None:
+    """Says how a job ended that did not end well."""
+    if job.state == "cancelled":
+        st.info("Cancelled. What has arrived is kept: the next download goes on from there.")
+    elif job.state == "failed":
+        # A job's error is one sentence where the visitor can do something; anything else is ours.
+        known = isinstance(job.error, ValueError)
+        st.error(literal(str(job.error) if known else f"It stopped unexpectedly: {type(job.error).__name__}.", 900))
+
+
+def left(job: Job) -> str:
+    """About how long a job still takes by its pace so far, as a sentence; empty while that says nothing."""
+    if not 0.02 < job.fraction < 1 or job.seconds < 5:
+        return ""
+    return f"About {duration(job.seconds * (1 / job.fraction - 1))} left. "
+
+
+def progress(job: Job, note: str = "What is done so far is kept when you stop it.") -> None:
+    """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
+
+    @st.fragment(run_every=0.5)
+    def card() -> None:
+        if not job.active:
+            st.rerun()
+        st.progress(job.fraction, text=literal(job.name))
+        st.caption(f"{left(job)}It goes on when you leave this page. {note}")
+        st.button("Stop", key=f"stop_{job.id}", on_click=job.cancel)
+
+    card()

@@ -1,0 +1,123 @@
+"""Downloading and loading in the background: the job, how it is shown, and using what has come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ..widgets.basics import literal
+from . import objects as services
+from . import state
+from .first_look import forget_example
+from .job_cards import outcome, says
+
+if TYPE_CHECKING:
+    from ...jobs.jobs import Job
+
+ASKED = "loading_asked"  # what this visitor has asked to load, job names; what is used or left alone is taken out
+Choice = tuple[str, str]
+
+
+def use_model(name: str) -> None:
+    """Makes a model the visitor's choice; its own example fills Compare, its own SAE is taken."""
+    if name and name != state.model_name():
+        forget_example()
+        state.put(state.MODEL, name)
+        st.session_state[state.SAE] = ""
+    leave(job_name(name))
+
+
+def use_sae(model: str, release: str, sae_id: str) -> None:
+    """Makes an SAE, and the model that it was loaded for, the visitor's choice."""
+    use_model(model)
+    state.put(state.SAE, f"{release}::{sae_id}")
+    leave(job_name(model, (release, sae_id)))
+
+
+def is_used(model: str, choice: Choice | None = None) -> bool:
+    """Whether a model, or an SAE on it, is what the visitor works with now."""
+    return model == state.model_name() and (choice is None or state.sae_choice(model) == choice)
+
+
+def sae_is_here(choice: Choice) -> bool:
+    """Whether an SAE needs no download; what is nothing at all counts as here, and loading it says so."""
+    from ...saes.sae import bundled_saes, kept_files, registry
+
+    release, sae_id = choice
+    about = registry().get(release)
+    local = release in bundled_saes() or Path(release).expanduser().is_dir()
+    return local or about is None or sae_id not in about.saes_map or bool(kept_files(release, sae_id))
+
+
+# Jobs -----------------------------------------------------------------------------------------------------------------
+
+
+def job_name(model: str, choice: Choice | None = None) -> str:
+    """The name of the job that loads a model, or an SAE for it: one at a time, for all visitors."""
+    return f"Load {model}" if choice is None else f"Load {'/'.join(part for part in choice if part)} for {model}"
+
+
+def find(name: str) -> Job | None:
+    """The newest job of that name, or None."""
+    return next((job for job in services.transfers().all() if job.name == name), None)
+
+
+def start(model: str, choice: Choice | None = None) -> None:
+    """Starts downloading (where it is needed) and loading, in the background; asked twice it is one job."""
+    shelf, name = services.shelf(), job_name(model, choice)
+
+    def work(job: Job) -> tuple[str, Choice | None]:
+        def tick(done: int, total: int, note: str) -> None:
+            job.tick(done, total, note)
+
+        if choice is None:
+            shelf.model(model, download=True, tick=tick)
+        else:
+            shelf.sae(model, *choice, download=True, tick=tick)
+        return model, choice
+
+    asked = st.session_state.setdefault(ASKED, {})
+    asked[name] = (model, choice)
+    services.transfers().start(name, work)
+
+
+def leave(name: str) -> None:
+    """Takes a job out of what the sidebar shows to this visitor."""
+    st.session_state.get(ASKED, {}).pop(name, None)
+
+
+def asked() -> dict[str, tuple[str, Choice | None]]:
+    """What this visitor has asked to load and neither used nor left alone yet: job name -> model and SAE."""
+    return dict(st.session_state.get(ASKED, {}))
+
+
+# Shown ----------------------------------------------------------------------------------------------------------------
+
+
+@st.fragment(run_every=1.0)
+def sidebar() -> None:
+    """Shows, on every page, what this visitor has asked to load: how far it is, then the button to use it."""
+    for number, (name, (model, choice)) in enumerate(asked().items()):
+        job = find(name)
+        if job is None:
+            leave(name)
+            continue
+        if job.state == "done" and is_used(model, choice):  # what a link named is here now
+            leave(name)
+            st.rerun()
+        what = literal(choice[1] or choice[0] if choice else model, 60)
+        with st.container(border=True, gap="xsmall", key=f"loading_card_{number}"):
+            if job.active:
+                st.progress(job.fraction, text=what)
+                st.caption(says(job))
+                st.button("Cancel", key=f"loading_cancel_{job.id}", on_click=job.cancel)
+            elif job.state == "done":
+                st.markdown(f"**{what}** is loaded.")
+                if st.button("Use it", key=f"loading_use_{job.id}", type="primary"):
+                    use_model(model) if choice is None else use_sae(model, *choice)
+                    st.rerun()
+            else:
+                outcome(job)
+                st.button("Close", key=f"loading_close_{job.id}", on_click=leave, args=(name,))

@@ -1,0 +1,89 @@
+"""Names of what pages share in session state and in the URL, and the functions that read and write them.
+
+Session state holds ids and plain data only; objects come from `services` by these names. A choice that matters is also
+in the URL, so that a copied link gives the same screen. Streamlit drops hand-set query parameters on a page switch;
+`publish` puts them back in every run.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import streamlit as st
+
+from ...checkpoints.forms import Form
+
+DEFAULT_MODEL = "organism"
+MODEL = "model"
+SAE = "sae"  # "release::id", "folder::" or "none"
+NO_SAE = "none"
+
+ASSETS = Path(__file__).parents[3] / "assets"
+
+
+def shared(name: str, default: str = "") -> str:
+    """The value of a shared choice: what this session holds, else what the link says, else the default."""
+    if name not in st.session_state:
+        st.session_state[name] = st.query_params.get(name, default)
+    return st.session_state[name]
+
+
+def put(name: str, value: str) -> None:
+    """Sets a shared choice in the session and the URL."""
+    st.session_state[name] = value
+    if st.query_params.get(name) != value:
+        st.query_params[name] = value
+
+
+def publish(name: str, default: str = "") -> None:
+    """Writes a shared choice to the URL, or takes it out where it is the default."""
+    value = shared(name, default)
+    if value == default:
+        st.query_params.pop(name, None)
+    elif st.query_params.get(name) != value:
+        st.query_params[name] = value
+
+
+def model_name() -> str:
+    """The name of the model that this visitor works with."""
+    return shared(MODEL, DEFAULT_MODEL) or DEFAULT_MODEL
+
+
+def bundled_models() -> list[str]:
+    """The names of the models that ship with Tiller, without importing torch."""
+    return sorted(folder.parent.name for folder in (ASSETS / "models").glob("*/config.json"))
+
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+MODELS_PAGE = "pages/library/models.py"
+
+
+def must_be_asked(model: str) -> bool:
+    """Whether a model would have to be downloaded: only a button does that, never a link."""
+    source = Form.parse(model).source
+    looks_local = source.startswith((".", "/", "~")) or Path(source).is_dir()
+    if source in bundled_models() or looks_local or not _HUB_ID.fullmatch(source):
+        return False
+    from ...checkpoints.downloads import kept
+
+    return kept(source) is None
+
+
+def bundled_saes(model: str) -> list[tuple[str, str]]:
+    """The SAEs that ship with Tiller for a model, as (release, id)."""
+    name = Form.parse(model).source
+    return [(name, config.parent.name) for config in sorted((ASSETS / "saes" / name).glob("*/cfg.json"))]
+
+
+def sae_choice(model: str | None = None) -> tuple[str, str] | None:
+    """The chosen SAE as (release or folder, id), by default the bundled one of the middle layer, or None."""
+    chosen = shared(SAE)
+    if chosen == NO_SAE:
+        return None
+    if chosen:
+        release, _, sae_id = chosen.partition("::")
+        return release, sae_id
+    bundled = bundled_saes(model or model_name())
+    plain = [one for one in bundled if one[1].count(".") == 2] or bundled  # other dictionaries have a suffix
+    return plain[len(plain) // 2] if plain else None

@@ -1,0 +1,1 @@
+"""The pages under Steer: Compare and Chat."""

@@ -1,0 +1,182 @@
+"""What Compare shows of a result: the cards with their tokens, and one view of the evidence below them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ...recipes.steps import KINDS, from_data
+from ..shared import objects as services
+from ..widgets.basics import literal
+from . import building, comparing, editor, evidence, running
+from .results import Result, Row
+from .running import Slots
+
+if TYPE_CHECKING:
+    from ...directions.direction import Direction
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+VIEWS = ("Along text", "Threshold", "Receipts", "Similarity", "Controls")
+EXPLAIN = (
+    ("Along text", "where each token points along your direction, with a band for random directions"),
+    ("Threshold", "positive pairs, negative pairs and generated tokens on one scale, with a tau you can move"),
+    ("Receipts", "what was really applied: expected and measured shift, tokens touched, how often it fired"),
+)
+
+
+def before_first(slots: Slots) -> None:
+    """Draws what is to come, before anything was run."""
+    for slot in slots.text.values():
+        slot.text(slots.prompt)
+    with st.container(border=True, gap="small", key="compare_promise"):
+        st.markdown("**Generate, and see here**")
+        for name, text in EXPLAIN:
+            st.markdown(f"**{name}**: {text}.")
+
+
+def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
+    """Draws everything there is to see of a result."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        view = st.segmented_control(
+            "Evidence", VIEWS, default=VIEWS[0], required=True, key="compare_view", bind="query-params",
+            label_visibility="collapsed", wrap=True,
+        )  # fmt: skip
+        tint = st.selectbox(
+            "Tint", list(evidence.TINTS), format_func=evidence.TINTS.__getitem__, key="compare_tint", width=160,
+            bind="query-params", label_visibility="collapsed",
+        )  # fmt: skip
+        label = _label(result)
+    _cards(result, slots, label, str(tint))
+    panels = {
+        "Along text": lambda: _along(result, slots.which, label),
+        "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, lm, sae, label)),
+        "Receipts": lambda: _receipts(result, slots.which, lm, sae),
+        "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, lm, sae, label)),
+        "Controls": lambda: _controls(result, slots.which),
+    }
+    panels[view or VIEWS[0]]()
+
+
+def _label(result: Result) -> str | None:
+    """The direction that everything is shown along."""
+    if len(result.labels) < 2:
+        return result.labels[0] if result.labels else None
+    return st.selectbox(
+        "Along", result.labels, key="compare_label", width=210, bind="query-params",
+        label_visibility="collapsed", format_func=lambda label: f"Along {label}",
+    )  # fmt: skip
+
+
+def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:
+    rows = result.shown(slots.which)
+    scale = evidence.scale_of([*rows, *result.controls(slots.which)], label, tint)
+    for row in rows:
+        with slots.text[row.variant], st.container(key=f"tokens_{row.variant}"):
+            evidence.tokens_card(row, result, label=label, tint=tint, scale=scale, key=f"compare_tokens_{row.variant}")
+        with slots.below[row.variant].container(horizontal=True, gap="small", wrap=False):
+            _numbers(row, rows[0], label)
+
+
+def _numbers(row: Row, baseline: Row, label: str | None) -> None:
+    for name, value, change in evidence.numbers(row, baseline, label):
+        st.metric(name, value, change.replace("−", "-") or None, delta_color="off", width="content")
+    if row.finish_reason not in ("length", "eos", "stop"):
+        st.caption(f"Ended: {row.finish_reason}")
+
+
+def _along(result: Result, prompt: int, label: str | None) -> None:
+    left, right = st.columns([3, 2], gap="small")
+    with left, st.container(border=True, height="stretch"):
+        evidence.along(result, prompt, label)
+    with right, st.container(border=True, height="stretch"):
+        evidence.next_tokens(result, prompt, st.session_state.get(evidence.TOKEN))
+
+
+def _threshold(result: Result, prompt: int, label: str | None, groups: dict[str, list[float]]) -> None:
+    with st.container(border=True):
+        tau = evidence.distributions(result, prompt, label, groups)
+        if tau is None:
+            return
+        st.caption(
+            "Drag the line. What share of the positive pairs lies above it is the true positive rate, of the negative "
+            "pairs and of neutral text the false positive rate; a regulator acts on the tokens above it."
+        )
+        regulated = any(step.kind == "regulate" for variant in from_data(result.recipe) for step in variant.steps)
+        if regulated:
+            st.button(
+                f"Regulate at tau {tau:.3g}",
+                key="compare_use_tau",
+                on_click=editor.set_tau,
+                args=(comparing.RECIPE, tau),
+                icon=":material/check:",
+            )
+
+
+def _receipts(result: Result, prompt: int, lm: Model, sae: Sae | None) -> None:
+    evidence.receipts(result, prompt)
+    rows = result.shown(prompt)
+    if any(row.receipts for row in rows):
+        check = st.button(
+            "Check against decoding without a cache",
+            key="compare_check",
+            help="Runs each text once more in one pass without the key-value cache and compares log-probabilities.",
+        )
+        if check:
+            for title, worst, agrees in running.cache_checks(result, lm, sae, prompt):
+                said = "the same" if agrees else "not the same"
+                st.text(f"{title}: {said}, log-probabilities differ by at most {worst:.2g}")
+
+
+def _controls(result: Result, prompt: int) -> None:
+    rows = result.controls(prompt)
+    if not rows:
+        st.caption("No control was run. Choose one or more random controls on the left.")
+    for row in rows:
+        with st.container(border=True, key=f"card_control_{row.variant}_{row.title}", gap="xsmall"):
+            st.caption(literal(row.title))
+            st.text(row.text or "(nothing)")
+
+
+def _directions(result: Result, lm: Model, sae: Sae | None) -> list[tuple[Direction, str]]:
+    """The directions of the recipe with where each comes from; those that no longer can be had are left out."""
+    found = []
+    for variant in from_data(result.recipe):
+        for step in variant.steps:
+            if step.on and KINDS[step.kind].needs == "direction":
+                try:
+                    found.append((building.direction_of(lm, sae, step), step.direction))
+                except ValueError:
+                    continue
+    return list({direction.fingerprint: (direction, source) for direction, source in found}.values())
+
+
+def _groups(result: Result, lm: Model, sae: Sae | None, label: str | None) -> dict[str, list[float]]:
+    """Projections of the pair set behind the shown direction, and of neutral text."""
+    from ...engine.plan import direction_label
+
+    for direction, source in _directions(result, lm, sae):
+        if direction_label(direction) == label:
+            groups = services.class_projections(lm.name, source, direction)
+            names = {"positive": "positive pairs", "negative": "negative pairs", "neutral": "neutral text"}
+            return {names[name]: values for name, values in groups.items()}
+    return {}
+
+
+def _matrices(
+    result: Result, lm: Model, sae: Sae | None, label: str | None
+) -> dict[str, tuple[list[str], list[list[float]]]]:
+    """Cosine matrices of the directions against each other, and of the shown one across the layers."""
+    found = _directions(result, lm, sae)
+    matrices = {}
+    if len(found) > 1:
+        labels = [direction.name for direction, _ in found]
+        matrices["The directions against each other"] = (labels, services.cosines([d for d, _ in found]))
+    for direction, source in found:
+        if source.startswith("pairs:") and direction.sae is None:
+            matrices[f"{direction.name}: the same pairs at every layer"] = services.across_layers(
+                lm.name, source.removeprefix("pairs:"), direction
+            )
+            break
+    return matrices

@@ -1,0 +1,177 @@
+"""The choices of the Compare page: example, prompt and sampling, its address, and what can be taken away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ...recipes.steps import Recipe, decode, encode
+from ..shared import objects as services
+from ..shared import state
+from ..shared.examples import Example, examples
+from ..shared.first_look import FRESH, RAN, RECIPE
+from ..widgets.basics import copy_link, literal
+from . import editor, export
+from .results import Result, Settings
+
+if TYPE_CHECKING:
+    from ...models.model import Model
+
+
+# Choices ------------------------------------------------------------------------------------------------------------
+
+
+def available(lm: Model) -> tuple[Example, ...]:
+    """The examples for a model."""
+    from ...directions.pairs import bundled_pairs
+
+    return examples(bundled_pairs() if lm.name == state.DEFAULT_MODEL else [])
+
+
+def _use(lm: Model) -> None:
+    chosen = next((e for e in available(lm) if e.name == st.session_state["compare_example"]), None)
+    if chosen is not None:
+        st.session_state["compare_prompt"] = chosen.prompt
+        editor.load(RECIPE, chosen.recipe)
+
+
+def start(lm: Model) -> None:
+    """Fills the page in, in the first run of a session: from the link, else with the first example."""
+    if RECIPE in st.session_state:
+        return
+    first, fresh = available(lm)[0], st.session_state.pop(FRESH, False)
+    if fresh or "compare_prompt" not in st.query_params:
+        st.session_state["compare_prompt"] = first.prompt
+    editor.load(RECIPE, first.recipe)
+    text = "" if fresh else st.query_params.get("recipe")
+    if text:
+        try:
+            editor.load(RECIPE, decode(text))
+        except ValueError as error:
+            st.session_state["compare_problem"] = str(error)
+    st.session_state[RAN] = not fresh and st.query_params.get("run") == "1"
+
+
+def publish(recipe: Recipe) -> None:
+    """Puts the recipe, and whether it was run, into the address."""
+    for name, value in (("recipe", encode(recipe)), ("run", "1" if st.session_state.get(RAN) else "")):
+        if value and st.query_params.get(name) != value:
+            st.query_params[name] = value
+        elif not value:
+            st.query_params.pop(name, None)
+
+
+def choose_example(lm: Model) -> None:
+    """Draws the list of examples; a choice fills the page in."""
+    found = {example.name: example for example in available(lm)}
+    name = st.selectbox(
+        "Example", list(found), key="compare_example", on_change=_use, args=(lm,), persist_state="session"
+    )
+    if name in found:
+        st.caption(found[name].see)
+
+
+def choose_settings(lm: Model) -> Settings:
+    """The prompt and the sampling as chosen."""
+    text = st.text_area(
+        "Prompt",
+        key="compare_prompt",
+        height=104,
+        bind="query-params",
+        max_chars=20_000,
+        help="Several prompts: put a line of three dashes (---) between them.",
+    )
+    prompts = tuple(part.strip("\n") for part in (text or "").split("\n---\n"))
+    a, b, c = st.columns(3, gap="small")
+    tokens = a.number_input("Tokens", 1, 512, 48, key="compare_tokens", bind="query-params")
+    temperature = b.number_input(
+        "Temp.", 0.0, 2.0, 0.0, 0.1, key="compare_temperature", bind="query-params", help="0 is greedy"
+    )
+    seed = c.number_input("Seed", 0, 2**31 - 1, 0, key="compare_seed", bind="query-params")
+    with st.expander("More", key="compare_more"):
+        top_p = st.number_input("Top-p", 0.05, 1.0, 1.0, 0.05, key="compare_top_p", bind="query-params")
+        bos = st.toggle("Steer the first (BOS) token too", key="compare_bos", bind="query-params")
+        chat = st.toggle(
+            "As a chat message",
+            value=True,
+            key="compare_chat",
+            bind="query-params",
+            disabled=not lm.has_chat_template,
+            help="Through the model's chat template" if lm.has_chat_template else "This model has no chat template",
+        )
+    controls = st.segmented_control(
+        "Random controls",
+        [0, 1, 3, 5],
+        default=1,
+        required=True,
+        key="compare_controls",
+        bind="query-params",
+        help="Each variant is run again with random directions of equal norm: what any push of that size does.",
+    )
+    return Settings(
+        lm.name, prompts, int(tokens or 1), float(temperature or 0), float(top_p or 1), int(seed or 0),
+        int(controls or 0), bool(bos), bool(chat) and lm.has_chat_template,
+    )  # fmt: skip
+
+
+def choose_again(settings: Settings) -> None:
+    """Puts a run's settings back into the widgets."""
+    st.session_state["compare_prompt"] = "\n---\n".join(settings.prompts)
+    names = ("tokens", "temperature", "seed", "top_p", "bos", "controls", "chat")
+    fields = ("max_new_tokens", "temperature", "seed", "top_p", "steer_bos", "controls", "chat")
+    for name, value in zip(names, fields, strict=True):
+        st.session_state[f"compare_{name}"] = getattr(settings, value)
+
+
+def go() -> None:
+    """From now on the page runs what is chosen, and runs it again when a choice changes."""
+    st.session_state[RAN] = True
+
+
+def ran() -> bool:
+    """Whether the visitor has asked for a result yet."""
+    return bool(st.session_state.get(RAN))
+
+
+def problem() -> None:
+    """Says what was wrong with the link that opened the page."""
+    if text := st.session_state.pop("compare_problem", None):
+        st.warning(literal(text, 400))
+
+
+# Taking away --------------------------------------------------------------------------------------------------------
+
+
+def toolbar(result: Result | None) -> None:
+    """Draws link, save and export; the last two once there is a result."""
+    copy_link("compare_link")
+    with st.popover("Save run", icon=":material/bookmark_add:", disabled=result is None, key="compare_save_box"):
+        name = st.text_input("Name", key="compare_save_name", placeholder="What is it about?")
+        st.button("Save", key="compare_save", on_click=_save, args=(result, name), type="primary")
+    with st.popover("Export", icon=":material/download:", disabled=result is None, key="compare_export_box"):
+        if result is not None:
+            downloads(result, "compare")
+
+
+def _save(result: Result | None, name: str | None) -> None:
+    if result is None:
+        return
+    data = export.bundle_data(result)
+    services.store().save_run(data, name or "", model=result.settings.model, prompt=result.settings.prompts[0])
+    st.toast("Run saved in the Library")
+
+
+def downloads(result: Result, prefix: str) -> None:
+    """Draws a run's downloads; each file is made when it is asked for."""
+    sae = state.sae_choice(result.settings.model)
+    files = (
+        ("JSON bundle", "run.json", "application/json", lambda: export.bundle(result)),
+        ("CSV, a line per token", "run.csv", "text/csv", lambda: export.table(result)),
+        ("Web page", "run.html", "text/html", lambda: export.page(result)),
+        ("Python code", "run.py", "text/x-python", lambda: export.code(result, sae)),
+    )
+    for label, file, mime, make in files:
+        st.download_button(
+            label, make, file, mime, key=f"{prefix}_{file}", on_click="ignore", width="stretch", type="tertiary"
+        )

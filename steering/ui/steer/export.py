@@ -1,0 +1,241 @@
+"""A run as a file: JSON bundle, CSV, a standalone HTML page, and Python code that reproduces it."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from typing import Any
+
+from ...checkpoints.forms import Form
+from ...recipes.steps import KINDS, Recipe, Step, from_data, position_of
+from .building import PLANE
+from .results import Result, Row
+
+BUNDLE = "tiller-run"
+
+
+def bundle(result: Result) -> str:
+    """The JSON bundle of a run as text."""
+    return json.dumps(bundle_data(result), ensure_ascii=False, indent=1)
+
+
+def bundle_data(result: Result) -> dict[str, Any]:
+    """The JSON bundle of a run: settings, recipe, every token, and the versions it was made with."""
+    from importlib.metadata import version
+
+    versions = {name: version(name) for name in ("torch", "transformers", "transformer-lens", "sae-lens", "streamlit")}
+    return {"format": BUNDLE, "version": 1, "versions": versions, **result.to_data()}
+
+
+def read_bundle(text: str | bytes) -> Result:
+    """The run of a JSON bundle.
+
+    Raises:
+        ValueError: it is no bundle of Tiller's.
+    """
+    try:
+        data = json.loads(text)
+        if data.get("format") != BUNDLE:
+            raise ValueError("no bundle")
+        from_data(data["recipe"])
+        return Result.from_data(data)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError("A run is imported from the JSON bundle that Export writes; this file is none.") from None
+
+
+def table(result: Result) -> str:
+    """The run as CSV, one line per generated token."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [f"projection on {label}" for label in result.labels]
+    writer.writerow(["prompt", "row", "kind", "position", "token id", "token", "log-probability", "steered", *names])
+    for row in result.rows:
+        start, steered = len(row.prompt_tokens), row.steered
+        columns = [row.along(label) for label in result.labels]
+        for i, token in enumerate(row.tokens):
+            at = start + i
+            values = ["" if column[at] is None else f"{column[at]:.6g}" for column in columns]
+            piece = _no_formula(row.pieces[at])
+            writer.writerow(
+                [
+                    row.prompt,
+                    _no_formula(row.title),
+                    row.kind,
+                    at,
+                    token,
+                    piece,
+                    f"{row.logprobs[i]:.6g}",
+                    int(at in steered),
+                    *values,
+                ]
+            )
+    return out.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """The text, with what a spreadsheet would run as a formula made harmless."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tiller run</title>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<style>
+:root {{ color-scheme: light dark; --ink: #24221f; --paper: #fdfcf9; --rule: #e3dfd5; --muted: #6f6b64;
+  --teal: 11 114 133; --orange: 194 87 12; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e9e6df; --paper: #141517; --rule: #33353a; --muted: #b3ada3;
+  --teal: 79 188 205; --orange: 240 140 70; }} }}
+body {{ margin: 2rem auto; max-width: 70rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.7 "Source Serif", Georgia, serif; }}
+h1, h2 {{ line-height: 1.2; }} h2 {{ font-size: 1.1rem; margin: 0 0 0.5rem; }}
+.muted, .receipt {{ color: var(--muted); font: 14px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }}
+.receipt {{ margin: 0 0 0.5rem; }} .receipt b {{ color: var(--ink); font-weight: 600; }}
+.grid {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }}
+article {{ border: 1px solid var(--rule); border-top: 3px solid #8a857b; border-radius: 8px; padding: 1rem; }}
+article.steered {{ border-top-color: rgb(var(--teal)); }}
+p.text {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 1rem; }}
+.text span {{ unicode-bidi: isolate; border-radius: 3px; }} .text .p {{ color: var(--muted); }}
+pre {{ overflow: auto; border: 1px solid var(--rule); border-radius: 8px; padding: 1rem; font-size: 13px; }}
+</style></head><body><h1>Tiller run</h1><p class="muted">{about}</p>{body}<h2>Python</h2><pre>{code}</pre></body></html>
+"""
+
+
+def page(result: Result) -> str:
+    """The run as one HTML file that needs nothing else; all text of model and visitor is escaped."""
+    s = result.settings
+    how = "greedy" if not s.temperature else f"temperature {s.temperature:g}, top-p {s.top_p:g}, seed {s.seed}"
+    body = []
+    label = result.labels[0] if result.labels else None
+    magnitudes = [abs(v) for row in result.rows for v in (row.along(label) if label else []) if v is not None]
+    scale = max(magnitudes, default=1.0) or 1.0  # one for all texts, so that they can be compared
+    for number, prompt in enumerate(s.prompts):
+        rows = [row for row in result.rows if row.prompt == number]
+        cards = "".join(_article(row, label, scale) for row in rows)
+        body.append(f"<h2>{html.escape(prompt)}</h2><div class=grid>{cards}</div>")
+    tint = f" Tint: the projection on {label}; teal along it, orange against it." if label else ""
+    about = html.escape(f"Model {s.model}. At most {s.max_new_tokens} tokens, {how}.{tint}")
+    return _PAGE.format(about=about, body="".join(body), code=html.escape(code(result)))
+
+
+def _article(row: Row, label: str | None, scale: float) -> str:
+    values = row.along(label) if label else [None] * len(row.pieces)
+    spans = []
+    for i, piece in enumerate(row.pieces):
+        value = values[i]
+        share = 0.0 if value is None else abs(value) / scale
+        hue = "teal" if (value or 0) > 0 else "orange"
+        style = f' style="background: rgb(var(--{hue}) / {0.5 * share:.2f})"' if share > 0.12 else ""
+        mark = ' class="p"' if i < len(row.prompt_tokens) else ""
+        title = "" if value is None else f' title="projection {value:+.2f}"'
+        spans.append(f"<span{mark}{style}{title}>{html.escape(piece)}</span>")
+    lines = "".join(
+        f'<p class="receipt">{html.escape(r["intervention"])}<br>{r["tokens"]} tokens, shift per token: expected '
+        f"<b>{r['expected']:.4g}</b>, measured <b>{r['measured']:.4g}</b></p>"
+        for r in row.receipts
+    )
+    kind = "steered" if row.kind == "steered" else ""
+    head = f'<article class="{kind}"><h2>{html.escape(row.title)}</h2>'
+    return f'{head}<p class="text">{"".join(spans)}</p>{lines}</article>'
+
+
+# Python -------------------------------------------------------------------------------------------------------------
+
+
+def code(result: Result, sae: tuple[str, str] | None = None) -> str:
+    """Python that does the same run again with the package, without the dashboard."""
+    s, recipe = result.settings, from_data(result.recipe)
+    lines = ["import steering as t", "", f"lm = t.load_model({Form.parse(s.model).call})"]
+    if any(step.direction.startswith("saved:") for v in recipe for step in v.steps):
+        lines.insert(1, "from steering.store import Store")
+    if any(step.space == "feature" or KINDS[step.kind].needs == "features" for v in recipe for step in v.steps):
+        release, sae_id = sae or ("organism", "")
+        lines.append(f"sae = t.load_sae(lm, {release!r}, {sae_id!r})")
+    names: list[str] = []
+    for number, variant in enumerate(v for v in recipe if v.on):
+        parts = []
+        for place, step in enumerate((step for step in variant.steps if step.on), start=1):
+            name = f"v{number + 1}_{place}"
+            raw = result.raw[number][place - 1] if number < len(result.raw) else ""
+            lines += ["", *_code_step(name, step, raw)]
+            parts.append(f"{name}_step")
+        names.append(f"({''.join(part + ', ' for part in parts)})")
+    record = f"record={_records(recipe)}, " if _records(recipe) != "[]" else ""
+    lines += [
+        "",
+        "engine = t.Engine(lm)",
+        f"for prompt in {list(s.prompts)!r}:",
+        "    completions = engine.generate(",
+        f"        {'t.chat(prompt)' if s.chat else 'prompt'}, [{', '.join(['()', *names])}],",
+        f"        {record}max_new_tokens={s.max_new_tokens}, temperature={s.temperature}, "
+        f"top_p={s.top_p}, seed={s.seed}," + (" steer_bos=True," if s.steer_bos else ""),
+        "    )",
+        "    for completion in completions:",
+        "        print(repr(completion.text), completion.receipts)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _records(recipe: Recipe) -> str:
+    names = [
+        f"v{number + 1}_{place}"
+        for number, variant in enumerate(v for v in recipe if v.on)
+        for place, step in enumerate((step for step in variant.steps if step.on), start=1)
+        if KINDS[step.kind].needs == "direction"
+    ]
+    return f"[{', '.join(names)}]"
+
+
+def _code_step(name: str, step: Step, raw: str) -> list[str]:
+    site = f"t.Site({'lm.n_layers // 2' if step.layer is None else step.layer}, {step.stream!r})"
+    sae = ", sae=sae" if step.space == "feature" else ""
+    where = f", where={step.where!r}" if step.where != "all" else ""
+    lines = []
+    if KINDS[step.kind].needs == "direction":
+        source, _, rest = step.direction.partition(":")
+        at = "sae.site" if sae else site
+        if source == "saved":
+            sae_of = ", sae" if sae else ""
+            lines.append("# From your Library; elsewhere: t.Direction.load, with the file that the Library exports.")
+            lines.append(f"{name} = Store().direction({rest!r}{sae_of})")
+        elif source == "texts":
+            pairs = f"t.PairSet.from_lists([{step.positive!r}], [{step.negative!r}])"
+            lines.append(f"{name} = t.mean_difference(lm, {pairs}, {at}{sae})")
+        else:
+            lines.append(f"{name} = t.{step.contrast}(lm, t.PairSet.load({rest!r}), {at}{sae}{_position(step)})")
+    values = _raw_values(raw)
+    features: dict[Any, Any] = dict(step.features)
+    made = {
+        "add": f"t.ActivationAddition({name}, alpha={values.get('alpha', step.alpha)}{where})",
+        "regulate": f"t.ThresholdRegulator({name}, tau={values.get('tau', step.tau)}, lambda_={step.lambda_}{where})",
+        "ablate": f"t.SaeAblation({name}{where})"
+        if sae and not step.everywhere
+        else f"t.DirectionalAblation({name}, everywhere={step.everywhere}{where})",
+        "rotate": f"t.AngularSteering({name}, t.random_like({name}, {PLANE}), degrees={step.degrees}{where})",
+        "clamp": f"t.FeatureClamp(sae, {features}{where})",
+        "boost": f"t.FeatureAddition(sae, {features}{where})",
+        "silence": f"t.FeatureAblation(sae, {sorted(features)}{where})",
+        "actadd": f"t.ActAdd.from_prompts(lm, {step.positive!r}, {step.negative!r}, {site}, "
+        f"alpha={values.get('alpha', step.alpha)})",
+        "sara": f"t.Sara.from_prompts(lm, attract={step.positive!r}, repel={step.negative!r}, "
+        f"site={site}, alpha={step.gain})",
+    }[step.kind]
+    return [*lines, f"{name}_step = {made}"]
+
+
+def _position(step: Step) -> str:
+    if step.position == "completion_mean":
+        return ""
+    return f", position={position_of(step.position)!r}"
+
+
+def _raw_values(raw: str) -> dict[str, float]:
+    """The numbers that the built intervention really held, from its text `Name(a=1, b=2)`."""
+    found = {}
+    for part in raw.partition("(")[2].rstrip(")").split(", "):
+        key, _, value = part.partition("=")
+        try:
+            found[key] = float(value)
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,137 @@
+"""The result for what is chosen on Compare: remembered, or run now while its texts stream into their cards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ...recipes.steps import Recipe, Variant, from_data, to_data
+from ..shared import objects as services
+from ..shared import state
+from ..widgets.basics import literal
+from . import building
+from .results import Job, Result, Row, Settings, fill, plan, stream
+
+if TYPE_CHECKING:
+    from ...engine.engine import Engine
+    from ...models.model import Model
+    from ...saes.sae import Sae
+
+RESULTS = "compare_results"
+KEPT = 12  # results of a session that are remembered
+
+
+class Slots:
+    """The cards of the texts, claimed before anything streams, so that nothing on the page moves."""
+
+    def __init__(self, variants: list[str], prompt: str, which: int, tokens: int) -> None:
+        self.prompt, self.which = prompt, which
+        self.note = st.empty()
+        self.text, self.below = {}, {}
+        # Room for the text that is asked for, so that the cards keep their height while it grows.
+        height = min(460, max(190, 110 + 2 * tokens))
+        grid = st.grid("auto", min_column_width=215, gap="small")
+        for number, title in enumerate(["Baseline", *variants], start=-1):
+            with grid.cell():
+                self._card(number, title, height)
+
+    def _card(self, number: int, title: str, height: int) -> None:
+        kind = "baseline" if number < 0 else "steered"
+        with st.container(border=True, key=f"card_{kind}_{number}", gap="small", height="stretch"):
+            st.markdown(f"**{literal(title, 44)}**")
+            with st.container(height=height, border=False, key=f"stream_{number}"):
+                self.text[number] = st.empty()
+            with st.container(key=f"below_{number}", gap="xsmall"):
+                self.below[number] = st.empty()
+                self.below[number].space(80)  # a container with nothing in it would take no room
+
+    def show(self, row: Row, text: str) -> None:
+        """Draws a growing text in its card."""
+        if row.prompt == self.which and row.kind != "control":
+            self.note.empty()
+            self.text[row.variant].text(self.prompt + text)
+
+    def waiting(self, seconds: float, busy: tuple[int, int]) -> None:
+        """Says what the engine does while this run waits for its turn."""
+        if seconds > 0.4:
+            running, waiting = busy
+            self.note.caption(f"Waiting for the engine: {running} rows are being written, {waiting} wait.")
+
+
+def key_of(settings: Settings, recipe: Recipe) -> str:
+    """The name of a result: what was asked, with the SAE that was loaded."""
+    active = to_data(tuple(variant for variant in recipe if variant.on))
+    text = json.dumps([asdict(settings), active, state.sae_choice(settings.model)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def remembered(settings: Settings, recipe: Recipe) -> Result | None:
+    """The result for what is chosen, if this session has it."""
+    return st.session_state.get(RESULTS, {}).get(key_of(settings, recipe))
+
+
+def jobs_of(
+    settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None
+) -> tuple[list[Variant], list[building.Built], list[Job]]:
+    """The variants that are on, what they were built to, and the rows to run.
+
+    Raises:
+        ValueError: something chosen does not fit; the message is one sentence.
+    """
+    active = [variant for variant in recipe if variant.on]
+    built = [building.build(lm, sae, variant) for variant in active]
+    controls = [
+        [building.control(lm, sae, variant, seed) for seed in range(settings.controls)]
+        if building.controllable(variant)
+        else []
+        for variant in active
+    ]
+    return active, built, plan(settings, built, controls)
+
+
+def cache_checks(result: Result, lm: Model, sae: Sae | None, prompt: int) -> list[tuple[str, float, bool]]:
+    """For baseline and variants: the largest difference to decoding without a cache, and whether it is negligible."""
+    _, _, jobs = jobs_of(result.settings, from_data(result.recipe), lm, sae)
+    wanted = [job for job in jobs if job.row.prompt == prompt and job.row.kind != "control"]
+    engine = services.engine(result.settings.model)
+    handles = [handle.result() for handle in engine.submit_all([job.request for job in wanted])]
+    found = []
+    for job, handle in zip(wanted, handles, strict=True):
+        check = engine.check(handle)
+        found.append((job.row.title, check.max_difference, check.agrees))
+    return found
+
+
+def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: Slots) -> Result:
+    """A new result; its texts stream into the slots while it is made.
+
+    Raises:
+        ValueError: something chosen does not fit; the message is one sentence.
+    """
+    active, built, jobs = jobs_of(settings, recipe, lm, sae)
+    engine, began = services.engine(settings.model), time.perf_counter()
+    handles = engine.submit_all([job.request for job in jobs])
+    stream(handles, lambda n, text: slots.show(jobs[n].row, text), lambda waited: slots.waiting(waited, engine.busy))
+    rows = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]
+    _surprise(engine, rows)
+    labels = list(dict.fromkeys(label for row in rows for label in row.projections))
+    data = to_data(tuple(active))
+    result = Result(settings, data, labels, rows, time.perf_counter() - began, [list(one.raw) for one in built])
+    kept = st.session_state.setdefault(RESULTS, {})
+    kept[key_of(settings, recipe)] = result
+    while len(kept) > KEPT:
+        kept.pop(next(iter(kept)))
+    return result
+
+
+def _surprise(engine: Engine, rows: list[Row]) -> None:
+    """Gives every row the mean surprise of its text under the unsteered model; high is where text breaks."""
+    written = [row for row in rows if row.tokens]
+    scored = engine.score_all([(row.prompt_tokens, row.tokens, ()) for row in written])
+    for row, values in zip(written, scored, strict=True):
+        row.surprise = -sum(values) / len(values)

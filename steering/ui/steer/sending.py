@@ -1,0 +1,33 @@
+"""From any page to Compare: open it with one step, or put the step beside what is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ...recipes.steps import MAX_VARIANTS, Step, Variant
+from . import comparing, editor
+
+if TYPE_CHECKING:
+    from ...models.model import Model
+
+PAGE = "pages/steer/compare.py"
+
+
+def steer_with(lm: Model, *variants: Variant) -> None:
+    """Opens Compare with these variants as its recipe, and runs it; does not return."""
+    comparing.start(lm)
+    editor.load(comparing.RECIPE, tuple(variants))
+    comparing.go()
+    st.switch_page(PAGE, query_params={})
+
+
+def add_to_recipe(lm: Model, step: Step, name: str) -> str:
+    """Puts a step into Compare's recipe as a variant of its own; a sentence that says what happened."""
+    comparing.start(lm)
+    cards = editor.cards(comparing.RECIPE)
+    if len(cards) >= MAX_VARIANTS:
+        return f"The recipe already has {MAX_VARIANTS} variants. Remove one on Compare first."
+    cards.append(editor.Card(Variant(name, (step,))))
+    return f"{name} is now variant {len(cards)} of the recipe on Compare."

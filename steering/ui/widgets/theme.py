@@ -1,0 +1,124 @@
+"""The palette of the visitor's theme, and the few lines of CSS that the theme's own options cannot say."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ...plots.charts import Palette
+
+# The meaning of color is the same everywhere: baseline gray, steered teal, negative orange, controls a light band.
+LIGHT = Palette(
+    ink="#24221f",
+    muted="#6f6b64",
+    rule="#e3dfd5",
+    surface="#fdfcf9",
+    baseline="#8a857b",
+    accent="#0b7285",
+    negative="#c2570c",
+    band="rgba(138,133,123,0.16)",
+    series=("#0b7285", "#6b4ea0", "#3f7d3a", "#a83266", "#8c6d1f", "#2f5aa8", "#c2570c"),
+    sequential=(
+        "#f2f7f8",
+        "#dcebee",
+        "#c3dde2",
+        "#a5ccd4",
+        "#83b8c3",
+        "#5fa2b0",
+        "#3d8b9b",
+        "#1f7587",
+        "#0f5f70",
+        "#074956",
+    ),
+    diverging=(
+        "#8a3a04",
+        "#b8601f",
+        "#d68a4f",
+        "#eab98f",
+        "#f7e4d3",
+        "#dcebee",
+        "#a5ccd4",
+        "#5fa2b0",
+        "#1f7587",
+        "#074956",
+    ),
+)
+DARK = Palette(
+    ink="#e9e6df",
+    muted="#b3ada3",
+    rule="#33353a",
+    surface="#141517",
+    baseline="#a29c92",
+    accent="#4fbccd",
+    negative="#f08c46",
+    band="rgba(162,156,146,0.18)",
+    series=("#4fbccd", "#b49ae0", "#86c07f", "#e487b0", "#d1b35c", "#83a9ec", "#f08c46"),
+    sequential=(
+        "#12262b",
+        "#16343b",
+        "#1a444d",
+        "#1f5661",
+        "#256a77",
+        "#2c7f8e",
+        "#3696a7",
+        "#4fadbd",
+        "#79c6d3",
+        "#abdee6",
+    ),
+    diverging=(
+        "#f5a467",
+        "#d8823f",
+        "#a9602a",
+        "#70421f",
+        "#3a2819",
+        "#16343b",
+        "#1f5661",
+        "#2c7f8e",
+        "#4fadbd",
+        "#abdee6",
+    ),
+)
+
+
+def is_dark() -> bool:
+    """Whether the visitor sees the dark theme (Streamlit may not know yet in a session's very first run)."""
+    return st.context.theme.type == "dark"
+
+
+def palette() -> Palette:
+    """The colors for charts in the visitor's theme."""
+    return DARK if is_dark() else LIGHT
+
+
+CSS = """<style>
+[data-testid="stMainBlockContainer"] { padding-left: 2rem; padding-right: 2rem; max-width: 1680px; }
+[data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
+[class*="st-key-card_"] { border-top: 3px solid EDGE; overflow-wrap: anywhere; }
+CARDS
+[class*="st-key-stream_"] [data-testid="stText"], [class*="st-key-stream_"] [data-testid="stText"] * {
+  font-family: "Source Serif", Georgia, serif; font-size: 1.12rem; line-height: 1.75;
+}
+[class*="st-key-chat_user_"] [data-testid="stText"] { background: color-mix(in srgb, EDGE 45%, transparent);
+  border-radius: 10px; padding: 0.5rem 0.9rem; max-width: 44rem; }
+[class*="st-key-below_"] { height: 80px; min-height: 80px; flex: none; overflow: hidden; }
+[class*="st-key-below_"] [data-testid="stMetricLabel"] { font-size: 0.8rem; }
+[class*="st-key-below_"] [data-testid="stMetricValue"] { font-size: 1.1rem; }
+[class*="st-key-below_"] [data-testid="stMetricDelta"] { font-size: 0.78rem; }
+[data-variant="segmented_control"][aria-checked="true"] p,
+[data-testid="stTab"][aria-selected="true"] p { color: ACCENT; }
+[data-testid="stSidebarNavLink"]:focus-visible, [data-testid="stPageLink-NavLink"]:focus-visible {
+  outline: 2px solid ACCENT; outline-offset: -2px; }
+[data-testid="stAlertContainer"] { border: 1px solid EDGE; }
+[data-testid="stAlertContainer"] p { font-size: 0.93rem; }
+@media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; } }
+</style>"""
+
+
+def style() -> None:
+    """Adds the CSS to the page: the cards' edges have the colors that their lines have in the charts."""
+    colors = palette()
+    edges = [f"[class*=st-key-card_baseline_-1] {{ border-top-color: {colors.baseline}; }}"]
+    edges += [
+        f"[class*=st-key-card_steered_{number}] {{ border-top-color: {colors.series[number % len(colors.series)]}; }}"
+        for number in range(8)
+    ]
+    st.html(CSS.replace("EDGE", colors.rule).replace("ACCENT", colors.accent).replace("CARDS", "\n".join(edges)))

@@ -1,0 +1,134 @@
+"""The token view: model text as tinted tokens with tooltips, safe whatever the tokens hold.
+
+Tokens reach the browser as data and are set by `textContent`; nothing of a model's text is ever read as HTML or
+Markdown. Characters that are invisible or turn the direction of writing are shown by their code point.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from streamlit.components import v2 as components
+
+if TYPE_CHECKING:
+    from ...models.model import Model
+
+_PARTS = Path(__file__).parent / "components"
+_HTML = """<div class="wrap"><div class="tv" role="listbox"></div><div class="tip" hidden></div>
+<div class="legend" hidden><span class="low"></span><i></i><span class="high"></span></div></div>"""
+
+# A template's own tokens (<|user|>, <s>) are shown small: they are no words of the text.
+_SPECIAL = re.compile(r"\s*<[|/]?[\w ]{1,24}[|]?>\s*")
+
+_component = components.component(
+    "tiller_tokens",
+    html=_HTML,
+    css=(_PARTS / "tokens.css").read_text(encoding="utf-8"),
+    js=(_PARTS / "tokens.js").read_text(encoding="utf-8"),
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token to show: its text, the number that tints it, and the lines of its tooltip."""
+
+    text: str
+    value: float | None = None
+    tip: tuple[tuple[str, str], ...] = ()
+    prompt: bool = False
+    changed: bool = False
+    extra: dict = field(default_factory=dict, compare=False)
+
+
+def visible(text: str) -> str:
+    """The text with newlines as ⏎, tabs as ⇥ and every other invisible or direction-turning character as ⟨U+....⟩."""
+    shown = []
+    for char in text:
+        if char == "\n":
+            shown.append("⏎")
+        elif char == "\t":
+            shown.append("⇥")
+        elif char == " " or unicodedata.category(char) not in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp", "Zs"):
+            shown.append(char)
+        else:
+            shown.append(f"⟨U+{ord(char):04X}⟩")
+    return "".join(shown)
+
+
+def pieces(lm: Model, tokens: Sequence[int]) -> list[str]:
+    """The text that each token adds to what is before it: with its leading space, which decoding it alone may drop.
+
+    A character of several tokens is given to its last one.
+    """
+    found: list[str] = []
+    begin = 0  # where the tokens of an unfinished character begin: some characters take several tokens
+    for i in range(len(tokens)):
+        before = list(tokens[max(0, begin - 1) : begin])
+        joined = lm.text([*before, *tokens[begin : i + 1]], special=True)
+        new = joined[len(lm.text(before, special=True)) :] if before else joined
+        unfinished = new.endswith("\ufffd") and i + 1 < len(tokens) and i - begin < 3
+        found.append("" if unfinished else new)
+        begin = begin if unfinished else i + 1
+    return found
+
+
+def token_data(token: Token) -> dict:
+    """What the browser is sent for one token."""
+    return {
+        "t": visible(token.text) or "⋯",  # a part of a character has no text of its own
+        "v": token.value,
+        "p": token.prompt,
+        "c": token.changed,
+        "x": bool(_SPECIAL.fullmatch(token.text)),
+        "b": "\n" in token.text,
+        "tip": [[name, visible(value)] for name, value in token.tip],
+    }
+
+
+def _picked(key: str, into: str | None) -> None:
+    index = (st.session_state.get(key) or {}).get("picked")
+    if into is not None and isinstance(index, int):
+        st.session_state[into] = index
+
+
+def token_view(
+    tokens: Sequence[Token],
+    *,
+    key: str,
+    scale: float | None = None,
+    selected: int | None = None,
+    low: str = "",
+    high: str = "",
+    label: str = "Tokens",
+    into: str | None = None,
+) -> int | None:
+    """The index of the token that was clicked just now, or None.
+
+    Args:
+        into: a key of session state that takes the index before the page is drawn anew, so that whatever shows the
+            chosen token is up to date in the same run.
+        scale: the value of the strongest tint; by default the largest magnitude among the tokens. Give the same one to
+            views that are to be compared.
+        low, high: what the two ends of the scale mean; no legend without them.
+    """
+    values = [abs(token.value) for token in tokens if token.value is not None]
+    result = _component(
+        key=key,
+        data={
+            "tokens": [token_data(token) for token in tokens],
+            "scale": max(values, default=0.0) if scale is None else scale,
+            "selected": selected,
+            "low": low,
+            "high": high,
+            "label": label,
+        },
+        on_picked_change=lambda: _picked(key, into),
+    )
+    picked = result.get("picked")
+    return picked if isinstance(picked, int) and 0 <= picked < len(tokens) else None

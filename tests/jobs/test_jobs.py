@@ -1,0 +1,101 @@
+"""Jobs: progress, results, errors, cancel, and the order of a registry."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from steering.jobs.jobs import Cancelled, Job, Jobs
+
+
+@pytest.fixture
+def jobs():
+    registry = Jobs()
+    yield registry
+    registry.close()
+
+
+def test_a_job_reports_progress_and_gives_its_result(jobs):
+    seen = threading.Event()
+
+    def work(job: Job) -> int:
+        job.tick(1, 4, "first")
+        seen.set()
+        return 42
+
+    job = jobs.start("count", work)
+    assert seen.wait(10)
+    assert job.result(10) == 42
+    assert (job.state, job.note, job.fraction, job.active) == ("done", "first", 1.0, False)
+
+
+def test_a_failed_job_raises_its_own_error_for_whoever_asks(jobs):
+    def work(job: Job) -> None:
+        raise ValueError("no such layer")
+
+    job = jobs.start("fail", work)
+    with pytest.raises(ValueError, match="no such layer"):
+        job.result(10)
+    assert job.state == "failed" and "no such layer" in job.details
+
+
+def test_a_running_job_stops_at_its_next_tick(jobs):
+    running, go_on = threading.Event(), threading.Event()
+    steps = []
+
+    def work(job: Job) -> None:
+        for step in range(3):
+            job.tick(step, 3)
+            steps.append(step)
+            running.set()
+            go_on.wait(10)
+
+    job = jobs.start("steps", work)
+    assert running.wait(10)
+    job.cancel()
+    go_on.set()
+    with pytest.raises(Cancelled):
+        job.result(10)
+    assert steps == [0] and job.state == "cancelled"
+
+
+def test_a_waiting_job_that_was_cancelled_never_starts(jobs):
+    go_on, started = threading.Event(), []
+    first = jobs.start("first", lambda job: go_on.wait(10))
+    second = jobs.start("second", lambda job: started.append(1))
+    assert second.state == "waiting" and jobs.place(second) == 1
+    second.cancel()
+    go_on.set()
+    first.result(10)
+    with pytest.raises(Cancelled):
+        second.result(10)
+    assert not started
+
+
+def test_the_same_work_of_one_owner_is_not_started_twice(jobs):
+    go_on = threading.Event()
+    first = jobs.start("index", lambda job: go_on.wait(10), owner="sae")
+    assert jobs.start("index", lambda job: None, owner="sae") is first
+    assert jobs.start("index", lambda job: None, owner="other") is not first
+    go_on.set()
+
+
+def test_finished_jobs_are_forgotten_and_running_ones_are_not():
+    registry, go_on = Jobs(workers=2, keep=3), threading.Event()
+    running = registry.start("running", lambda job: go_on.wait(10))
+    for number in range(10):
+        registry.start(str(number), lambda job: None).result(10)
+    assert running in registry.all()
+    assert len(registry.all()) <= 5
+    assert registry.get(running.id) is running and registry.get("nothing") is None
+    go_on.set()
+    registry.close()
+
+
+def test_waiting_for_a_job_can_time_out(jobs):
+    go_on = threading.Event()
+    job = jobs.start("slow", lambda job: go_on.wait(10))
+    with pytest.raises(TimeoutError):
+        job.result(0.01)
+    go_on.set()

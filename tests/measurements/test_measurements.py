@@ -1,0 +1,191 @@
+"""Measurements: by hand, by their definitions, and on models the same for a batch as alone."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+import torch
+from reference import measures as reference
+
+from steering.directions.activations import Passage, passage
+from steering.directions.direction import Direction
+from steering.measurements import numbers as measurements
+from steering.measurements.numbers import (
+    cosine_similarity,
+    distinct_n,
+    kl_divergence,
+    log_probabilities,
+    longest_repeat,
+    norm_ratio,
+    perplexity,
+    projection,
+    typical_norm,
+)
+from steering.models.model import Model
+from steering.saes.sae import Sae
+from steering.sites import Site
+
+SITE = Site(1)
+
+
+def vector(seed: int, width: int = tiny.D_MODEL) -> torch.Tensor:
+    return torch.randn(width, generator=torch.Generator().manual_seed(seed))
+
+
+# Activations --------------------------------------------------------------------------------------------------------
+
+
+def test_projection_by_hand() -> None:
+    """(1, 2) on (3, 4): (3 + 8) / 5 = 2.2, whatever the direction's length."""
+    h = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    for scale in (1.0, 7.0):
+        v = Direction(scale * torch.tensor([3.0, 4.0]), SITE)
+        torch.testing.assert_close(projection(h, v), torch.tensor([2.2, 0.0]))
+        torch.testing.assert_close(projection(h, -v), torch.tensor([-2.2, 0.0]))
+
+
+def test_projection_in_feature_space(sae_of: Callable[..., Sae]) -> None:
+    sae = sae_of("jumprelu")
+    v = Direction(vector(0, tiny.D_SAE), sae.site, sae)
+    h = torch.stack([vector(i) for i in range(6)]).reshape(2, 3, -1)
+    torch.testing.assert_close(projection(h, v), sae.encode(h) @ v.vector / v.norm, atol=1e-5, rtol=1e-5)
+
+
+def test_moving_along_a_direction_moves_the_projection_as_far() -> None:
+    v, h = Direction(vector(0), SITE).unit(), vector(1)
+    torch.testing.assert_close(projection(h + 3 * v.vector, v), projection(h, v) + 3)
+
+
+def test_cosines(sae_of: Callable[..., Sae]) -> None:
+    sae = sae_of("standard")
+    a, b = Direction(vector(0), SITE), Direction(vector(1), Site(3))
+    f = Direction(vector(2, tiny.D_SAE), sae.site, sae)
+    table = cosine_similarity([a, b, -2 * a, f])
+    assert torch.equal(table, table.T)
+    torch.testing.assert_close(table.diagonal(), torch.ones(4))
+    assert float(table[0, 2]) == -1.0
+    torch.testing.assert_close(table[0, 3], torch.cosine_similarity(a.vector, f.decoded(), dim=0))
+    # (1, 0) and (1, 1): 1 / sqrt 2
+    x, y = (Direction(torch.tensor(v), SITE) for v in ([1.0, 0.0], [1.0, 1.0]))
+    assert float(cosine_similarity([x, y])[0, 1]) == pytest.approx(0.5**0.5)
+    for wrong in ([], [a, x]):
+        with pytest.raises(ValueError, match="of one width"):
+            cosine_similarity(wrong)
+
+
+def test_norm_ratio_by_hand() -> None:
+    """(3, 4) becomes (3, 10): moved by 6, of length 5."""
+    torch.testing.assert_close(norm_ratio(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 10.0])), torch.tensor(1.2))
+
+
+@torch.no_grad()
+def test_the_typical_norm_is_the_median_without_first_tokens(lm: Model) -> None:
+    texts = ["The cat sat on the mat.", "I love you and I hate you", "Is 7 plus 5 equal to 13?"]
+    texts.append(" The cat looked" * 100)  # longer than the model reads
+    norms = []
+    for text in texts:
+        ids = lm.tokenizer.encode(text)[: lm.n_ctx - 1]
+        hidden = lm.hf(torch.tensor([ids]), output_hidden_states=True).hidden_states[SITE.layer + 1]
+        norms += hidden[0, 1:].norm(dim=-1).tolist()
+    assert typical_norm(lm, SITE, texts) == pytest.approx(sorted(norms)[(len(norms) - 1) // 2], rel=1e-4)
+    with pytest.raises(ValueError, match="at least two tokens"):
+        typical_norm(lm, SITE, [])
+
+
+# Predictions --------------------------------------------------------------------------------------------------------
+
+
+def test_kl_by_hand() -> None:
+    """p = (1/2, 1/2), q = (1/4, 3/4): ln 2 / 2 + ln(2/3) / 2 = ln(4/3) / 2 = 0.1438."""
+    p, q = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.25, 0.75]).log()
+    assert float(kl_divergence(p, q)) == pytest.approx(math.log(4 / 3) / 2, rel=1e-5)
+    assert float(kl_divergence(p, q)) != pytest.approx(float(kl_divergence(q, p)), rel=1e-2)
+
+
+def test_kl_is_its_definition() -> None:
+    logits = torch.stack([vector(i, 50) for i in range(8)]).reshape(2, 4, 50)
+    p, q = logits[0], logits[1]
+    expected = [
+        reference.kl(a.softmax(-1).tolist(), b.softmax(-1).tolist())
+        for a, b in zip(p.double(), q.double(), strict=True)
+    ]
+    torch.testing.assert_close(kl_divergence(p, q), torch.tensor(expected))
+    assert torch.equal(kl_divergence(p, p), torch.zeros(4))
+    torch.testing.assert_close(kl_divergence(p + 7.0, q - 3.0), kl_divergence(p, q))  # logits have no zero
+    many = torch.randn(200, 50, generator=torch.Generator().manual_seed(1))
+    assert (kl_divergence(many, many + 0.1) >= 0).all()  # rounding of what is equal would make some negative
+
+
+def test_kl_of_a_token_that_is_ruled_out() -> None:
+    inf = float("inf")
+    p, q = torch.tensor([0.0, -inf]), torch.tensor([0.0, 0.0])
+    assert float(kl_divergence(p, q)) == pytest.approx(math.log(2))
+    assert float(kl_divergence(q, p)) == inf
+    assert float(kl_divergence(p, p)) == 0.0
+
+
+@torch.no_grad()
+def test_log_probabilities_are_the_models(lm: Model) -> None:
+    given = [
+        passage(lm, "The cat", " sat on the mat and looked.", chat=False),
+        passage(lm, "", "I love you", chat=False),
+        passage(lm, "Is 7 plus 5 equal to 13? ", "No", chat=False),
+    ]
+    given.append(Passage(given[0].tokens, given[0].start, given[0].end - 2))  # the text goes on after it
+    for item, found in zip(given, log_probabilities(lm, given), strict=True):
+        logits = lm.hf(torch.tensor([item.tokens])).logits[0].log_softmax(-1)
+        expected = [float(logits[i - 1, item.tokens[i]]) for i in range(max(item.start, 1), item.end)]
+        assert found.tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_perplexity_is_the_geometric_mean_of_one_over_p(tiny_llama: Model) -> None:
+    item = passage(tiny_llama, "The cat", " sat on the mat")
+    p = np.exp(log_probabilities(tiny_llama, [item])[0].double().numpy())
+    assert perplexity(tiny_llama, [item])[0] == pytest.approx(float(np.prod(1 / p) ** (1 / len(p))), rel=1e-5)
+
+
+def test_perplexity_of_what_the_model_would_say_is_low(lm: Model) -> None:
+    tokens = lm.tokens("The cat sat")
+    own = lm.hf.generate(torch.tensor([tokens]), max_new_tokens=12, do_sample=False)[0].tolist()
+    other = [*tokens, *([7, 40, 90, 120] * 3)]
+    first, second = perplexity(lm, [Passage(tuple(ids), len(tokens), len(ids)) for ids in (own, other)])
+    assert first < second
+
+
+def test_perplexity_of_nothing_to_predict(tiny_gpt2: Model) -> None:
+    assert math.isnan(perplexity(tiny_gpt2, [Passage((5,), 0, 1)])[0])
+
+
+def test_perplexity_of_the_impossible_is_a_number(tiny_gpt2: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """exp(1000) is no float."""
+    monkeypatch.setattr(measurements, "log_probabilities", lambda *_: [torch.tensor([-1000.0])])
+    assert perplexity(tiny_gpt2, [Passage((5, 6), 1, 2)]) == [math.exp(700)]
+
+
+# Texts --------------------------------------------------------------------------------------------------------------
+
+
+def test_distinct_n_by_hand() -> None:
+    """a b a b: bigrams ab, ba, ab, two of three differ; unigrams a and b, two of four."""
+    assert distinct_n("abab", 2) == distinct_n("abab") == pytest.approx(2 / 3)
+    assert distinct_n("abab", 1) == 0.5
+    assert distinct_n([1, 2, 3, 4]) == 1.0
+    assert math.isnan(distinct_n("a", 2))
+    with pytest.raises(ValueError, match="at least one token; got n = 0"):
+        distinct_n("ab", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("", 0), ("a", 0), ("abc", 0), ("aba", 1), ("abcab", 2), ("aaaa", 3), ("abcabcab", 5)]
+)
+def test_longest_repeat_by_hand(text: str, length: int) -> None:
+    assert longest_repeat(text) == length
+
+
+def test_longest_repeat_is_its_definition() -> None:
+    g = np.random.default_rng(0)
+    for _ in range(50):
+        tokens = g.integers(0, 3, size=int(g.integers(0, 25))).tolist()
+        assert longest_repeat(tokens) == reference.longest_repeat(tokens)

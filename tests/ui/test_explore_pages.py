@@ -1,0 +1,353 @@
+"""Explore and Build as a visitor uses them, through app.py, on a tiny model with a tiny SAE."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_hub import Hub
+from open_pages import fine, open_page
+from streamlit.testing.v1 import AppTest
+
+from steering.features import build, locate
+from steering.features.making.passes import Settings
+from steering.jobs.files import home
+from steering.jobs.jobs import Job
+from steering.models.model import Model
+from steering.saes.sae import Sae
+from steering.ui.building import direction, direction_panels, pair_table
+from steering.ui.explore import browsing as explore
+from steering.ui.explore import indexing, labeling, reading
+from steering.ui.shared import objects as services
+from steering.ui.steer import comparing
+
+FEATURES, TOKENS, DIRECTION = (
+    "pages/explore/features.py",
+    "pages/explore/tokens.py",
+    "pages/build/direction.py",
+)
+TEXTS = ["The cat sat on the mat and looked at the moon.", "Is 7 plus 5 equal to 13? No, 7 plus 5 is 12."] * 4
+
+
+pytestmark = pytest.mark.usefixtures("clean_caches")
+
+
+@pytest.fixture
+def tiny_sae(sae_of: Callable[..., Sae]) -> Sae:
+    return sae_of("standard")
+
+
+@pytest.fixture
+def with_sae(sae_folder: Callable[..., Path]) -> dict[str, str]:
+    return {"sae": f"{sae_folder('standard')}::"}
+
+
+@pytest.fixture
+def indexed(tiny_llama: Model, tiny_sae: Sae) -> Path:
+    """The index of the tiny SAE, where the pages look for it."""
+    where = locate(tiny_sae, tiny_llama, home())
+    if not (where / "features.sqlite").is_file():
+        build(tiny_llama, tiny_sae, TEXTS, where, settings=Settings(context=24, sample=16, examples=4))
+    return where
+
+
+def shown(at: AppTest) -> str:
+    """All plain text and captions of a page."""
+    return " ".join(str(e.value) for kind in (at.text, at.caption, at.markdown, at.info, at.subheader) for e in kind)
+
+
+# Features -----------------------------------------------------------------------------------------------------------
+
+
+def test_features_without_an_sae_says_what_is_missing(folder: str) -> None:
+    at = fine(open_page(FEATURES, folder))
+    assert any("needs a sparse autoencoder" in info.value for info in at.info)
+
+
+def test_features_opens_with_one_and_a_link_opens_the_same(folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(FEATURES, folder, **with_sae))
+    assert at.subheader[0].value == f"Feature {at.session_state[explore.FEATURE]}"
+    assert len(at.dataframe[0].value) > 10
+    at = fine(open_page(FEATURES, folder, feature="17", features_query="cat", **with_sae))
+    assert at.subheader[0].value == "Feature 17" and at.text_input(key="features_query").value == "cat"
+
+
+@pytest.mark.parametrize("query", ["cat", "17", '"; DROP', "zzz", "\x00*"])
+def test_any_search_leaves_the_page_whole(query: str, folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(FEATURES, folder, **with_sae))
+    fine(at.text_input(key="features_query").set_value(query).run())
+    assert at.subheader[0].value.startswith("Feature")
+    assert not at.error
+
+
+@pytest.mark.parametrize("sort", ["maximum", "density", "mean", "text"])
+@pytest.mark.parametrize("lowest", [False, True])
+def test_every_sort_sorts(sort: str, lowest: bool, folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(FEATURES, folder, **with_sae))
+    at.selectbox(key="features_sort").set_value(sort)
+    fine(at.toggle(key="features_lowest").set_value(lowest).run())
+    column = {"maximum": "Max", "density": "Fires on", "text": "On text"}.get(sort)
+    if column:
+        assert getattr(at.dataframe[0].value[column], f"is_monotonic_{'in' if lowest else 'de'}creasing")
+
+
+def test_the_features_of_a_pair_set_are_ranked(
+    folder: str, with_sae: dict, indexed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("steering.directions.pairs.BUNDLED", tmp_path)
+    (tmp_path / "general_x.jsonl").write_text('{"positive": "I love it", "negative": "I hate it"}\n' * 3)
+    at = fine(open_page(FEATURES, folder, **with_sae))
+    fine(at.selectbox(key="features_sort").set_value("pairs").run())
+    assert at.dataframe[0].value["AUROC"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("view", ["Examples", "What it writes", "Near it", "Neurons"])
+def test_every_view_of_a_feature(view: str, folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(FEATURES, folder, feature="5", features_view=view, **with_sae))
+    assert not at.error and at.subheader[0].value == "Feature 5"
+
+
+def test_a_note_is_kept_and_found(folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(FEATURES, folder, feature="5", **with_sae))
+    fine(at.text_area(key="features_note_5").set_value("about zebras <b>x</b>").run())
+    fine(at.text_input(key="features_query").set_value("zebras").run())
+    assert at.dataframe[0].value["#"].tolist() == [5]
+    other = fine(open_page(FEATURES, folder, feature="5", **with_sae))
+    assert other.text_area(key="features_note_5").value == "about zebras <b>x</b>"
+    fine(other.text_area(key="features_note_5").set_value("").run())
+
+
+def test_a_feature_is_added_to_the_recipe_and_steered_with(folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(FEATURES, folder, feature="5", **with_sae))
+    fine(at.button(key="features_add").click().run())
+    last = at.session_state[comparing.RECIPE][-1].variant
+    assert last.name == "Feature 5" and last.steps[0].kind == "clamp" and list(last.steps[0].features) == [5]
+    assert len(at.session_state[comparing.RECIPE]) > 1
+    fine(at.button(key="features_steer").click().run())
+    assert [card.variant.name for card in at.session_state[comparing.RECIPE]] == ["Feature 5 on"]
+    assert at.title[0].value == "Compare"
+
+
+def test_the_index_is_built_from_the_page(
+    folder: str, sae_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sae = {"sae": f"{sae_folder('jumprelu')}::"}
+    at = fine(open_page(FEATURES, folder, **sae))
+    assert any("no feature index" in info.value for info in at.info)
+    fine(at.button(key="indexing_build").click().run())
+    until = time.monotonic() + 60
+    while not any(e.value.startswith("Feature") for e in at.subheader) and time.monotonic() < until:
+        time.sleep(0.2)
+        fine(at.run())
+    assert at.subheader[0].value.startswith("Feature")
+
+
+def test_an_index_is_built_from_a_folder_and_a_wrong_one_is_said(
+    folder: str, sae_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    at = fine(open_page(FEATURES, folder, sae=f"{sae_folder('topk')}::"))
+    fine(at.segmented_control(key="indexing_source").set_value("place").run())
+    fine(at.text_input(key="indexing_place").set_value(str(tmp_path / "no")).run())
+    fine(at.button(key="indexing_build").click().run())
+    assert any("there is none at" in error.value for error in at.error)
+    (tmp_path / "one.txt").write_text("\n\n".join(TEXTS))
+    fine(at.text_input(key="indexing_place").set_value(str(tmp_path)).run())
+    fine(at.button(key="indexing_build").click().run())
+    job = services.jobs().all()[0]
+    where = job.result(60)
+    assert json.loads((where / indexing.TEXTS).read_text()) == {"place": str(tmp_path)}
+    assert list(indexing._kept_texts(where / indexing.TEXTS)) == TEXTS
+    fine(at.run())
+    assert at.subheader[0].value.startswith("Feature")
+
+
+def test_a_stopped_build_is_offered_to_continue(
+    folder: str, sae_of: Callable[..., Sae], sae_folder: Callable[..., Path], tiny_llama: Model
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def tick(done: int, total: int) -> None:
+        if done > 70:
+            raise Stop
+
+    where = locate(sae_of("gated"), tiny_llama, home())
+    with pytest.raises(Stop):
+        build(tiny_llama, sae_of("gated"), TEXTS * 40, where, tick, save_every=0)
+    (where / indexing.TEXTS).write_text("")
+    at = fine(open_page(FEATURES, folder, sae=f"{sae_folder('gated')}::"))
+    assert any("unfinished index" in mark.value for mark in at.markdown)
+    assert at.button(key="indexing_continue")
+
+
+# Tokens -------------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_works_without_an_sae(folder: str) -> None:
+    at = fine(open_page(TOKENS, folder))
+    assert any("No SAE is loaded" in info.value for info in at.info) and not at.error
+    fine(at.text_area(key="tokens_text").set_value("The cat <b>sat</b> on **the** mat").run())
+    assert not at.error
+
+
+def test_the_features_of_the_chosen_token_are_listed(folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(TOKENS, folder, tokens_text="The cat sat", **with_sae))
+    lm = services.model(folder)
+    text = reading.Text(tuple(lm.tokens("The cat sat")), (), None)
+    wanted = explore._features_of_text(folder, (with_sae["sae"].removesuffix("::"), ""), text.tokens)
+    assert at.dataframe[0].value["#"].tolist() == [n for n, _ in wanted.strongest(len(text.tokens) - 1, 12)]
+    at.session_state[reading.AT] = 2
+    fine(at.run())
+    assert at.dataframe[0].value["#"].tolist() == [n for n, _ in wanted.strongest(2, 12)]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x " * 4000])
+def test_a_text_that_cannot_be_read_is_one_sentence(text: str, folder: str) -> None:
+    at = fine(open_page(TOKENS, folder, tokens_text="a"))
+    fine(at.text_area(key="tokens_text").set_value(text).run())
+    assert len(at.error) == (0 if text == "   " else 1)
+
+
+def test_a_hostile_pair_set_in_a_link_falls_back(folder: str) -> None:
+    at = fine(open_page(TOKENS, folder, tokens_direction="pairs:../../etc/passwd"))
+    assert at.selectbox(key="tokens_direction").value != "pairs:../../etc/passwd"
+
+
+# Direction ----------------------------------------------------------------------------------------------------------
+
+
+def test_direction_opens_with_an_example_and_its_evidence(folder: str) -> None:
+    at = fine(open_page(DIRECTION, folder))
+    assert not at.error and {metric.label for metric in at.metric} >= {"Held-out AUROC", "Cone"}
+
+
+@pytest.mark.parametrize("view", ["Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect"])
+@pytest.mark.parametrize("space", ["residual", "feature"])
+def test_every_view_of_a_direction(view: str, space: str, folder: str, with_sae: dict, indexed: Path) -> None:
+    at = fine(open_page(DIRECTION, folder, direction_view=view, **with_sae))
+    fine(at.selectbox(key="direction_space").set_value(space).run())
+    assert not at.error and at.metric
+
+
+@pytest.mark.parametrize("contrast", ["mean_difference", "pca", "probe", "lda"])
+@pytest.mark.parametrize("position", ["completion_mean", "last"])
+def test_every_contrast_and_position(contrast: str, position: str, folder: str) -> None:
+    at = fine(open_page(DIRECTION, folder))
+    at.selectbox(key="direction_contrast").set_value(contrast)
+    fine(at.selectbox(key="direction_position").set_value(position).run())
+    assert not at.error and at.metric
+
+
+def test_a_position_that_does_not_fit_is_one_sentence(folder: str) -> None:
+    at = fine(open_page(DIRECTION, folder))
+    fine(at.selectbox(key="direction_position").set_value("differing").run())
+    assert len(at.error) == 1 and "exactly one token" in at.error[0].value.replace("\\", "")
+
+
+def test_a_direction_is_saved_and_steered_with(folder: str) -> None:
+    at = fine(open_page(DIRECTION, folder))
+    at.text_input(key=next(t.key for t in at.text_input if t.label == "Name")).set_value("bright")
+    fine(at.button(key="direction_save").click().run())
+    assert "bright" in [row.name for row in services.store().directions()]
+    fine(at.button(key="direction_steer").click().run())
+    steps = [card.variant.steps[0] for card in at.session_state[comparing.RECIPE]]
+    assert [step.alpha for step in steps] == [0.4, -0.4] and all(s.direction.startswith("saved:") for s in steps)
+    assert at.title[0].value == "Compare"
+
+
+def test_the_effect_of_every_layer_is_measured_by_a_job(folder: str) -> None:
+    at = fine(open_page(DIRECTION, folder, direction_view="Layer by effect"))
+    fine(at.button(key="direction_effects").click().run())
+    until = time.monotonic() + 60
+    while not any(button.key == "direction_use_layer" for button in at.button) and time.monotonic() < until:
+        time.sleep(0.2)
+        fine(at.run())
+    assert len(at.dataframe[-1].value) == services.model(folder).n_layers
+
+
+def table(*rows: tuple) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(pair_table.COLUMNS))
+
+
+def test_pairs_of_an_edited_table() -> None:
+    rows = table((True, "p", "a", "b"), (False, "", "c", "d"), (True, None, "e", "f"), (None, None, None, None))
+    pairs = pair_table.pairs_of(rows, "x")
+    assert pairs.rows() == [{"prompt": "p", "positive": "a", "negative": "b"}, {"positive": "e", "negative": "f"}]
+    with pytest.raises(ValueError, match="Row 2: 'negative' holds"):
+        pair_table.pairs_of(table((True, "", "a", "b"), (True, "", "c", "")), "x")
+    with pytest.raises(ValueError, match="at least two pairs; 1 are"):
+        pair_table.pairs_of(table((True, "", "a", "b")), "x")
+
+
+def test_the_sides_own_prompts_survive_the_table() -> None:
+    row = {"prompt": "q", "positive": "P", "negative": "N", "positive_completion": "a", "negative_completion": "b"}
+    assert pair_table.pairs_of(pair_table._frame([row, row]), "x").rows() == [row, row]
+
+
+def test_prompts_of_the_sides_own_are_shown_first_and_name_their_pairs() -> None:
+    own = {"positive": "P", "negative": "N", "positive_completion": "a", "negative_completion": "b"}
+    order = ["use", "positive_prompt", "positive", "negative_prompt", "negative"]
+    assert pair_table._order(pair_table._frame([own])) == order
+    assert pair_table._order(pair_table._frame([{"prompt": "q", **own}])) == ["use", "prompt", *order[1:]]
+    plain = pair_table._frame([{"prompt": "q", "positive": "a", "negative": "b"}])
+    assert pair_table._order(plain) == ["use", "prompt", "positive", "negative"]
+    names = [
+        direction_panels._label(pair_table.pairs_of(frame, "x")[0])
+        for frame in (pair_table._frame([own, own]), pd.concat([plain, plain]))
+    ]
+    assert names == ["P", "a"]  # "Yes," names no pair where every completion is one
+
+
+def test_too_many_pairs_for_the_memory_are_refused(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direction, "MAX_NUMBERS", 1000)
+    pairs = pair_table.pairs_of(table(*[(True, "", f"a{i}", f"b{i}") for i in range(9)]), "x")
+    choice = direction.Choice("pca", "residual", explore.state and __import__("steering").Site(1), "last", None)
+    with pytest.raises(ValueError, match="At most 3 pairs"):
+        direction.sides(tiny_llama, pairs, choice)
+
+
+# Labels and transcoders -----------------------------------------------------------------------------------------------
+
+
+def test_labels_are_fetched_by_the_button_only(
+    folder: str, with_sae: dict, indexed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = [{"index": "17", "description": "numbers <b>x</b>"}, {"index": "3", "description": "cats"}]
+    monkeypatch.setattr(labeling, "name_of", lambda sae: "gpt2-small/8-res-jb")
+    monkeypatch.setattr(labeling, "_folder", lambda: tmp_path)
+    with Hub(pages={"/api/explanation/export": json.dumps(rows).encode()}) as hub:
+        monkeypatch.setattr("steering.features.labels.ENDPOINT", hub.url)
+        at = fine(open_page(FEATURES, folder, feature="17", **with_sae))
+        assert not hub.requests and "numbers" not in shown(at)
+        fine(at.button(key="features_labels").click().run())
+        services.transfers().all()[0].result(60)
+    fine(at.run())  # the server is gone; the label is kept, and shown as text
+    assert "Neuronpedia: numbers <b>x</b>" in [text.value for text in at.text]
+    at = fine(open_page(FEATURES, folder, feature="5", **with_sae))
+    assert "Neuronpedia has no label for this feature." in [text.value for text in at.text]
+
+
+def test_a_transcoder_is_read_and_its_features_are_added_to(
+    folder: str, tiny_llama: Model, sae_folder: Callable[..., Path], sae_of: Callable[..., Sae]
+) -> None:
+    options = {"layer": 1, "stream": "mlp_in"}
+    sae = sae_of("transcoder", **options)
+    where = locate(sae, tiny_llama, home())
+    build(tiny_llama, sae, TEXTS, where, settings=Settings(context=24, sample=16, examples=4))
+    at = fine(open_page(FEATURES, folder, feature="5", sae=f"{sae_folder('transcoder', **options)}::"))
+    assert not at.error and at.subheader[0].value == "Feature 5"
+    fine(at.button(key="features_steer").click().run())
+    (card, *_) = at.session_state[comparing.RECIPE]
+    assert [step.kind for step in card.variant.steps] == ["boost"]
+    assert not at.error
+
+
+def test_a_job_says_about_how_long_it_takes() -> None:
+    job = Job("x", done=25, total=100, started=time.monotonic() - 60)
+    assert job_cards.left(job) == "About 3 min left. "
+    assert job_cards.left(Job("x", done=25, total=100, started=time.monotonic() - 1)) == ""
+    assert job_cards.left(Job("x", started=time.monotonic() - 60)) == ""
