@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import PATIENCE, Visitor  # type: ignore[attr-defined]
 from playwright.sync_api import Page, expect
+from served_app import PATIENCE, Visitor
 
 from steering.recipes.steps import Step, Variant, encode
 

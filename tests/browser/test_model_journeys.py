@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Server, serving  # type: ignore[attr-defined]
 from fake_hub import Hub
 from playwright.sync_api import expect
+from served_app import Server, serving
 
 ID = "someone/tiny-gpt2"
 
