@@ -124,16 +124,17 @@ def notebook(result: Result) -> str:
     # A bundled experiment's files are found by name; those of one's own lie beside its file.
     beside = "" if experiment.folder == BUNDLED else f", Path({str(experiment.folder.resolve())!r})"
     run = (
-        "from pathlib import Path\n\nimport steering as t\nfrom steering import experiments, reports\n\n"
+        "from pathlib import Path\n\nimport steering as t\n"
+        "from steering import experiments\nfrom steering.experiments import report\n\n"
         f"experiment = experiments.parse({experiment.text!r}, {experiment.name!r}{beside})\n"
         "with t.Engine(t.load_model(experiment.model)) as engine:\n"
         "    result = experiments.perform(experiment, engine)\n"
-        "reports.summary(result)"
+        "report.summary(result)"
     )
     title = {"cell_type": "markdown", "metadata": {}, "source": f"# {plain_line(experiment.title)}\n\nMade by Tiller."}
     cells = [title] + [
         {"cell_type": "code", "metadata": {}, "source": code, "outputs": [], "execution_count": None}
-        for code in (run, "for line in reports.findings(result):\n    print(line)", "reports.trials(result)")
+        for code in (run, "for line in report.findings(result):\n    print(line)", "report.trials(result)")
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}, indent=1)

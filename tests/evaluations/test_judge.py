@@ -13,6 +13,7 @@ from steering import evaluations as ev
 from steering import experiments
 from steering.engine.engine import Engine
 from steering.evaluations.scoring import judge
+from steering.evaluations.scoring.measure import score_all
 from steering.experiments import report as reports
 from steering.models.model import Model
 
@@ -114,7 +115,7 @@ def test_the_eight_schools_in_their_three_groups(on: Endpoint) -> None:
 def test_answers_are_judged_together_and_in_order(on: Endpoint) -> None:
     on.reply = lambda text: (200, "yes" if "answer 3" in text else "no")
     scorer = ev.scorer("judge: Is it the third?")
-    found = ev.measure.score_all(scorer, [ITEM] * 10, [f"answer {k}." for k in range(10)])
+    found = score_all(scorer, [ITEM] * 10, [f"answer {k}." for k in range(10)])
     assert [one["judge_says_yes"] for one in found] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0] and len(on.asked) == 10
 
 

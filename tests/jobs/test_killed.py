@@ -20,7 +20,7 @@ SCRIPT = """
     import torch
     import steering as t
     from steering import evaluations as ev
-    from steering.sweeps import Grid, sweep
+    from steering.evaluations.sweeps import Grid, sweep
 
     checkpoint, table, pause = Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
     lm = t.load_model(sys.argv[1])

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from steering.directions.direction import Direction
+from steering.jobs.files import write_atomically
 from steering.library import migrations
 from steering.library import store as stores
 from steering.library.migrations import MIGRATIONS, migrate
@@ -192,10 +193,10 @@ def test_a_migration_that_fails_leaves_the_schema_before_it(tmp_path, monkeypatc
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a"
-    stores.write_atomically(path, b"old")
-    monkeypatch.setattr(stores.os, "fsync", lambda fd: (_ for _ in ()).throw(OSError("disk full")))
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError):
-        stores.write_atomically(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["a"]
 
 

@@ -22,6 +22,7 @@ from steering.saes.sae import Sae
 from steering.ui.building import direction, direction_panels, pair_table
 from steering.ui.explore import browsing as explore
 from steering.ui.explore import indexing, labeling, reading
+from steering.ui.shared import job_cards
 from steering.ui.shared import objects as services
 from steering.ui.steer import comparing
 
