@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from steering.checkpoints.memory import MOST_PACKED
-from steering.directions.direction import mean_difference
+from steering.directions.contrasts import mean_difference
 from steering.directions.pairs import PairSet
 from steering.engine.decoding import Decoder
 from steering.engine.engine import Completion, Engine

@@ -22,7 +22,8 @@ import os
 # machine then makes a small model a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from .directions.direction import Direction, lda, mean_difference, pca, probe, random_like
+from .directions.contrasts import lda, mean_difference, pca, probe
+from .directions.direction import Direction, random_like
 from .directions.pairs import PairSet, PromptPair
 from .engine.engine import Completion, Engine
 from .engine.receipts import Receipt

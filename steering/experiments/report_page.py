@@ -14,7 +14,7 @@ from ..evaluations.comparison import Change
 from ..evaluations.sets.sets import EvaluationSet
 from ..plots import charts as plots
 from ..plots import figures
-from ..plots.charts import Palette
+from ..plots.base import Palette
 from . import Calibrated, Result
 from .report_words import chance, command, findings, interval, kind_of, measures_of, number, rows, spans
 from .voices import held_out

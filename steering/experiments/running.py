@@ -18,10 +18,11 @@ from ..evaluations.comparison import Table, table
 from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Outcome, Tick, run
 from ..jobs.checkpoint import Checkpoint
+from ..measurements.neutral import neutral_texts
 from ..saes.sae import Sae, load_sae
 from .config import Experiment
 from .voices import spillovers
-from .workshop import Calibrated, Workshop, neutral_texts
+from .workshop import Calibrated, Workshop
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from .. import interventions
-from ..directions.direction import CONTRASTS, Direction, random_like
+from ..directions.contrasts import CONTRASTS
+from ..directions.direction import Direction, random_like
 from ..directions.pairs import PairSet
 from ..engine.engine import Engine
 from ..evaluations import arms as arms_of
@@ -24,20 +24,12 @@ from ..evaluations.trials import Settings
 from ..interventions.protocol import Intervention
 from ..library.store import Store
 from ..measurements import calibration
+from ..measurements.neutral import neutral_texts
 from ..measurements.numbers import typical_norm
 from ..models.model import Model
 from ..saes.sae import Sae
 from ..sites import Site
 from .config import JUDGE_KEY, Experiment, half, near, points
-
-NEUTRAL = Path(__file__).parent.parent.parent / "assets" / "neutral"
-
-
-def neutral_texts(model: str) -> list[str]:
-    """Plain texts with nothing to steer in them: written for a bundled model, or general ones."""
-    own = NEUTRAL / f"{Path(model).name}.txt"
-    lines = (own if own.is_file() else NEUTRAL / "general.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line.strip()]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from .charts import Palette, base, plain, tint
+from .base import Palette, base, plain, tint
 
 
 class Point(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from .charts import Palette, base, plain
+from .base import Palette, base, plain
 
 
 def heatmap(

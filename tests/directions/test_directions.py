@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from steering.directions import direction as directions
 from steering.directions import estimators
 from steering.directions.activations import of_pairs, passage
-from steering.directions.direction import Direction, lda, mean_difference, pca, probe, random_like
+from steering.directions.contrasts import lda, mean_difference, pca, probe
+from steering.directions.direction import Direction, random_like
 from steering.directions.pairs import PairSet
 from steering.models.loading import load_model
 from steering.models.model import Model

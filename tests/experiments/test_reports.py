@@ -21,7 +21,7 @@ from steering.experiments import report as reports
 from steering.jobs.checkpoint import Checkpoint
 from steering.models.model import Model
 from steering.plots import figures
-from steering.plots.charts import Palette
+from steering.plots.base import Palette
 from steering.saes.sae import Sae
 
 PAIRS = [

@@ -10,7 +10,8 @@ import torch
 
 from steering.directions import agreement, estimators
 from steering.directions.activations import of_pairs, passage
-from steering.directions.direction import Direction, mean_difference, random_like
+from steering.directions.contrasts import mean_difference
+from steering.directions.direction import Direction, random_like
 from steering.directions.pairs import PairSet
 from steering.engine.engine import Engine
 from steering.interventions import ActivationAddition

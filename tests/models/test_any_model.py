@@ -11,7 +11,7 @@ import torch
 from steered_rows import TEXT, decode, direction, logits_of
 
 import steering.interventions as ways
-from steering.directions.direction import mean_difference
+from steering.directions.contrasts import mean_difference
 from steering.directions.pairs import PairSet
 from steering.engine.engine import Engine
 from steering.models.loading import load_model

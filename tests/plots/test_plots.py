@@ -10,6 +10,7 @@ import pytest
 
 from steering.plots import charts as plots
 from steering.plots import matrices
+from steering.plots.base import Line, percent, plain
 from steering.ui.widgets.theme import DARK, LIGHT
 
 HOSTILE = '<img src="http://x.example/a.png" onerror=alert(1)> <b>&lt;'
@@ -22,10 +23,10 @@ def text(figure) -> str:
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_lines_hold_their_values_and_controls_become_a_band(palette):
     lines = [
-        plots.Line("Baseline", [0.0, 1.0, None], "baseline", ["a", "b", "c"]),
-        plots.Line("Steered", [1.0, 3.0, None], "steered", ["a", "b", "c"]),
-        plots.Line("Random 1", [0.0, 0.5, None], "control"),
-        plots.Line("Random 2", [0.5, -1.0, None], "control"),
+        Line("Baseline", [0.0, 1.0, None], "baseline", ["a", "b", "c"]),
+        Line("Steered", [1.0, 3.0, None], "steered", ["a", "b", "c"]),
+        Line("Random 1", [0.0, 0.5, None], "control"),
+        Line("Random 2", [0.5, -1.0, None], "control"),
     ]
     figure = plots.along_text(lines, palette, prompt_tokens=2, tau=1.5)
     named = {trace.name: trace for trace in figure.data if trace.name}
@@ -74,7 +75,7 @@ def test_the_dumbbell_shows_baseline_open_and_variants_filled():
 @pytest.mark.parametrize(
     "figure",
     [
-        plots.along_text([plots.Line(HOSTILE, [1.0], "steered", [HOSTILE])], LIGHT),
+        plots.along_text([Line(HOSTILE, [1.0], "steered", [HOSTILE])], LIGHT),
         plots.histogram({HOSTILE: [1.0, 2.0]}, LIGHT),
         matrices.heatmap([[1.0]], [HOSTILE], [HOSTILE], LIGHT),
         plots.dumbbell([HOSTILE], [0.5], {HOSTILE: [0.6]}, LIGHT),
@@ -109,17 +110,18 @@ def test_dose_response_draws_interval_control_and_cliff():
 
 
 def test_text_is_cut_flattened_and_escaped():
-    assert plots.plain("a\n b\t<c>") == "a b &lt;c&gt;"
-    assert plots.plain("x" * 100, 10) == "x" * 9 + "…"
-    assert (plots.percent(0.003), plots.percent(0.5)) == ("0.3%", "50%")
+    assert plain("a\n b\t<c>") == "a b &lt;c&gt;"
+    assert plain("x" * 100, 10) == "x" * 9 + "…"
+    assert (percent(0.003), percent(0.5)) == ("0.3%", "50%")
 
 
 def test_the_module_needs_neither_streamlit_nor_torch():
+    # The folder alone: importing steering itself brings torch.
     code = (
-        "import importlib.util, sys; sys.path.insert(0, '.');"
-        "spec = importlib.util.spec_from_file_location('plots', 'steering/plots/charts.py');"
-        "module = importlib.util.module_from_spec(spec); sys.modules['plots'] = module;"
-        "spec.loader.exec_module(module);"
+        "import importlib.util, sys;"
+        "spec = importlib.util.spec_from_file_location('plots', 'steering/plots/__init__.py');"
+        "sys.modules['plots'] = importlib.util.module_from_spec(spec);"
+        "import plots.charts, plots.figures, plots.matrices;"
         "print([name for name in ('streamlit', 'torch') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

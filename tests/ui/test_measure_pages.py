@@ -97,7 +97,7 @@ def test_the_layer_grid_needs_no_generation() -> None:
 def test_the_layer_grid_takes_a_saved_direction_that_was_read_at_an_index() -> None:
     from types import SimpleNamespace
 
-    from steering.directions.direction import mean_difference
+    from steering.directions.contrasts import mean_difference
     from steering.directions.pairs import PairSet
     from steering.sites import Site
 

@@ -157,7 +157,7 @@ def _fitted(key: tuple, _lm: Model, _pairs: PairSet, _choice: Choice, _sides: Si
     import torch
 
     from ...directions.agreement import FITS
-    from ...directions.direction import fitted
+    from ...directions.contrasts import fitted
 
     positive, negative = (torch.from_numpy(side).float() for side in _sides)
     position: Position = _choice.position  # type: ignore[assignment]

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ...plots import charts as plots
 from ...plots import matrices
+from ...plots.base import percent
 from ...recipes.steps import CONTRASTS
 from ..explore import browsing as explore
 from ..shared import job_cards
@@ -39,8 +40,8 @@ def headline(found: Study) -> None:
     right = wilson(int(held.right.sum()), len(held.right))
     with st.container(horizontal=True, gap="medium"):
         st.metric(
-            "Left-out pairs right", plots.percent(right.value), width="content",
-            help=f"95% interval {plots.percent(right.low)} to {plots.percent(right.high)}: pairs whose positive side "
+            "Left-out pairs right", percent(right.value), width="content",
+            help=f"95% interval {percent(right.low)} to {percent(right.high)}: pairs whose positive side "
             "lies above the negative one, on a direction made without them.",
         )  # fmt: skip
         st.metric(

@@ -10,6 +10,7 @@ import streamlit as st
 
 from ...plots import charts as plots
 from ...plots import matrices
+from ...plots.base import percent
 from ...recipes.steps import Step, Variant
 from ..steer import sending
 from ..widgets import theme
@@ -71,7 +72,7 @@ def _head(lm: Model, sae: Sae, feature: Feature) -> None:
     labeling.show(sae, feature.index)
     often = f"1 in {round(1 / feature.density):,} tokens" if feature.density else "never on these texts"
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Fires on", plots.percent(feature.density), help=often, width="content")
+        st.metric("Fires on", percent(feature.density), help=often, width="content")
         maximum = "The largest activation on the texts of the index."
         st.metric("Maximum", f"{feature.maximum:.2f}", help=maximum, width="content")
         st.metric("Mean where it fires", f"{feature.mean:.2f}", width="content")

@@ -9,11 +9,11 @@ import gc
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from ...measurements.neutral import neutral_texts
 from ...recipes.steps import position_of, shown_position
 from ..widgets.basics import literal
 from . import state
@@ -192,7 +192,7 @@ def typical_norm(site: Site, model_name: str | None = None) -> float:
 def _direction(
     model_name: str, pairs: str, contrast: str, site: Site, sae_choice: tuple[str, str] | None, position: Position
 ) -> Direction:
-    from ...directions.direction import CONTRASTS
+    from ...directions.contrasts import CONTRASTS
     from ...directions.pairs import PairSet, bundled_pairs
 
     if pairs not in bundled_pairs():  # a link may name anything, and must not make the server read that file
@@ -221,7 +221,7 @@ def _choice_of(name: str, sae: Sae | None) -> tuple[str, str] | None:
 def _direction_from_texts(
     model_name: str, positive: str, negative: str, site: Site, sae_choice: tuple[str, str] | None
 ) -> Direction:
-    from ...directions.direction import mean_difference
+    from ...directions.contrasts import mean_difference
     from ...directions.pairs import PairSet
 
     pairs = PairSet.from_lists([positive], [negative], name=f"“{_start(positive)}” − “{_start(negative)}”")
@@ -331,14 +331,3 @@ def direction_choices() -> dict[str, str]:
         if row.model in ("", lm.name):
             found[f"saved:{row.id}"] = f"{row.name} (saved)"
     return {**found, "texts": "Two texts of your own"}
-
-
-NEUTRAL = Path(__file__).parents[3] / "assets" / "neutral"
-
-
-@st.cache_data(show_spinner=False)
-def neutral_texts(model_name: str) -> list[str]:
-    """Plain texts with nothing to steer in them: written for a bundled model, or general ones."""
-    own = NEUTRAL / f"{Path(model_name).name}.txt"
-    file = own if own.is_file() else NEUTRAL / "general.txt"
-    return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]

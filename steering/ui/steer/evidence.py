@@ -11,6 +11,7 @@ import streamlit as st
 
 from ...plots import charts as plots
 from ...plots import matrices
+from ...plots.base import Line, percent
 from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.tokens import Token, token_view
@@ -63,9 +64,9 @@ def view_tokens(row: Row, baseline: Row, label: str | None, tint: str) -> list[T
         if i >= start:
             logprob = row.logprobs[i - start]
             surprise = -logprob
-            tip.append(("log-probability", f"{logprob:.2f} ({plots.percent(math.exp(logprob))})"))
+            tip.append(("log-probability", f"{logprob:.2f} ({percent(math.exp(logprob))})"))
             others = row.alternatives[i - start][:4] if row.alternatives else []
-            tip += [(f"“{text}”", plots.percent(math.exp(value))) for text, value in others]
+            tip += [(f"“{text}”", percent(math.exp(value))) for text, value in others]
         tip += [("steered", "yes" if i in steered else "no"), ("position", str(i))]
         value = {"projection": values[i], "surprise": surprise}.get(tint)
         found.append(Token(piece, value, tuple(tip), prompt=i < start, changed=i in changed))
@@ -106,8 +107,8 @@ def along(result: Result, prompt: int, label: str | None) -> None:
         st.caption("No step of this recipe uses a direction, so there is no projection to show along the text.")
         return
     rows = result.shown(prompt)
-    lines = [plots.Line(r.title, r.along(label), r.kind, r.pieces, max(0, r.variant)) for r in rows]
-    lines += [plots.Line(r.title, r.along(label), "control") for r in result.controls(prompt)]
+    lines = [Line(r.title, r.along(label), r.kind, r.pieces, max(0, r.variant)) for r in rows]
+    lines += [Line(r.title, r.along(label), "control") for r in result.controls(prompt)]
     figure = plots.along_text(
         lines, theme.palette(), prompt_tokens=len(rows[0].prompt_tokens), selected=st.session_state.get(TOKEN)
     )
@@ -312,7 +313,7 @@ def numbers(row: Row, baseline: Row, label: str | None) -> list[tuple[str, str, 
             value, base = sum(mine) / len(mine), sum(theirs) / len(theirs)
             found.append(("Projection", short(value), "" if row is baseline else short(value - base)))
     value, base = repetition(row), repetition(baseline)
-    found.append(("Repetition", plots.percent(value), "" if row is baseline else f"{100 * (value - base):+.0f} pt"))
+    found.append(("Repetition", percent(value), "" if row is baseline else f"{100 * (value - base):+.0f} pt"))
     if row.surprise is not None and baseline.surprise is not None:
         change = "" if row is baseline else f"{row.surprise - baseline.surprise:+.2f}"
         found.append(("Surprise", f"{row.surprise:.2f}", change))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ...plots.charts import Palette
+from ...plots.base import Palette
 
 # The meaning of color is the same everywhere: baseline gray, steered teal, negative orange, controls a light band.
 LIGHT = Palette(

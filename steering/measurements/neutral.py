@@ -1,0 +1,14 @@
+"""Plain texts with nothing to steer in them, beside which an effect is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+NEUTRAL = Path(__file__).parents[2] / "assets" / "neutral"
+
+
+def neutral_texts(model: str) -> list[str]:
+    """The neutral texts for a model, by its name: written for it where it is bundled, else general ones."""
+    own = NEUTRAL / f"{Path(model).name}.txt"
+    lines = (own if own.is_file() else NEUTRAL / "general.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip()]
