@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 
 @pytest.fixture
@@ -37,11 +38,13 @@ def cell(page: Page, row: int, column: int) -> str:
 
 def click_row(page: Page, row: int) -> None:
     """Chooses a row of the first table: the canvas is driven by place; the header is 35 px high, a row 32."""
-    grid = page.get_by_test_id("stDataFrame").first
-    expect(grid).to_be_visible()
-    grid.scroll_into_view_if_needed()
-    box = grid.bounding_box()
-    assert box is not None
+    box = None
+    while box is None:  # a rerun may replace the table between two looks at it; the page's own patience ends this
+        grid = page.get_by_test_id("stDataFrame").first
+        expect(grid).to_be_visible()
+        with suppress(Error):
+            grid.scroll_into_view_if_needed()
+            box = grid.bounding_box()
     page.mouse.click(box["x"] + 17, box["y"] + 35 + 32 * row + 16)
 
 
