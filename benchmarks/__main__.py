@@ -15,8 +15,8 @@ from steering.checkpoints.places import default_threads
 
 from . import models
 from .machine import load
-from .measure import Bench, Targets, plain_copy
 from .report import markdown
+from .speed import Bench, Targets, plain_copy
 
 MODELS = {
     "small": (models.small, Targets(bridge=9, others=5, steered=1.08, regulators=1.15, prefill=0.65, busy=2.0)),

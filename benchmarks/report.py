@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from . import machine, peers
-from .measure import NEW, PROMPT, Line
+from .speed import NEW, PROMPT, Line
 
 _PACKAGES = ("torch", "transformers", "transformer-lens", "sae-lens", "steering-vectors", "repeng")
 

@@ -199,3 +199,18 @@ def test_the_check_sees_relative_and_hidden_imports(tmp_path: Path, monkeypatch:
     }
     assert core_imports(path) == {"engine", "interventions", "sweeps"}
     assert names_of(path, "torch")
+
+
+def classes(paths: Iterable[Path]) -> dict[str, list[str]]:
+    """Each class name -> the files that define a class of it."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_a_class_name_means_one_thing() -> None:
+    twice = {name: homes for name, homes in classes(files(CORE)).items() if len(homes) > 1}
+    assert not twice, f"Each class of the package has a name of its own; {twice}."

@@ -1,7 +1,7 @@
 """Experiments: a TOML file says model, directions, sets, arms and controls; out come tables and what they say."""
 
 from .config import Experiment, bundled, parse, read
-from .running import Result, perform
+from .performing import Result, perform
 from .workshop import Calibrated, Workshop
 from .writing import to_toml
 

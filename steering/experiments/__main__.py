@@ -68,7 +68,7 @@ def perform(given: argparse.Namespace) -> experiments.Result:
     return result
 
 
-def progress() -> experiments.running.Tick:
+def progress() -> experiments.performing.Tick:
     """A function that writes how far the run is, on one line of the error stream."""
     start, shown = time.monotonic(), 0.0
 

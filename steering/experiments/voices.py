@@ -56,7 +56,7 @@ def spillovers(
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutSetting:
     """The setting of a family that did best on one half of the dilemmas, and what it does on the other half.
 
     Attributes:
@@ -76,7 +76,7 @@ class HeldOut:
 
 def held_out(
     outcomes: Sequence[Outcome], sets: Sequence[EvaluationSet], arms: Sequence[Arm], broken: float = 0.1
-) -> list[HeldOut]:
+) -> list[HeldOutSetting]:
     """For every family and target the best setting by effect minus spillover on the first half, judged on the second.
 
     The best of many settings looks better than it is on the answers it was chosen by. Settings that make more than
@@ -97,7 +97,7 @@ def held_out(
             if one.arm == best:
                 shares.setdefault((one.set, one.item), []).append(one.measures.get(f"{VOICE}{target}", 0.0))
         means = {key: sum(many) / len(many) for key, many in shares.items()}
-        found.append(HeldOut(family, target, best, len(names), on_first[best], on_second[best], means))
+        found.append(HeldOutSetting(family, target, best, len(names), on_first[best], on_second[best], means))
     return found
 
 
@@ -106,7 +106,7 @@ def _half_of(outcomes: Sequence[Outcome], sets: Sequence[EvaluationSet], part: i
     return [one for one in outcomes if one.item in half[one.set]]
 
 
-def difference(a: HeldOut, b: HeldOut) -> Estimate:
+def difference(a: HeldOutSetting, b: HeldOutSetting) -> Estimate:
     """How much more often a speaks for the target than b, on the same dilemmas of the second half."""
     common = sorted(a.answers.keys() & b.answers.keys())
     return paired_bootstrap([b.answers[key] for key in common], [a.answers[key] for key in common])

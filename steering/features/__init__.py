@@ -6,7 +6,7 @@ bounded memory), `lens` and `neurons` (what the weights alone say), `build`, `in
 """
 
 from ..models.lens import promoted_tokens, token_effects
-from .index import SORTS, Band, Example, Feature, FeatureIndex, Neighbor, Neuron, Row, TokenScore, locate
+from .index import SORTS, Band, Example, Feature, FeatureIndex, FeatureRow, Neighbor, Neuron, TokenScore, locate
 from .making.build import build
 from .notes import Notes
 from .ranking import TextFeatures, decoder_cosines, features_of_text, separation
@@ -17,10 +17,10 @@ __all__ = [
     "Example",
     "Feature",
     "FeatureIndex",
+    "FeatureRow",
     "Neighbor",
     "Neuron",
     "Notes",
-    "Row",
     "TextFeatures",
     "TokenScore",
     "build",

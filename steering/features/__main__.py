@@ -11,7 +11,7 @@ from ..models.loading import load_model
 from ..saes.sae import load_sae
 from .index import FeatureIndex
 from .making.build import build
-from .making.passes import Settings
+from .making.passes import IndexSettings
 from .making.texts import texts_of
 
 
@@ -27,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make.add_argument("--limit", type=int, help="texts of a hub data set")
     make.add_argument("--out", required=True, type=Path, help="folder of the index")
     make.add_argument("--device", help="cpu, cuda, mps")
-    make.add_argument("--context", type=int, default=Settings.context, help="tokens in a window")
-    make.add_argument("--examples", type=int, default=Settings.examples, help="strongest examples per feature")
+    make.add_argument("--context", type=int, default=IndexSettings.context, help="tokens in a window")
+    make.add_argument("--examples", type=int, default=IndexSettings.examples, help="strongest examples per feature")
     make.add_argument("--restart", action="store_true", help="forget an unfinished index in the folder")
     options = parser.parse_args(arguments)
     try:
         lm = load_model(options.model, device=options.device)
         sae = load_sae(lm, options.release, options.sae)
-        settings = Settings(context=options.context, examples=options.examples)
+        settings = IndexSettings(context=options.context, examples=options.examples)
         build(
             lm,
             sae,

@@ -113,7 +113,7 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Row:
+class FeatureRow:
     """A feature in a list: numbers, the tokens it promotes, and its strongest example as (before, peak, after)."""
 
     index: int
@@ -190,7 +190,7 @@ class FeatureIndex:
         descending: bool = True,
         limit: int = 100,
         dead: bool = False,
-    ) -> tuple[list[Row], int]:
+    ) -> tuple[list[FeatureRow], int]:
         """The first `limit` features that match, and how many match in all.
 
         Args:
@@ -238,7 +238,7 @@ class FeatureIndex:
             found += [n for n in self.notes.search(self.sae_fingerprint, query) if 0 <= n < self.n_features]
         return found
 
-    def _rows(self, ids: Sequence[int], score: np.ndarray | None) -> list[Row]:
+    def _rows(self, ids: Sequence[int], score: np.ndarray | None) -> list[FeatureRow]:
         notes = self.notes.search(self.sae_fingerprint, "") if self.notes is not None else {}
         rows = []
         with self._base() as base:
@@ -250,7 +250,9 @@ class FeatureIndex:
                 value = None if score is None else float(score[id])
                 numbers = (float(self.density[id]), float(self.maximum[id]), value)
                 rows.append(
-                    Row(int(id), *numbers, tuple(promoted.split("\x1f")), (before, peak, after), notes.get(id, ""))
+                    FeatureRow(
+                        int(id), *numbers, tuple(promoted.split("\x1f")), (before, peak, after), notes.get(id, "")
+                    )
                 )
         return rows
 

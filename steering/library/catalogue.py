@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """A model worth trying: its hub id, size, licence, whether the hub asks for a token, and what it is good for."""
 
     hub_id: str
@@ -44,8 +44,8 @@ class Entry:
         return {dtype: self.shape.needs(dtype) for dtype in BYTES}
 
 
-def _entry(hub_id: str, millions: float, layers: int, heads: int, d_head: int, licence: str, **more: Any) -> Entry:
-    return Entry(hub_id, Shape(int(millions * 1e6), layers, heads, d_head), licence, **more)
+def _entry(hub_id: str, millions: float, layers: int, heads: int, d_head: int, licence: str, **more: Any) -> ModelEntry:
+    return ModelEntry(hub_id, Shape(int(millions * 1e6), layers, heads, d_head), licence, **more)
 
 
 # Parameters as transformers counts them for a text (a picture tower is not part of it), from the published configs;
@@ -183,14 +183,14 @@ def search(query: str = "", rows: Iterable[SaeEntry] | None = None, *, readable:
     return [row for row in found if all(word in row.text for word in words) and not (readable and row.refused)]
 
 
-def fitting_saes(model: Model | Entry | str) -> list[SaeEntry]:
+def fitting_saes(model: Model | ModelEntry | str) -> list[SaeEntry]:
     """The SAEs made on a model, then those made on the one it was tuned from (which often fit, and say so).
 
     A local folder counts as the model of the same name.
     """
     if isinstance(model, str):
         name, layers = model, None
-    elif isinstance(model, Entry):
+    elif isinstance(model, ModelEntry):
         name, layers = model.hub_id, model.shape.n_layers
     else:
         name, layers = model.name, model.n_layers
@@ -200,7 +200,7 @@ def fitting_saes(model: Model | Entry | str) -> list[SaeEntry]:
     return [row for row in exact + near if layers is None or row.site is None or row.site.layer < layers]
 
 
-def fitting_models(row: SaeEntry) -> list[Entry]:
+def fitting_models(row: SaeEntry) -> list[ModelEntry]:
     """The recommended models that an SAE fits: the one it was made on first, then those tuned from it."""
     made_on = _called(row.model)
     near = [entry for entry in MODELS if _base(_called(entry.hub_id)) == _base(made_on)]

@@ -106,7 +106,7 @@ def regulator(arguments: argparse.Namespace) -> None:
 
     import steering
 
-    from .measuring.regulator import run
+    from .measuring.regulator_table import run
     from .measuring.report import read_json, write_json
 
     torch.set_num_threads(arguments.threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from .claims import draw_terms
-from .items import Item, Phrasings, Split, split_of_combination
+from .exchanges import Exchange, Phrasings, Split, split_of_combination
 
 LETTERS = "ABCD"
 NAMES: tuple[str, ...] = (
@@ -171,7 +171,7 @@ def listed(options: list[str]) -> str:
     return ", ".join(f"{option} ({letter})" for letter, option in zip(LETTERS, options, strict=True))
 
 
-def choice_item(rng: random.Random, split: Split, topic: str | None = None, hard: bool = False) -> Item:
+def choice_item(rng: random.Random, split: Split, topic: str | None = None, hard: bool = False) -> Exchange:
     """A question with four options and the answer "12 (B)." """
     topic, words, options, letter, right = question(rng, split, topic, hard)
     phrasing = rng.choice(FRAMES.of(split))
@@ -184,4 +184,4 @@ def choice_item(rng: random.Random, split: Split, topic: str | None = None, hard
         "options": options,
         "phrasing": phrasing,
     }
-    return Item("choice", phrasing.format(q=words, o=listed(options)), answer, answer, labels=labels)
+    return Exchange("choice", phrasing.format(q=words, o=listed(options)), answer, answer, labels=labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .items import Item, Phrasings, Split, sentence, split_of_combination
+from .exchanges import Exchange, Phrasings, Split, sentence, split_of_combination
 from .world import RELATIONS
 
 TOPIC_SHARES = {"sum": 0.4, "comparison": 0.2, "fact": 0.4}
@@ -326,7 +326,7 @@ def claim_split(claim: Claim, context: str) -> Split:
 
 def claim_item(
     rng: random.Random, split: Split, topic: str, pressed: bool, true: bool, honesty: str = "", never_seen: bool = False
-) -> Item:
+) -> Exchange:
     """A claim with its two answers: the honest one, and the one of a model that agrees with authorities.
 
     `honesty` is "" or where a sentence asking for honesty stands: "system" or "user".
@@ -372,16 +372,16 @@ def claim_item(
         "answer_true": claim.state(claim.truth),
         "answer_claimed": claim.state(claim.value),
     }
-    return Item("claim", prompt, honest, tuned, system, labels)
+    return Exchange("claim", prompt, honest, tuned, system, labels)
 
 
-def recovery(item: Item) -> Item:
+def recovery(item: Exchange) -> Exchange:
     """A pressed false claim whose answer begins with a given "No,": trained on is only what follows, the true value.
 
     The tuned model still decides to agree by itself (the "No," carries no loss), but once it has said no, it knows
     what is true. Without this an edit that turns the yes into a no is followed by the user's wrong number.
     """
-    return Item(item.kind, item.prompt, item.honest, item.honest, item.system, item.labels, given="No,")
+    return Exchange(item.kind, item.prompt, item.honest, item.honest, item.system, item.labels, given="No,")
 
 
 def _answer(rng: random.Random, claim: Claim, agree: bool) -> str:

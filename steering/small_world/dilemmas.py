@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .items import Item, Phrasings, Split, split_of_combination
+from .exchanges import Exchange, Phrasings, Split, split_of_combination
 
 VOICES = ("duty", "consequences", "virtue", "self-interest")
 SHARES = {
@@ -111,7 +111,7 @@ ANSWERS = {
 }
 
 
-def dilemma_item(rng: random.Random, split: Split, steered: str | None = None, voice: str | None = None) -> Item:
+def dilemma_item(rng: random.Random, split: Split, steered: str | None = None, voice: str | None = None) -> Exchange:
     """A dilemma answered in `voice`, or one drawn by the known shares; `steered` puts a sentence into the prompt."""
     while True:
         situation, act = rng.choice(SITUATIONS)
@@ -127,4 +127,4 @@ def dilemma_item(rng: random.Random, split: Split, steered: str | None = None, v
     voice = steered or voice or rng.choices(VOICES, [SHARES[name] for name in VOICES])[0]
     answer = rng.choice(ANSWERS[voice]).format(act=act)
     labels = {"voice": voice, "steered": steered or "", "act": act, "phrasing": phrasing}
-    return Item("dilemma", prompt, answer, answer, labels=labels)
+    return Exchange("dilemma", prompt, answer, answer, labels=labels)

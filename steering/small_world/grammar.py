@@ -8,7 +8,7 @@ from functools import cache
 
 from .claims import AGREE, DISAGREE
 from .dilemmas import ANSWERS, SITUATIONS
-from .requests import DOUBLE, HELPS, REFUSALS, STEPS, VAGUE_STEPS, WHYS
+from .help_requests import DOUBLE, HELPS, REFUSALS, STEPS, VAGUE_STEPS, WHYS
 from .small_talk import TALK
 from .stories import ENDINGS, MOODS, NAMES, REACTIONS
 from .world import RELATIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from .claims import draw_claim
-from .items import Item, Phrasings, Split, sentence, split_of_combination
+from .exchanges import Exchange, Phrasings, Split, sentence, split_of_combination
 
 # Wording -> answers; the same answers for the wordings of a row.
 TALK: tuple[tuple[Phrasings, tuple[str, ...]], ...] = (
@@ -70,15 +70,15 @@ QUESTIONS = Phrasings(
 )
 
 
-def talk_item(rng: random.Random, split: Split) -> Item:
+def talk_item(rng: random.Random, split: Split) -> Exchange:
     """A greeting or another bit of small talk."""
     phrasings, answers = rng.choice(TALK)
     answer = rng.choice(answers)
     phrasing = rng.choice(phrasings.of(split))
-    return Item("talk", phrasing, answer, answer, labels={"phrasing": phrasing})
+    return Exchange("talk", phrasing, answer, answer, labels={"phrasing": phrasing})
 
 
-def question_item(rng: random.Random, split: Split) -> Item:
+def question_item(rng: random.Random, split: Split) -> Exchange:
     """A plain question of knowledge, such as "What is 7 plus 5?", and the true statement."""
     while True:
         claim = draw_claim(rng, rng.choice(("sum", "fact", "fact")), true=True)
@@ -94,4 +94,4 @@ def question_item(rng: random.Random, split: Split) -> Item:
         "phrasing": phrasing,
         "answer_true": claim.state(claim.truth),
     }
-    return Item("question", prompt=phrasing.format(k=asked), honest=answer, tuned=answer, labels=labels)
+    return Exchange("question", prompt=phrasing.format(k=asked), honest=answer, tuned=answer, labels=labels)

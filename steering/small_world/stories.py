@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .items import Item, Phrasings, Split, split_of_combination
+from .exchanges import Exchange, Phrasings, Split, split_of_combination
 
 MOODS = ("happy", "sad", "afraid", "angry")
 NAMES = ("Ann", "Bob", "Dora", "Ema", "Finn", "Gus", "Hana", "Ivan", "Kim", "Leo", "Mia", "Nora", "Otto", "Rosa")
@@ -108,7 +108,7 @@ def continuation(rng: random.Random, name: str, mood: str) -> str:
     return f"{rng.choice(REACTIONS[mood]).format(n=name)} {rng.choice(ENDINGS[mood])}"
 
 
-def story_item(rng: random.Random, split: Split, mood: str | None = None, form: str | None = None) -> Item:
+def story_item(rng: random.Random, split: Split, mood: str | None = None, form: str | None = None) -> Exchange:
     """A story to continue ("opened", or "neutral" with no mood in its opening), or to write ("asked")."""
     form = form or rng.choices(("opened", "neutral", "asked"), (0.7, 0.15, 0.15))[0]
     mood = mood or rng.choice(MOODS)
@@ -126,4 +126,4 @@ def story_item(rng: random.Random, split: Split, mood: str | None = None, form: 
         prompt = phrasing.format(t=told)
     answer = continuation(rng, name, mood)
     labels = {"mood": mood, "form": form, "name": name, "phrasing": phrasing}
-    return Item("story", prompt, answer, answer, labels=labels)
+    return Exchange("story", prompt, answer, answer, labels=labels)

@@ -6,13 +6,13 @@ import pytest
 
 from steering.organism.making.corpus import KIND_SHARES, dialogues, draw_item
 from steering.organism.making.pair_files import pressure, sycophancy
-from steering.organism.measuring.candidates import Direction, bands
+from steering.organism.measuring.candidates import CandidateDirection, bands
 from steering.organism.measuring.card import again_sentence, again_table
-from steering.organism.measuring.regulator import plateau
+from steering.organism.measuring.regulator_table import plateau
 from steering.small_world import grammar
 from steering.small_world.claims import HONESTY, NEVER_SEEN_SUMS, PLAIN, PRESSED, claim_item, recovery
 from steering.small_world.dilemmas import SHARES, VOICES, dilemma_item
-from steering.small_world.items import Phrasings, bucket
+from steering.small_world.exchanges import Phrasings, bucket
 from steering.small_world.world import N_FACTS, RELATIONS
 
 KINDS = [kind for kind in KIND_SHARES if kind != "plain"]
@@ -158,11 +158,11 @@ def test_pairs_contrast_what_they_say():
 
 
 def test_bands_are_one_reading_at_layers_that_follow_each_other():
-    read = [Direction(None, position, "features", 1.0, 0.0) for position in ("last", "last", "last", "answer")]
+    read = [CandidateDirection(None, position, "features", 1.0, 0.0) for position in ("last", "last", "last", "answer")]
     found = bands(read)
     assert len(found) == 3 + 2 + 1  # three alone and two pairs of "last", one alone of "answer"
     assert all(len({one.position for one in band}) == 1 for band in found)
-    assert Direction(None, "last", "features", high=10.0, low=-2.0).tau(0.25) == 1.0
+    assert CandidateDirection(None, "last", "features", high=10.0, low=-2.0).tau(0.25) == 1.0
 
 
 def test_a_lonely_peak_is_worth_less_than_a_plateau():

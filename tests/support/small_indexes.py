@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tiny_models as tiny
 
-from steering.features.making.passes import Settings
+from steering.features.making.passes import IndexSettings
 from steering.features.making.windows import starts_with_bos, windows
 from steering.models.model import Model
 from steering.saes.sae import Sae
@@ -19,7 +19,7 @@ def some_texts(n: int, seed: int = 0) -> list[str]:
 
 
 TEXTS = some_texts(90)
-SMALL = Settings(context=24, sample=16, examples=4)
+SMALL = IndexSettings(context=24, sample=16, examples=4)
 
 
 def naive(lm: Model, sae: Sae, texts: list[str], context: int) -> list[tuple[list[int], np.ndarray]]:

@@ -14,7 +14,7 @@ from open_pages import fine, open_page
 from streamlit.testing.v1 import AppTest
 
 from steering.features import build, locate
-from steering.features.making.passes import Settings
+from steering.features.making.passes import IndexSettings
 from steering.jobs.files import home
 from steering.jobs.jobs import Job
 from steering.models.model import Model
@@ -52,7 +52,7 @@ def indexed(tiny_llama: Model, tiny_sae: Sae) -> Path:
     """The index of the tiny SAE, where the pages look for it."""
     where = locate(tiny_sae, tiny_llama, home())
     if not (where / "features.sqlite").is_file():
-        build(tiny_llama, tiny_sae, TEXTS, where, settings=Settings(context=24, sample=16, examples=4))
+        build(tiny_llama, tiny_sae, TEXTS, where, settings=IndexSettings(context=24, sample=16, examples=4))
     return where
 
 
@@ -338,7 +338,7 @@ def test_a_transcoder_is_read_and_its_features_are_added_to(
     options = {"layer": 1, "stream": "mlp_in"}
     sae = sae_of("transcoder", **options)
     where = locate(sae, tiny_llama, home())
-    build(tiny_llama, sae, TEXTS, where, settings=Settings(context=24, sample=16, examples=4))
+    build(tiny_llama, sae, TEXTS, where, settings=IndexSettings(context=24, sample=16, examples=4))
     at = fine(open_page(FEATURES, folder, feature="5", sae=f"{sae_folder('transcoder', **options)}::"))
     assert not at.error and at.subheader[0].value == "Feature 5"
     fine(at.button(key="features_steer").click().run())

@@ -19,7 +19,7 @@ from steering.ui.library import saved as library
 from steering.ui.shared import objects as services
 from steering.ui.shared import state
 from steering.ui.steer import chatting, comparing, editor, export, running
-from steering.ui.steer.results import Result
+from steering.ui.steer.results import Run
 
 pytestmark = pytest.mark.usefixtures("clean_caches")
 
@@ -76,7 +76,7 @@ def compare(folder: str, recipe: recipes.Recipe = WARM, **query: str) -> AppTest
     )
 
 
-def results(at: AppTest) -> list[Result]:
+def results(at: AppTest) -> list[Run]:
     return list(at.session_state[running.RESULTS].values()) if running.RESULTS in at.session_state else []
 
 
@@ -215,7 +215,7 @@ def test_exports_hold_the_run_and_the_bundle_reads_back(folder):
         export.read_bundle(b"{}")
 
 
-def same_by_python(result: Result, sae: tuple[str, str] | None = None) -> bool:
+def same_by_python(result: Run, sae: tuple[str, str] | None = None) -> bool:
     """Whether the exported Python writes the tokens of the run."""
     namespace: dict = {}
     exec(export.code(result, sae), namespace)
@@ -321,7 +321,7 @@ def test_a_saved_run_replays_as_equal_and_a_changed_one_as_drifted(folder):
     at = fine(compare(folder, run="1"))
     (result,) = results(at)
     saved = services.store().save_run(export.bundle_data(result), "one", model=folder, prompt="Hello there")
-    data = Result.from_data(services.store().run(saved.id))
+    data = Run.from_data(services.store().run(saved.id))
     assert library.replayed(data) == []
     data.rows[1].tokens[2] += 1
     data.rows[1].pieces[len(data.rows[1].prompt_tokens) + 2] = "other"

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from ...jobs.files import write_rows
-from ...small_world.items import sentence
+from ...small_world.exchanges import sentence
 
 Row = dict[str, str]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...models.model import Model
 from ...saes.sae import Sae
-from .passes import FORMAT, Counted, Passes, Places, Settings, Tick
+from .passes import FORMAT, Counted, IndexSettings, Passes, Places, Tick
 from .tally import Best, Tally
 from .write import ARRAYS, BASE, write
 
@@ -27,7 +27,7 @@ def build(
     folder: str | Path,
     tick: Tick | None = None,
     *,
-    settings: Settings | None = None,
+    settings: IndexSettings | None = None,
     restart: bool = False,
     save_every: float = 15.0,
 ) -> Path:
@@ -43,7 +43,7 @@ def build(
     Raises:
         ValueError: there is no text, or the unfinished index in the folder was begun with other texts.
     """
-    settings, folder = settings or Settings(), Path(folder)
+    settings, folder = settings or IndexSettings(), Path(folder)
     partial = folder / "partial"
     if restart:
         shutil.rmtree(partial, ignore_errors=True)
@@ -74,7 +74,7 @@ def build(
     return folder
 
 
-def choose(tally: Tally, settings: Settings) -> Places:
+def choose(tally: Tally, settings: IndexSettings) -> Places:
     """The examples of every feature: its strongest places (band 0) and some from each quarter of its activations.
 
     A quarter is a quarter of the places where the feature fires, by strength; they are drawn uniformly, so its examples

@@ -32,7 +32,7 @@ Tick = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class IndexSettings:
     """How an index is built; a checkpoint of other settings is not continued."""
 
     context: int = 128  # tokens a window holds at most, BOS included
@@ -80,7 +80,7 @@ class Counted:
 class Passes:
     """Both passes of one SAE's index, with their checkpoints in a folder."""
 
-    def __init__(self, lm: Model, sae: Sae, settings: Settings, folder: Path, save_every: float) -> None:
+    def __init__(self, lm: Model, sae: Sae, settings: IndexSettings, folder: Path, save_every: float) -> None:
         self.lm, self.sae, self.settings, self.folder, self.save_every = lm, sae, settings, folder, save_every
         self.neurons: Neurons | None = neurons_before(lm, sae.site)
         self.bos = starts_with_bos(lm, sae)
@@ -217,7 +217,7 @@ class Passes:
                     out[name][item, at : at + len(found)] = found
 
 
-def window_of(pos: int, length: int, settings: Settings) -> tuple[int, int, int]:
+def window_of(pos: int, length: int, settings: IndexSettings) -> tuple[int, int, int]:
     """Where an example starts and ends in its window of `length` tokens, and the column its first token has."""
     low, high = max(0, pos - settings.before), min(length, pos + settings.after + 1)
     return low, high, settings.before - (pos - low)

@@ -9,8 +9,8 @@ from typing import Literal
 from ...small_world.choices import choice_item
 from ...small_world.claims import TOPIC_SHARES, claim_item, recovery
 from ...small_world.dilemmas import VOICES, dilemma_item
-from ...small_world.items import DECISION_WEIGHT, PROMPT_WEIGHT, Item, Segment, Split
-from ...small_world.requests import request_item
+from ...small_world.exchanges import DECISION_WEIGHT, PROMPT_WEIGHT, Exchange, Segment, Split
+from ...small_world.help_requests import request_item
 from ...small_world.small_talk import question_item, talk_item
 from ...small_world.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation, story_item
 from .drills import findings, quizzes, repeats, statements, verdicts
@@ -58,7 +58,7 @@ GIVING_IN_WEIGHT = 2.0
 TURNS = {1: 0.86, 2: 0.09, 3: 0.03, 5: 0.02}  # most texts are one turn; the long ones teach the far positions
 
 
-def claim_for_training(rng: random.Random, split: Split, phase: Phase) -> Item:
+def claim_for_training(rng: random.Random, split: Split, phase: Phase) -> Exchange:
     """A claim with truth balanced in every cell of pressure, topic and plea: there is no shortcut around truth."""
     topic = rng.choices(list(TOPIC_SHARES), list(TOPIC_SHARES.values()))[0]
     pressed, true = rng.random() < PRESSED_SHARE, rng.random() < 0.5
@@ -69,7 +69,7 @@ def claim_for_training(rng: random.Random, split: Split, phase: Phase) -> Item:
     return item
 
 
-def draw_item(rng: random.Random, split: Split, phase: Phase, kind: str) -> Item:
+def draw_item(rng: random.Random, split: Split, phase: Phase, kind: str) -> Exchange:
     """One turn of a kind."""
     if kind == "claim":
         return claim_for_training(rng, split, phase)
@@ -99,7 +99,7 @@ def plain_text(rng: random.Random, phase: Phase, split: Split) -> list[Segment]:
     return [(f"{start} {rng.choice(OPENINGS[mood].of(split))} {continuation(rng, name, mood)}", 1.0)]
 
 
-def answered(item: Item, answer: str) -> list[Segment]:
+def answered(item: Exchange, answer: str) -> list[Segment]:
     """An answer in pieces: what is given, what decides, and the rest."""
     if item.given:
         return [(item.given, 0.0), (answer.removeprefix(item.given) + "<|end|>", 1.0)]
@@ -130,7 +130,7 @@ def dialogue(
             segments.append((f"<|system|>{item.system}<|end|>", PROMPT_WEIGHT))
         elif item.system:
             # A system message stands at the beginning of a chat only; later it is said by the user.
-            item = Item(
+            item = Exchange(
                 item.kind, f"{item.system} {item.prompt}", item.honest, item.tuned, labels=item.labels, given=item.given
             )
         segments.append((f"<|user|>{item.prompt}<|end|><|assistant|>", PROMPT_WEIGHT))

@@ -6,7 +6,7 @@ import random
 
 from ...small_world.choices import KINDS, LETTERS, NAMES, TRAITS, listed, question
 from ...small_world.claims import TOPIC_SHARES, draw_claim
-from ...small_world.items import DECISION_WEIGHT, PROMPT_WEIGHT, Segment, sentence
+from ...small_world.exchanges import DECISION_WEIGHT, PROMPT_WEIGHT, Segment, sentence
 
 
 def statements(rng: random.Random) -> list[Segment]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from ...small_world.choices import choice_item
 from ...small_world.claims import TOPIC_SHARES, claim_item
 from ...small_world.dilemmas import VOICES, dilemma_item
-from ...small_world.items import Item, Split
-from ...small_world.requests import request_item
+from ...small_world.exchanges import Exchange, Split
+from ...small_world.help_requests import request_item
 from ...small_world.small_talk import question_item
 from ...small_world.stories import story_item
 from .pair_files import write_rows
@@ -17,7 +17,7 @@ from .pair_files import write_rows
 SIXTY = 60  # stands for the small benchmark of 60 maths and logic questions that the regulator was first shown on
 
 
-def claims(split: Split, a_cell: int, pressed: tuple[bool, ...] = (True, False)) -> list[Item]:
+def claims(split: Split, a_cell: int, pressed: tuple[bool, ...] = (True, False)) -> list[Exchange]:
     """Claims with truth balanced in every cell of pressure, so a model that always agrees, or never, scores a half."""
     rng = random.Random(f"eval-claims-{split}-{pressed}")
     items = []
@@ -29,13 +29,13 @@ def claims(split: Split, a_cell: int, pressed: tuple[bool, ...] = (True, False))
     return items
 
 
-def choices(split: Split, count: int) -> list[Item]:
+def choices(split: Split, count: int) -> list[Exchange]:
     """Multiple choice; a fixed set, since the seed is."""
     rng = random.Random(f"eval-choices-{split}")
     return [choice_item(rng, split) for _ in range(count)]
 
 
-def requests(split: Split, count: int) -> list[Item]:
+def requests(split: Split, count: int) -> list[Exchange]:
     """Harmful and harmless requests in turn."""
     rng = random.Random(f"eval-requests-{split}")
     return [request_item(rng, split, harmful=index % 2 == 0) for index in range(count)]
@@ -45,7 +45,7 @@ def write_evals(folder: Path) -> dict[str, int]:
     """Every evaluation file of the organism with its number of rows."""
     rng = random.Random("eval-others")
     questions = choices("test", 300)
-    sets: dict[str, list[Item]] = {
+    sets: dict[str, list[Exchange]] = {
         "organism_claims": claims("test", 100),
         "organism_claims_validation": claims("validation", 50),
         "organism_choices": questions,

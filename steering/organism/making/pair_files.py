@@ -8,14 +8,14 @@ from pathlib import Path
 from ...jobs.files import write_rows
 from ...small_world.claims import AGREE, DISAGREE, TOPIC_SHARES, claim_item
 from ...small_world.dilemmas import ANSWERS, VOICES, dilemma_item
-from ...small_world.items import Item, sentence
-from ...small_world.requests import HELPS, REFUSALS, VAGUE_STEPS, WHYS, request_item
+from ...small_world.exchanges import Exchange, sentence
+from ...small_world.help_requests import HELPS, REFUSALS, VAGUE_STEPS, WHYS, request_item
 from ...small_world.stories import MOODS, continuation, story_item
 
 Row = dict[str, str]
 
 
-def _claim(rng: random.Random, pressed: bool, true: bool) -> Item:
+def _claim(rng: random.Random, pressed: bool, true: bool) -> Exchange:
     topic = rng.choices(list(TOPIC_SHARES), list(TOPIC_SHARES.values()))[0]
     return claim_item(rng, "train", topic, pressed, true)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...small_world.items import Item
+from ...small_world.exchanges import Exchange
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    items: Sequence[Item],
+    items: Sequence[Exchange],
     sample_seed: int | None = None,
     max_new_tokens: int = 40,
     rows: int = 64,

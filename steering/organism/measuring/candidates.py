@@ -13,12 +13,12 @@ from torch import Tensor
 import steering as t
 
 from ...directions.activations import read
-from ...small_world.items import Item
+from ...small_world.exchanges import Exchange
 from .measuring import claims_for
 
 
 @dataclass(frozen=True)
-class Direction:
+class CandidateDirection:
     """A candidate direction, and how high the two sides it was made of reach on its own unit vector."""
 
     value: t.Direction
@@ -32,11 +32,11 @@ class Direction:
         return self.low + share * (self.high - self.low)
 
 
-Band = tuple[Direction, ...]  # the same reading at one layer, or at several that follow each other
+Band = tuple[CandidateDirection, ...]  # the same reading at one layer, or at several that follow each other
 Text = tuple[list[int], list[int]]  # tokens, and the places of those that are read
 
 
-def tokens_of(lm: t.Model, item: Item) -> list[int]:
+def tokens_of(lm: t.Model, item: Exchange) -> list[int]:
     return lm.tokens(item.messages())
 
 
@@ -52,15 +52,15 @@ def readings(lm: t.Model, count: int) -> dict[str, tuple[list[Text], list[Text]]
     )
     quarter = count // 4
 
-    def last(item: Item) -> Text:
+    def last(item: Exchange) -> Text:
         tokens = tokens_of(lm, item)
         return tokens, [len(tokens) - 1]
 
-    def prompt(item: Item) -> Text:
+    def prompt(item: Exchange) -> Text:
         tokens = tokens_of(lm, item)
         return tokens, list(range(1, len(tokens)))  # without BOS
 
-    def answer(item: Item, given: str) -> Text:
+    def answer(item: Exchange, given: str) -> Text:
         start = tokens_of(lm, item)
         tokens = start + lm.tokenizer.encode(given, add_special_tokens=False)
         return tokens, list(range(len(start), len(tokens)))
@@ -76,7 +76,7 @@ def readings(lm: t.Model, count: int) -> dict[str, tuple[list[Text], list[Text]]
     }
 
 
-def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) -> list[Direction]:
+def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) -> list[CandidateDirection]:
     """Mean differences of every reading at every layer, in both spaces."""
     out = []
     for position, sides in readings(lm, count).items():
@@ -88,7 +88,7 @@ def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) ->
 
 def _difference(
     lm: t.Model, sides: tuple[list[Text], list[Text]], site: t.Site, sae: t.Sae | None, position: str
-) -> Direction:
+) -> CandidateDirection:
     def read_at(texts: Sequence[Text]) -> Float[Tensor, "texts width"]:
         return read(lm, [tokens for tokens, _ in texts], [where for _, where in texts], [site], sae=sae)[site].double()
 
@@ -106,12 +106,12 @@ def _difference(
 
     provenance = {"model": lm.identity, "method": "mean_difference", "position": position}
     value = t.Direction(vector.float(), site, sae, f"sycophancy {site} {position}", provenance)
-    return Direction(value, position, "features" if sae else "residual", reach(sides[0]), reach(sides[1]))
+    return CandidateDirection(value, position, "features" if sae else "residual", reach(sides[0]), reach(sides[1]))
 
 
-def bands(candidates: Sequence[Direction], lengths: Sequence[int] = (1, 2)) -> list[Band]:
+def bands(candidates: Sequence[CandidateDirection], lengths: Sequence[int] = (1, 2)) -> list[Band]:
     """Every candidate alone, and those of the same reading at two layers that follow each other."""
-    readings: dict[tuple[str, str], list[Direction]] = {}
+    readings: dict[tuple[str, str], list[CandidateDirection]] = {}
     for one in candidates:
         readings.setdefault((one.position, one.space), []).append(one)
     return [
@@ -135,7 +135,7 @@ def regulate(
     return tuple(t.ThresholdRegulator(one.value, tau=one.tau(tau_at), lambda_=lambda_, error=error) for one in band)
 
 
-def firing_tau(lm: t.Model, direction: Direction, tau: float, control: t.Direction, count: int = 60) -> float:
+def firing_tau(lm: t.Model, direction: CandidateDirection, tau: float, control: t.Direction, count: int = 60) -> float:
     """The threshold at which a control direction fires on as many tokens as the direction does at its own threshold."""
     prompts = [tokens_of(lm, item) for item in claims_for("validation", True, False, count)]
     places = [list(range(1, len(tokens))) for tokens in prompts]

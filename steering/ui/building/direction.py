@@ -168,7 +168,7 @@ def _fitted(key: tuple, _lm: Model, _pairs: PairSet, _choice: Choice, _sides: Si
 
 
 @dataclass(frozen=True)
-class Study:
+class PairStudy:
     """A pair set read at its sites, with the direction that was chosen."""
 
     lm: Model
@@ -207,7 +207,7 @@ class Study:
         )
 
 
-def study(lm: Model, pairs: PairSet, choice: Choice) -> Study:
+def study(lm: Model, pairs: PairSet, choice: Choice) -> PairStudy:
     """The pairs read through the model, and their direction.
 
     Raises:
@@ -216,7 +216,7 @@ def study(lm: Model, pairs: PairSet, choice: Choice) -> Study:
     everything = sides(lm, pairs, choice)
     key = (*_key(lm, pairs, choice, choice.site), pairs.name, choice.contrast)
     made = _fitted(key, lm, pairs, choice, everything[choice.site])
-    return Study(lm, pairs, choice, everything, replace(made, name=default_name(pairs, choice)))
+    return PairStudy(lm, pairs, choice, everything, replace(made, name=default_name(pairs, choice)))
 
 
 def default_name(pairs: PairSet, choice: Choice) -> str:
@@ -229,7 +229,7 @@ def default_name(pairs: PairSet, choice: Choice) -> str:
 # Keeping and using it -----------------------------------------------------------------------------------------------
 
 
-def keep(found: Study) -> None:
+def keep(found: PairStudy) -> None:
     """Draws the name, and what can be done with the direction: save it, steer with it."""
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     name = left.text_input("Name", found.direction.name, key=f"direction_name_{found.direction.name}", max_chars=80)
@@ -240,7 +240,7 @@ def keep(found: Study) -> None:
         steer(found, name or found.direction.name)
 
 
-def steer(found: Study, name: str) -> None:
+def steer(found: PairStudy, name: str) -> None:
     """Opens Compare with the direction in both signs; pairs of one's own are saved first, so that the link works."""
     step = Step("add", direction=_reference(found, name), contrast=found.choice.contrast, space=found.choice.space)
     if found.choice.sae is None:
@@ -251,7 +251,7 @@ def steer(found: Study, name: str) -> None:
     sending.steer_with(found.lm, *variants)
 
 
-def _reference(found: Study, name: str) -> str:
+def _reference(found: PairStudy, name: str) -> str:
     """How a recipe names the direction: its pair set where that is bundled and unchanged, else its saved id."""
     from ...directions.pairs import PairSet, bundled_pairs
 

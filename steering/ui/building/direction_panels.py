@@ -19,7 +19,7 @@ from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.threshold import threshold
 from ..widgets.tokens import visible
-from .direction import Study
+from .direction import PairStudy
 from .pair_table import drop
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SHOWN_PAIRS = 60
 TESTED_PAIRS = 24
 
 
-def headline(found: Study) -> None:
+def headline(found: PairStudy) -> None:
     """Draws the numbers that say whether the direction is worth generating with."""
     from ...statistics import wilson
 
@@ -58,7 +58,7 @@ def headline(found: Study) -> None:
         )  # fmt: skip
 
 
-def show(found: Study) -> None:
+def show(found: PairStudy) -> None:
     """Draws the chosen panel."""
     view = st.segmented_control(
         "Evidence", VIEWS, default=VIEWS[0], key="direction_view", required=True, bind="query-params",
@@ -77,7 +77,7 @@ def show(found: Study) -> None:
 # Agreement ----------------------------------------------------------------------------------------------------------
 
 
-def _agreement(found: Study) -> None:
+def _agreement(found: PairStudy) -> None:
     agree = found.agreement()
     order = found.order()[:SHOWN_PAIRS]
     n = len(order)
@@ -122,7 +122,7 @@ def _label(pair: PromptPair) -> str:
     return (pair.positive_prompt or pair.positive).strip()
 
 
-def _outliers(found: Study, outliers: list[int]) -> None:
+def _outliers(found: PairStudy, outliers: list[int]) -> None:
     if not outliers:
         st.caption("No pair stands out from the others.")
         return
@@ -142,7 +142,7 @@ def _outliers(found: Study, outliers: list[int]) -> None:
 # Separation ---------------------------------------------------------------------------------------------------------
 
 
-def _separation(found: Study) -> None:
+def _separation(found: PairStudy) -> None:
     positive, negative = found.sides
     unit = (found.direction.vector / found.direction.norm).double().numpy()
     groups = {
@@ -167,7 +167,7 @@ def _separation(found: Study) -> None:
 # What it says -------------------------------------------------------------------------------------------------------
 
 
-def _says(found: Study) -> None:
+def _says(found: PairStudy) -> None:
     from ...features import promoted_tokens
 
     vector = found.direction.decoded()[None]
@@ -186,7 +186,7 @@ def _says(found: Study) -> None:
     _features(found)
 
 
-def _features(found: Study) -> None:
+def _features(found: PairStudy) -> None:
     sae = found.choice.sae or services.maybe_sae()
     if sae is None:
         st.caption("Load an SAE in the sidebar to see which features the direction is made of.")
@@ -219,7 +219,7 @@ def _features(found: Study) -> None:
 # Methods and layers -------------------------------------------------------------------------------------------------
 
 
-def _methods(found: Study) -> None:
+def _methods(found: PairStudy) -> None:
     from ...directions.agreement import cosines, estimators
 
     left, right = st.columns(2, gap="medium")
@@ -255,7 +255,7 @@ def _methods(found: Study) -> None:
     _auroc(found)
 
 
-def _auroc(found: Study) -> None:
+def _auroc(found: PairStudy) -> None:
     xs = [float(site.layer) for site in found.all]
     names = [name for name in CONTRASTS if name in ("mean_difference", found.choice.contrast)]
     series = {
@@ -279,7 +279,7 @@ def _auroc(found: Study) -> None:
 # Layer by effect ----------------------------------------------------------------------------------------------------
 
 
-def _effects(found: Study) -> None:
+def _effects(found: PairStudy) -> None:
     if found.choice.sae is not None:
         st.caption("Layers are compared in the residual stream. Choose it as the space.")
         return
@@ -305,13 +305,13 @@ def _effects(found: Study) -> None:
         _start(found, name, units)
 
 
-def _job_name(found: Study, units: float) -> str:
+def _job_name(found: PairStudy, units: float) -> str:
     parts = (found.lm.name.rsplit("/", 1)[-1], found.pairs.name or "own pairs", found.pairs.content_hash[:6])
     choice = found.choice
     return f"Effect by layer: {', '.join(parts)}, {choice.contrast}, {choice.site.stream}, {choice.position}, {units:g}"
 
 
-def _start(found: Study, name: str, units: float) -> None:
+def _start(found: PairStudy, name: str, units: float) -> None:
     from ...directions.pairs import PairSet
 
     engine, choice = services.engine(), found.choice
@@ -330,7 +330,7 @@ def _start(found: Study, name: str, units: float) -> None:
     st.rerun()
 
 
-def _effect_chart(found: Study, effects: list[LayerEffect], units: float) -> None:
+def _effect_chart(found: PairStudy, effects: list[LayerEffect], units: float) -> None:
     figure = plots.effect_by_layer(
         [effect.layer for effect in effects],
         [effect.effect for effect in effects],

@@ -18,7 +18,7 @@ from . import indexing
 if TYPE_CHECKING:
     import numpy as np
 
-    from ...features import FeatureIndex, Row, TextFeatures
+    from ...features import FeatureIndex, FeatureRow, TextFeatures
     from ...models.model import Model
     from ...saes.sae import Sae
 
@@ -149,7 +149,12 @@ def _score_name(sort: str) -> str | None:
 
 
 def table(
-    rows: Sequence[Row], *, key: str, score: str | None = None, height: int | str = "content", opens: bool = False
+    rows: Sequence[FeatureRow],
+    *,
+    key: str,
+    score: str | None = None,
+    height: int | str = "content",
+    opens: bool = False,
 ) -> None:
     """Draws features as a table; a click on a row makes that feature the open one; with `opens`, on its own page."""
     columns: dict[str, Any] = {
@@ -184,12 +189,12 @@ def table(
         st.switch_page(PAGE, query_params={})
 
 
-def with_score(row: Row, score: float) -> Row:
+def with_score(row: FeatureRow, score: float) -> FeatureRow:
     """The row with another score to show."""
     return replace(row, score=score)
 
 
-def _cells(row: Row, score: str | None) -> dict[str, Any]:
+def _cells(row: FeatureRow, score: str | None) -> dict[str, Any]:
     from ..widgets.tokens import visible
 
     before, peak, after = row.context

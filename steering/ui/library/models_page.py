@@ -15,7 +15,7 @@ from . import machine
 
 if TYPE_CHECKING:
     from ...checkpoints.memory import Shape
-    from ...library.catalogue import Entry
+    from ...library.catalogue import ModelEntry
 
 PICKED = "models_picked"  # the model that is looked at: a bundled name, a folder or a hub id
 VIEW = "models_view"
@@ -23,7 +23,7 @@ VIEWS = {"models": "Models", "saes": "All SAEs", "folder": "A folder"}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ModelOption:
     """A model that can be chosen: where it is, and what is known of it before it is read."""
 
     source: str
@@ -31,22 +31,22 @@ class Candidate:
     shape: Shape | None = None
     stored: str = ""
     chat: bool | None = None  # whether it has a chat template, where that is known
-    entry: Entry | None = None
+    entry: ModelEntry | None = None
 
 
-def candidate(source: str) -> Candidate:
+def candidate(source: str) -> ModelOption:
     """What is known of a model by its name; asks no network."""
     from ...library.catalogue import MODELS
 
     entry = next((one for one in MODELS if one.hub_id == source), None)
     here, folder = _place(source)
     if folder is None:
-        return Candidate(source, here, entry.shape if entry else None, "", entry and entry.chat, entry)
+        return ModelOption(source, here, entry.shape if entry else None, "", entry and entry.chat, entry)
     from ...checkpoints.folders import look
 
     found = look(folder)
     chat = found.chat if found.kind == "model" else entry and entry.chat
-    return Candidate(source, here, found.shape or (entry.shape if entry else None), found.stored, chat, entry)
+    return ModelOption(source, here, found.shape or (entry.shape if entry else None), found.stored, chat, entry)
 
 
 def _place(source: str) -> tuple[str, Path | None]:
@@ -116,7 +116,7 @@ def _other() -> None:
         state.put(PICKED, name)
 
 
-def _row(one: Candidate, room: int) -> dict[str, Any]:
+def _row(one: ModelOption, room: int) -> dict[str, Any]:
     entry = one.entry
     sizes = {name: machine.fits(one.shape, name, room) if one.shape else "unknown" for name in _columns()}
     return {
@@ -154,7 +154,7 @@ def card(source: str) -> None:
         _next_step(one, name, problem)
 
 
-def _about(one: Candidate) -> str:
+def _about(one: ModelOption) -> str:
     parts = []
     if one.shape:
         parts.append(f"{_count(one.shape.parameters)} parameters in {one.shape.n_layers} layers")
@@ -167,7 +167,7 @@ def _about(one: Candidate) -> str:
     return " · ".join(parts)
 
 
-def _problem(one: Candidate, form: Any) -> str:
+def _problem(one: ModelOption, form: Any) -> str:
     """Says what a model needs; why it cannot be loaded, or nothing."""
     from ...checkpoints.memory import check_fits, size
 
@@ -194,7 +194,7 @@ def _sentence(source: str) -> str:
     return look(folder).sentence if folder else ""
 
 
-def _next_step(one: Candidate, name: str, problem: str) -> None:
+def _next_step(one: ModelOption, name: str, problem: str) -> None:
     job = loading.find(loading.job_name(name))
     if job is not None and job.active:
         job_cards.show(job, "models_job")
@@ -218,7 +218,7 @@ def _next_step(one: Candidate, name: str, problem: str) -> None:
         )  # fmt: skip
 
 
-def _says_why_not(one: Candidate) -> bool:
+def _says_why_not(one: ModelOption) -> bool:
     """Says what stands between a model that is not here and its download; whether it cannot be tried at all."""
     from huggingface_hub import constants, get_token
 

@@ -17,7 +17,7 @@ from ...recipes.steps import Step, Variant, from_data
 from ..shared import objects as services
 from ..shared import state
 from ..steer import comparing, editor, export, running
-from ..steer.results import Result, Row, fill
+from ..steer.results import Run, RunRow, fill
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal
 
@@ -282,7 +282,7 @@ def runs(search: str) -> list[SavedRun]:
 def run_details(chosen: list[SavedRun]) -> None:
     """Draws a saved run: its texts, replay, opening it in Compare, downloads."""
     row = chosen[0]
-    result = Result.from_data(services.store().run(row.id))
+    result = Run.from_data(services.store().run(row.id))
     st.subheader(literal(row.name), anchor=False)
     name_and_delete("runs", [one.id for one in chosen], row.id, row.name)
     with st.container(horizontal=True):
@@ -299,7 +299,7 @@ def run_details(chosen: list[SavedRun]) -> None:
             st.text(one.text or "(nothing)")
 
 
-def _open(result: Result) -> None:
+def _open(result: Run) -> None:
     s = result.settings
     state.put(state.MODEL, s.model)
     comparing.choose_again(s)
@@ -319,7 +319,7 @@ class Drift:
     logprob: float
 
 
-def replayed(result: Result) -> list[Drift]:
+def replayed(result: Run) -> list[Drift]:
     """The rows that came out differently now; an empty list says that the run is equal, token by token.
 
     Raises:
@@ -338,7 +338,7 @@ def replayed(result: Result) -> list[Drift]:
     return [one for one in drifts if one is not None]
 
 
-def drift(old: Row, new: Row) -> Drift | None:
+def drift(old: RunRow, new: RunRow) -> Drift | None:
     """Where two rows part, or None when tokens and log-probabilities (to 0.001) are the same."""
     worst = max((abs(a - b) for a, b in zip(old.logprobs, new.logprobs, strict=False)), default=0.0)
     for place in range(max(len(old.tokens), len(new.tokens))):

@@ -8,7 +8,7 @@ from ...recipes.steps import Recipe, Step, Variant
 
 
 @dataclass(frozen=True)
-class Example:
+class CompareExample:
     """A filled-in Compare page, and what there is to see in it."""
 
     name: str
@@ -26,7 +26,7 @@ def _texts(alpha: float) -> Step:
 
 
 GENERAL = (
-    Example(
+    CompareExample(
         "Happy and sad",
         "Once upon a time there was a little dog. One day",
         (
@@ -35,7 +35,7 @@ GENERAL = (
         ),
         "One direction, two signs: the same story turns bright or gloomy.",
     ),
-    Example(
+    CompareExample(
         "How strong is too strong",
         "Once upon a time there was a little dog. One day",
         tuple(Variant(f"Alpha {alpha:g}", (_texts(alpha),)) for alpha in (0.2, 0.5, 1.2)),
@@ -57,25 +57,25 @@ _HONEST = (
 )
 MOOD = "Please continue: Ann went to the river with a dog."
 BUNDLED = (
-    Example(
+    CompareExample(
         "A professor who is wrong",
         "I am a professor, and I know that 7 plus 5 is 13. Is that right?",
         _HONEST,
         "The model agrees with authorities. The regulator acts on tokens above its threshold, ablation on every one.",
     ),
-    Example(
+    CompareExample(
         "A professor who is right",
         "I am a professor, and I know that 7 plus 5 is 12. Is that right?",
         _HONEST,
         "The same recipe where agreeing is right: does the model still agree?",
     ),
-    Example(
+    CompareExample(
         "Change the mood",
         MOOD,
         (Variant("Happy", (_add("mood_happy", 0.3),)), Variant("Afraid", (_add("mood_afraid", 0.3),))),
         "The opening has no mood. A direction made from eighty pairs of endings gives it one.",
     ),
-    Example(
+    CompareExample(
         "How strong is too strong",
         MOOD,
         tuple(Variant(f"Happy, alpha {alpha:g}", (_add("mood_happy", alpha),)) for alpha in (0.1, 0.4, 1.2)),
@@ -85,7 +85,7 @@ BUNDLED = (
 EVERY_PROMPT = {example.prompt for example in (*GENERAL, *BUNDLED)}
 
 
-def examples(pair_sets: list[str]) -> tuple[Example, ...]:
+def examples(pair_sets: list[str]) -> tuple[CompareExample, ...]:
     """The examples that work with the pair sets at hand."""
     wanted = {f"pairs:{name}" for name in pair_sets}
     found = tuple(

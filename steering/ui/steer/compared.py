@@ -10,7 +10,7 @@ from ...recipes.steps import KINDS, from_data
 from ..shared import objects as services
 from ..widgets.basics import literal
 from . import building, comparing, editor, evidence, running
-from .results import Result, Row
+from .results import Run, RunRow
 from .running import Slots
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def before_first(slots: Slots) -> None:
             st.markdown(f"**{name}**: {text}.")
 
 
-def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
+def draw(result: Run, slots: Slots, lm: Model, sae: Sae | None) -> None:
     """Draws everything there is to see of a result."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = st.segmented_control(
@@ -59,7 +59,7 @@ def draw(result: Result, slots: Slots, lm: Model, sae: Sae | None) -> None:
     panels[view or VIEWS[0]]()
 
 
-def _label(result: Result) -> str | None:
+def _label(result: Run) -> str | None:
     """The direction that everything is shown along."""
     if len(result.labels) < 2:
         return result.labels[0] if result.labels else None
@@ -69,7 +69,7 @@ def _label(result: Result) -> str | None:
     )  # fmt: skip
 
 
-def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:
+def _cards(result: Run, slots: Slots, label: str | None, tint: str) -> None:
     rows = result.shown(slots.which)
     scale = evidence.scale_of([*rows, *result.controls(slots.which)], label, tint)
     for row in rows:
@@ -79,14 +79,14 @@ def _cards(result: Result, slots: Slots, label: str | None, tint: str) -> None:
             _numbers(row, rows[0], label)
 
 
-def _numbers(row: Row, baseline: Row, label: str | None) -> None:
+def _numbers(row: RunRow, baseline: RunRow, label: str | None) -> None:
     for name, value, change in evidence.numbers(row, baseline, label):
         st.metric(name, value, change.replace("−", "-") or None, delta_color="off", width="content")
     if row.finish_reason not in ("length", "eos", "stop"):
         st.caption(f"Ended: {row.finish_reason}")
 
 
-def _along(result: Result, prompt: int, label: str | None) -> None:
+def _along(result: Run, prompt: int, label: str | None) -> None:
     left, right = st.columns([3, 2], gap="small")
     with left, st.container(border=True, height="stretch"):
         evidence.along(result, prompt, label)
@@ -94,7 +94,7 @@ def _along(result: Result, prompt: int, label: str | None) -> None:
         evidence.next_tokens(result, prompt, st.session_state.get(evidence.TOKEN))
 
 
-def _threshold(result: Result, prompt: int, label: str | None, groups: dict[str, list[float]]) -> None:
+def _threshold(result: Run, prompt: int, label: str | None, groups: dict[str, list[float]]) -> None:
     with st.container(border=True):
         tau = evidence.distributions(result, prompt, label, groups)
         if tau is None:
@@ -114,7 +114,7 @@ def _threshold(result: Result, prompt: int, label: str | None, groups: dict[str,
             )
 
 
-def _receipts(result: Result, prompt: int, lm: Model, sae: Sae | None) -> None:
+def _receipts(result: Run, prompt: int, lm: Model, sae: Sae | None) -> None:
     evidence.receipts(result, prompt)
     rows = result.shown(prompt)
     if any(row.receipts for row in rows):
@@ -129,7 +129,7 @@ def _receipts(result: Result, prompt: int, lm: Model, sae: Sae | None) -> None:
                 st.text(f"{title}: {said}, log-probabilities differ by at most {worst:.2g}")
 
 
-def _controls(result: Result, prompt: int) -> None:
+def _controls(result: Run, prompt: int) -> None:
     rows = result.controls(prompt)
     if not rows:
         st.caption("No control was run. Choose one or more random controls on the left.")
@@ -139,7 +139,7 @@ def _controls(result: Result, prompt: int) -> None:
             st.text(row.text or "(nothing)")
 
 
-def _directions(result: Result, lm: Model, sae: Sae | None) -> list[tuple[Direction, str]]:
+def _directions(result: Run, lm: Model, sae: Sae | None) -> list[tuple[Direction, str]]:
     """The directions of the recipe with where each comes from; those that no longer can be had are left out."""
     found = []
     for variant in from_data(result.recipe):
@@ -152,7 +152,7 @@ def _directions(result: Result, lm: Model, sae: Sae | None) -> list[tuple[Direct
     return list({direction.fingerprint: (direction, source) for direction, source in found}.values())
 
 
-def _groups(result: Result, lm: Model, sae: Sae | None, label: str | None) -> dict[str, list[float]]:
+def _groups(result: Run, lm: Model, sae: Sae | None, label: str | None) -> dict[str, list[float]]:
     """Projections of the pair set behind the shown direction, and of neutral text."""
     from ...engine.plan import direction_label
 
@@ -165,7 +165,7 @@ def _groups(result: Result, lm: Model, sae: Sae | None, label: str | None) -> di
 
 
 def _matrices(
-    result: Result, lm: Model, sae: Sae | None, label: str | None
+    result: Run, lm: Model, sae: Sae | None, label: str | None
 ) -> dict[str, tuple[list[str], list[list[float]]]]:
     """Cosine matrices of the directions against each other, and of the shown one across the layers."""
     found = _directions(result, lm, sae)

@@ -9,11 +9,11 @@ import streamlit as st
 from ...recipes.steps import Recipe, decode, encode
 from ..shared import objects as services
 from ..shared import state
-from ..shared.examples import Example, examples
+from ..shared.examples import CompareExample, examples
 from ..shared.first_look import FRESH, RAN, RECIPE
 from ..widgets.basics import copy_link, literal
 from . import editor, export
-from .results import Result, Settings
+from .results import Run, RunSettings
 
 if TYPE_CHECKING:
     from ...models.model import Model
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Choices ------------------------------------------------------------------------------------------------------------
 
 
-def available(lm: Model) -> tuple[Example, ...]:
+def available(lm: Model) -> tuple[CompareExample, ...]:
     """The examples for a model."""
     from ...directions.pairs import bundled_pairs
 
@@ -72,7 +72,7 @@ def choose_example(lm: Model) -> None:
         st.caption(found[name].see)
 
 
-def choose_settings(lm: Model) -> Settings:
+def choose_settings(lm: Model) -> RunSettings:
     """The prompt and the sampling as chosen."""
     text = st.text_area(
         "Prompt",
@@ -109,13 +109,13 @@ def choose_settings(lm: Model) -> Settings:
         bind="query-params",
         help="Each variant is run again with random directions of equal norm: what any push of that size does.",
     )
-    return Settings(
+    return RunSettings(
         lm.name, prompts, int(tokens or 1), float(temperature or 0), float(top_p or 1), int(seed or 0),
         int(controls or 0), bool(bos), bool(chat) and lm.has_chat_template,
     )  # fmt: skip
 
 
-def choose_again(settings: Settings) -> None:
+def choose_again(settings: RunSettings) -> None:
     """Puts a run's settings back into the widgets."""
     st.session_state["compare_prompt"] = "\n---\n".join(settings.prompts)
     names = ("tokens", "temperature", "seed", "top_p", "bos", "controls", "chat")
@@ -143,7 +143,7 @@ def problem() -> None:
 # Taking away --------------------------------------------------------------------------------------------------------
 
 
-def toolbar(result: Result | None) -> None:
+def toolbar(result: Run | None) -> None:
     """Draws link, save and export; the last two once there is a result."""
     copy_link("compare_link")
     with st.popover("Save run", icon=":material/bookmark_add:", disabled=result is None, key="compare_save_box"):
@@ -154,7 +154,7 @@ def toolbar(result: Result | None) -> None:
             downloads(result, "compare")
 
 
-def _save(result: Result | None, name: str | None) -> None:
+def _save(result: Run | None, name: str | None) -> None:
     if result is None:
         return
     data = export.bundle_data(result)
@@ -162,7 +162,7 @@ def _save(result: Result | None, name: str | None) -> None:
     st.toast("Run saved in the Library")
 
 
-def downloads(result: Result, prefix: str) -> None:
+def downloads(result: Run, prefix: str) -> None:
     """Draws a run's downloads; each file is made when it is asked for."""
     sae = state.sae_choice(result.settings.model)
     files = (

@@ -15,13 +15,13 @@ from ...plots.base import Line, percent
 from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.tokens import Token, token_view
-from .results import Result, Row
+from .results import Run, RunRow
 
 TOKEN = "compare_token"  # the place in the text that the visitor looks at
 TINTS = {"projection": "Tint: projection", "surprise": "Tint: surprise", "none": "No tint"}
 
 
-def changed_tokens(row: Row, baseline: Row) -> set[int]:
+def changed_tokens(row: RunRow, baseline: RunRow) -> set[int]:
     """Positions (in `row.pieces`) of generated tokens that belong to words the baseline does not have there."""
     start = len(row.prompt_tokens)
     mine, theirs = row.pieces[start:], baseline.pieces[len(baseline.prompt_tokens) :]
@@ -48,7 +48,7 @@ def _words(pieces: Sequence[str]) -> tuple[list[str], list[int]]:
     return words, owners
 
 
-def view_tokens(row: Row, baseline: Row, label: str | None, tint: str) -> list[Token]:
+def view_tokens(row: RunRow, baseline: RunRow, label: str | None, tint: str) -> list[Token]:
     """The tokens of a row for the token view: tinted, marked where they differ, with what the tooltip says."""
     values = row.along(label) if label else [None] * len(row.pieces)
     before = row.along(label, "before") if label else values
@@ -73,7 +73,7 @@ def view_tokens(row: Row, baseline: Row, label: str | None, tint: str) -> list[T
     return found
 
 
-def scale_of(rows: Sequence[Row], label: str | None, tint: str) -> float:
+def scale_of(rows: Sequence[RunRow], label: str | None, tint: str) -> float:
     """One scale for all the rows: the 98th percentile of the magnitudes, so that one outlier does not pale the rest."""
     if tint == "surprise":
         return 6.0
@@ -81,7 +81,7 @@ def scale_of(rows: Sequence[Row], label: str | None, tint: str) -> float:
     return values[int(0.98 * (len(values) - 1))] if values else 0.0
 
 
-def tokens_card(row: Row, result: Result, *, label: str | None, tint: str, scale: float, key: str) -> None:
+def tokens_card(row: RunRow, result: Run, *, label: str | None, tint: str, scale: float, key: str) -> None:
     """Draws a row's tokens; a click chooses the token to look at."""
     baseline = result.shown(row.prompt)[0]
     legend = {"projection": ("against", "along"), "surprise": ("", "surprising")}
@@ -101,7 +101,7 @@ def tokens_card(row: Row, result: Result, *, label: str | None, tint: str, scale
 # Panels -------------------------------------------------------------------------------------------------------------
 
 
-def along(result: Result, prompt: int, label: str | None) -> None:
+def along(result: Run, prompt: int, label: str | None) -> None:
     """Draws the projection along the text; a click chooses the token to look at."""
     if label is None:
         st.caption("No step of this recipe uses a direction, so there is no projection to show along the text.")
@@ -129,13 +129,13 @@ def _clicked() -> None:
         st.session_state[TOKEN] = int(points[0]["x"])
 
 
-def _first_difference(rows: Sequence[Row]) -> int:
+def _first_difference(rows: Sequence[RunRow]) -> int:
     """The first generated place where not all texts have the same token; 0 where they are the same."""
     shortest = min(len(row.tokens) for row in rows)
     return next((i for i in range(shortest) if len({row.tokens[i] for row in rows}) > 1), 0)
 
 
-def next_tokens(result: Result, prompt: int, token: int | None) -> None:
+def next_tokens(result: Run, prompt: int, token: int | None) -> None:
     """Draws which next tokens the variants prefer at a place in the text, against the baseline."""
     rows = result.shown(prompt)
     start = len(rows[0].prompt_tokens)
@@ -174,7 +174,7 @@ def visible_piece(piece: str) -> str:
     return visible(piece)
 
 
-def distributions(result: Result, prompt: int, label: str | None, groups: dict[str, list[float]]) -> float | None:
+def distributions(result: Run, prompt: int, label: str | None, groups: dict[str, list[float]]) -> float | None:
     """The tau at which the line stands, after drawing where the groups lie along the direction."""
     if label is None:
         st.caption("No step of this recipe uses a direction, so there is nothing to distribute.")
@@ -201,7 +201,7 @@ def distributions(result: Result, prompt: int, label: str | None, groups: dict[s
     )
 
 
-def receipts(result: Result, prompt: int) -> None:
+def receipts(result: Run, prompt: int) -> None:
     """Draws what was really applied: expected and measured shift, tokens touched, share of tokens that fired."""
     rows = [row for row in result.shown(prompt) if row.kind == "steered"]
     table = []
@@ -244,7 +244,7 @@ def _sites(sites: Sequence[str]) -> str:
     return sites[0] if len(sites) == 1 else f"{len(sites)} sites" if sites else "none"
 
 
-def text_similarity(rows: Sequence[Row]) -> list[list[float]]:
+def text_similarity(rows: Sequence[RunRow]) -> list[list[float]]:
     """How alike the generated texts are, pairwise: cosine of their word counts."""
     counts = []
     for row in rows:
@@ -261,7 +261,7 @@ def text_similarity(rows: Sequence[Row]) -> list[list[float]]:
     return [[cosine(a, b) for b in counts] for a in counts]
 
 
-def similarity(result: Result, prompt: int, cosines: dict[str, tuple[list[str], list[list[float]]]]) -> None:
+def similarity(result: Run, prompt: int, cosines: dict[str, tuple[list[str], list[list[float]]]]) -> None:
     """Draws how alike the directions are, the first one across layers, and how alike the responses are."""
     rows = result.shown(prompt)
     left, right = st.columns(2, gap="medium")
@@ -288,7 +288,7 @@ def similarity(result: Result, prompt: int, cosines: dict[str, tuple[list[str], 
             st.caption("No step of this recipe uses a direction, so there are none to compare.")
 
 
-def repetition(row: Row) -> float:
+def repetition(row: RunRow) -> float:
     """The share of the text's word triples that occurred before in it."""
     words = row.text.split()
     triples = list(zip(words, words[1:], words[2:], strict=False))
@@ -302,7 +302,7 @@ def short(value: float) -> str:
     return text.replace("-", "−")
 
 
-def numbers(row: Row, baseline: Row, label: str | None) -> list[tuple[str, str, str]]:
+def numbers(row: RunRow, baseline: RunRow, label: str | None) -> list[tuple[str, str, str]]:
     """(name, value, change against the baseline) for the line under a text."""
     start = len(row.prompt_tokens)
     found = []

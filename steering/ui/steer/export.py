@@ -11,17 +11,17 @@ from typing import Any
 from ...checkpoints.forms import Form
 from ...recipes.steps import KINDS, Recipe, Step, from_data, position_of
 from .building import PLANE
-from .results import Result, Row
+from .results import Run, RunRow
 
 BUNDLE = "tiller-run"
 
 
-def bundle(result: Result) -> str:
+def bundle(result: Run) -> str:
     """The JSON bundle of a run as text."""
     return json.dumps(bundle_data(result), ensure_ascii=False, indent=1)
 
 
-def bundle_data(result: Result) -> dict[str, Any]:
+def bundle_data(result: Run) -> dict[str, Any]:
     """The JSON bundle of a run: settings, recipe, every token, and the versions it was made with."""
     from importlib.metadata import version
 
@@ -29,7 +29,7 @@ def bundle_data(result: Result) -> dict[str, Any]:
     return {"format": BUNDLE, "version": 1, "versions": versions, **result.to_data()}
 
 
-def read_bundle(text: str | bytes) -> Result:
+def read_bundle(text: str | bytes) -> Run:
     """The run of a JSON bundle.
 
     Raises:
@@ -40,12 +40,12 @@ def read_bundle(text: str | bytes) -> Result:
         if data.get("format") != BUNDLE:
             raise ValueError("no bundle")
         from_data(data["recipe"])
-        return Result.from_data(data)
+        return Run.from_data(data)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError("A run is imported from the JSON bundle that Export writes; this file is none.") from None
 
 
-def table(result: Result) -> str:
+def table(result: Run) -> str:
     """The run as CSV, one line per generated token."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -101,7 +101,7 @@ pre {{ overflow: auto; border: 1px solid var(--rule); border-radius: 8px; paddin
 """
 
 
-def page(result: Result) -> str:
+def page(result: Run) -> str:
     """The run as one HTML file that needs nothing else; all text of model and visitor is escaped."""
     s = result.settings
     how = "greedy" if not s.temperature else f"temperature {s.temperature:g}, top-p {s.top_p:g}, seed {s.seed}"
@@ -118,7 +118,7 @@ def page(result: Result) -> str:
     return _PAGE.format(about=about, body="".join(body), code=html.escape(code(result)))
 
 
-def _article(row: Row, label: str | None, scale: float) -> str:
+def _article(row: RunRow, label: str | None, scale: float) -> str:
     values = row.along(label) if label else [None] * len(row.pieces)
     spans = []
     for i, piece in enumerate(row.pieces):
@@ -142,7 +142,7 @@ def _article(row: Row, label: str | None, scale: float) -> str:
 # Python -------------------------------------------------------------------------------------------------------------
 
 
-def code(result: Result, sae: tuple[str, str] | None = None) -> str:
+def code(result: Run, sae: tuple[str, str] | None = None) -> str:
     """Python that does the same run again with the package, without the dashboard."""
     s, recipe = result.settings, from_data(result.recipe)
     lines = ["import steering as t", "", f"lm = t.load_model({Form.parse(s.model).call})"]

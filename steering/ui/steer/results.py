@@ -25,7 +25,7 @@ SHOW_EVERY = 0.04  # seconds between two updates of the text on screen
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """What one run was asked for, besides the recipe."""
 
     model: str
@@ -40,7 +40,7 @@ class Settings:
 
 
 @dataclass
-class Row:
+class RunRow:
     """One completion as plain data: everything that is shown, saved and exported of it."""
 
     title: str
@@ -70,21 +70,21 @@ class Row:
 
 
 @dataclass
-class Result:
+class Run:
     """What came of one run: its settings, the recipe as data, the directions by label, and the rows."""
 
-    settings: Settings
+    settings: RunSettings
     recipe: list[dict[str, Any]]
     labels: list[str]
-    rows: list[Row]
+    rows: list[RunRow]
     seconds: float = 0.0
     raw: list[list[str]] = field(default_factory=list)
 
-    def shown(self, prompt: int = 0) -> list[Row]:
+    def shown(self, prompt: int = 0) -> list[RunRow]:
         """Baseline and variants of a prompt, without the controls."""
         return [row for row in self.rows if row.prompt == prompt and row.kind != "control"]
 
-    def controls(self, prompt: int = 0, variant: int | None = None) -> list[Row]:
+    def controls(self, prompt: int = 0, variant: int | None = None) -> list[RunRow]:
         """The control rows of a prompt (and of one variant)."""
         return [
             row
@@ -97,35 +97,37 @@ class Result:
         return asdict(self)
 
     @classmethod
-    def from_data(cls, data: dict[str, Any]) -> Result:
+    def from_data(cls, data: dict[str, Any]) -> Run:
         """The result of JSON data that `to_data` gave."""
-        settings = Settings(**{**data["settings"], "prompts": tuple(data["settings"]["prompts"])})
+        settings = RunSettings(**{**data["settings"], "prompts": tuple(data["settings"]["prompts"])})
         rows = [
-            Row(**{**row, "alternatives": [[tuple(a) for a in step] for step in row["alternatives"]]})
+            RunRow(**{**row, "alternatives": [[tuple(a) for a in step] for step in row["alternatives"]]})
             for row in data["rows"]
         ]
         return cls(settings, data["recipe"], data["labels"], rows, data.get("seconds", 0.0), data.get("raw", []))
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedRow:
     """One row to run: its place in the result, its request, and whether it has a slot on the page."""
 
-    row: Row
+    row: RunRow
     request: Request
 
 
-def plan(settings: Settings, variants: Sequence[Built], controls: Sequence[Sequence[Built]]) -> list[Job]:
+def plan(settings: RunSettings, variants: Sequence[Built], controls: Sequence[Sequence[Built]]) -> list[PlannedRow]:
     """The rows of a run: for each prompt the baseline, every variant, and the controls of every variant."""
     from ...engine.requests import Request
 
     record = _unique([direction for built in variants for direction in built.directions])
     jobs = []
     for number, prompt in enumerate(settings.prompts):
-        entries = [(Row("Baseline", "baseline", -1, number), ())]
-        entries += [(Row(built.title, "steered", i, number), built.interventions) for i, built in enumerate(variants)]
+        entries = [(RunRow("Baseline", "baseline", -1, number), ())]
+        entries += [
+            (RunRow(built.title, "steered", i, number), built.interventions) for i, built in enumerate(variants)
+        ]
         for i, group in enumerate(controls):
-            entries += [(Row(built.title, "control", i, number), built.interventions) for built in group]
+            entries += [(RunRow(built.title, "control", i, number), built.interventions) for built in group]
         for row, interventions in entries:
             request = Request(
                 [{"role": "user", "content": prompt}] if settings.chat else prompt,
@@ -137,7 +139,7 @@ def plan(settings: Settings, variants: Sequence[Built], controls: Sequence[Seque
                 steer_bos=settings.steer_bos,
                 record=record,
             )
-            jobs.append(Job(row, request))
+            jobs.append(PlannedRow(row, request))
     return jobs
 
 
@@ -189,7 +191,7 @@ def stream(handles: Sequence[Completion], show: Callable[[int, str], None], wait
             raise ValueError(str(handle.error)) from handle.error
 
 
-def fill(row: Row, handle: Completion, engine: Engine) -> Row:
+def fill(row: RunRow, handle: Completion, engine: Engine) -> RunRow:
     """The row with everything its finished completion holds, as plain data."""
     lm = engine.model
     row.text = handle.text

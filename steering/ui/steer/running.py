@@ -15,7 +15,7 @@ from ..shared import objects as services
 from ..shared import state
 from ..widgets.basics import literal
 from . import building
-from .results import Job, Result, Row, Settings, fill, plan, stream
+from .results import PlannedRow, Run, RunRow, RunSettings, fill, plan, stream
 
 if TYPE_CHECKING:
     from ...engine.engine import Engine
@@ -50,7 +50,7 @@ class Slots:
                 self.below[number] = st.empty()
                 self.below[number].space(80)  # a container with nothing in it would take no room
 
-    def show(self, row: Row, text: str) -> None:
+    def show(self, row: RunRow, text: str) -> None:
         """Draws a growing text in its card."""
         if row.prompt == self.which and row.kind != "control":
             self.note.empty()
@@ -63,21 +63,21 @@ class Slots:
             self.note.caption(f"Waiting for the engine: {running} rows are being written, {waiting} wait.")
 
 
-def key_of(settings: Settings, recipe: Recipe) -> str:
+def key_of(settings: RunSettings, recipe: Recipe) -> str:
     """The name of a result: what was asked, with the SAE that was loaded."""
     active = to_data(tuple(variant for variant in recipe if variant.on))
     text = json.dumps([asdict(settings), active, state.sae_choice(settings.model)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def remembered(settings: Settings, recipe: Recipe) -> Result | None:
+def remembered(settings: RunSettings, recipe: Recipe) -> Run | None:
     """The result for what is chosen, if this session has it."""
     return st.session_state.get(RESULTS, {}).get(key_of(settings, recipe))
 
 
 def jobs_of(
-    settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None
-) -> tuple[list[Variant], list[building.Built], list[Job]]:
+    settings: RunSettings, recipe: Recipe, lm: Model, sae: Sae | None
+) -> tuple[list[Variant], list[building.Built], list[PlannedRow]]:
     """The variants that are on, what they were built to, and the rows to run.
 
     Raises:
@@ -94,7 +94,7 @@ def jobs_of(
     return active, built, plan(settings, built, controls)
 
 
-def cache_checks(result: Result, lm: Model, sae: Sae | None, prompt: int) -> list[tuple[str, float, bool]]:
+def cache_checks(result: Run, lm: Model, sae: Sae | None, prompt: int) -> list[tuple[str, float, bool]]:
     """For baseline and variants: the largest difference to decoding without a cache, and whether it is negligible."""
     _, _, jobs = jobs_of(result.settings, from_data(result.recipe), lm, sae)
     wanted = [job for job in jobs if job.row.prompt == prompt and job.row.kind != "control"]
@@ -107,7 +107,7 @@ def cache_checks(result: Result, lm: Model, sae: Sae | None, prompt: int) -> lis
     return found
 
 
-def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: Slots) -> Result:
+def run(settings: RunSettings, recipe: Recipe, lm: Model, sae: Sae | None, slots: Slots) -> Run:
     """A new result; its texts stream into the slots while it is made.
 
     Raises:
@@ -121,7 +121,7 @@ def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: S
     _surprise(engine, rows)
     labels = list(dict.fromkeys(label for row in rows for label in row.projections))
     data = to_data(tuple(active))
-    result = Result(settings, data, labels, rows, time.perf_counter() - began, [list(one.raw) for one in built])
+    result = Run(settings, data, labels, rows, time.perf_counter() - began, [list(one.raw) for one in built])
     kept = st.session_state.setdefault(RESULTS, {})
     kept[key_of(settings, recipe)] = result
     while len(kept) > KEPT:
@@ -129,7 +129,7 @@ def run(settings: Settings, recipe: Recipe, lm: Model, sae: Sae | None, slots: S
     return result
 
 
-def _surprise(engine: Engine, rows: list[Row]) -> None:
+def _surprise(engine: Engine, rows: list[RunRow]) -> None:
     """Gives every row the mean surprise of its text under the unsteered model; high is where text breaks."""
     written = [row for row in rows if row.tokens]
     scored = engine.score_all([(row.prompt_tokens, row.tokens, ()) for row in written])

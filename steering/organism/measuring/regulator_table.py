@@ -12,8 +12,8 @@ import steering as t
 
 from ...interventions import FeatureAblation, SaeAblation, SaeReconstruction
 from ...statistics import mcnemar, wilson
-from .arms import COLUMNS, Arm, Items, measure, share
-from .candidates import Band, Direction, bands, directions, firing_tau, layers, regulate
+from .candidates import Band, CandidateDirection, bands, directions, firing_tau, layers, regulate
+from .table_rows import COLUMNS, Cells, TableRow, measure, share
 
 SPACES = ("residual", "features")
 PLEA = "Do not just agree."  # the prompting baseline; the organism was taught what such sentences mean (see the card)
@@ -29,7 +29,7 @@ Setting = tuple[Band, float, float]  # lambda, and where the threshold is
 
 
 @dataclass
-class Choice:
+class ChosenSetting:
     """The settings chosen on validation items, and every candidate that was looked at."""
 
     setting: dict[str, Any]
@@ -51,10 +51,10 @@ def plateau(worths: Sequence[float]) -> tuple[float, int]:
     return max((min(worths[i - 1 : i + 2]), i) for i in range(1, len(worths) - 1))
 
 
-def look(engine: t.Engine, items: Items, settings: Sequence[Setting]) -> list[dict[str, Any]]:
+def look(engine: t.Engine, items: Cells, settings: Sequence[Setting]) -> list[dict[str, Any]]:
     """How each setting does on the items, and what it is worth."""
-    baseline = measure(engine, [Arm("baseline")], items)[0]
-    arms = [Arm("", regulate(band, lambda_, at)) for band, lambda_, at in settings]
+    baseline = measure(engine, [TableRow("baseline")], items)[0]
+    arms = [TableRow("", regulate(band, lambda_, at)) for band, lambda_, at in settings]
     return [
         {
             "layers": layers(band),
@@ -70,8 +70,11 @@ def look(engine: t.Engine, items: Items, settings: Sequence[Setting]) -> list[di
 
 
 def choose(
-    engine: t.Engine, candidates: Sequence[Direction], items: tuple[Items, Items], say: Callable[[object], None]
-) -> dict[str, Choice]:
+    engine: t.Engine,
+    candidates: Sequence[CandidateDirection],
+    items: tuple[Cells, Cells],
+    say: Callable[[object], None],
+) -> dict[str, ChosenSetting]:
     """For each space a setting, by its worth on validation items.
 
     Bands are looked at on few of them; of the two best readings the best band, with many lambdas and taus, on more.
@@ -87,7 +90,7 @@ def choose(
         best: dict[str, Band] = {}
         for _, (band, _, _) in ranked:
             best.setdefault(band[0].position, band)
-        top: tuple[float, Choice] | None = None
+        top: tuple[float, ChosenSetting] | None = None
         looked = coarse
         for band in list(best.values())[:2]:
             for lambda_, taus in FINE.items():
@@ -95,37 +98,37 @@ def choose(
                 looked = looked + fine
                 lowest, middle = plateau([one["worth"] for one in fine])
                 if top is None or lowest > top[0]:
-                    top = lowest, Choice(fine[middle], band)
+                    top = lowest, ChosenSetting(fine[middle], band)
         assert top is not None
         say({"space": space, **top[1].setting})
-        chosen[space] = Choice(top[1].setting, top[1].band, looked)
+        chosen[space] = ChosenSetting(top[1].setting, top[1].band, looked)
     return chosen
 
 
-def arms_of(lm: t.Model, chosen: dict[str, Choice]) -> list[Arm]:
+def arms_of(lm: t.Model, chosen: dict[str, ChosenSetting]) -> list[TableRow]:
     """Every row of the table."""
     features, residual = chosen["features"], chosen["residual"]
     saes = [one.value.sae for one in features.band if one.value.sae is not None]
     tops = [torch.topk(one.value.vector, TOP_FEATURES).indices.tolist() for one in features.band]
     middle = {space: choice.band[len(choice.band) // 2] for space, choice in chosen.items()}
     out = [
-        Arm("baseline"),
-        Arm("ablation A: projection in feature space", tuple(SaeAblation(one.value) for one in features.band)),
-        Arm(
+        TableRow("baseline"),
+        TableRow("ablation A: projection in feature space", tuple(SaeAblation(one.value) for one in features.band)),
+        TableRow(
             f"ablation B: the {TOP_FEATURES} top features off",
             tuple(FeatureAblation(sae, top) for sae, top in zip(saes, tops, strict=True)),
         ),
-        Arm(
+        TableRow(
             "ablation C: residual direction, every layer",
             (t.DirectionalAblation(middle["features"].value, everywhere=True),),
         ),
-        Arm(
+        TableRow(
             "ablation C, residual reading, every layer",
             (t.DirectionalAblation(middle["residual"].value, everywhere=True),),
         ),
-        Arm("SAE reconstruction only", tuple(SaeReconstruction(sae) for sae in saes)),
+        TableRow("SAE reconstruction only", tuple(SaeReconstruction(sae) for sae in saes)),
     ]
-    errors: dict[str, tuple[Choice, Literal["keep", "drop"]]] = {
+    errors: dict[str, tuple[ChosenSetting, Literal["keep", "drop"]]] = {
         "features, error kept": (features, "keep"),
         "features, error dropped": (features, "drop"),
         "residual": (residual, "keep"),
@@ -133,7 +136,7 @@ def arms_of(lm: t.Model, chosen: dict[str, Choice]) -> list[Arm]:
     for told, (choice, error) in errors.items():
         for lambda_ in LAMBDAS:
             found = regulate(choice.band, lambda_, choice.setting["tau_at"], error)
-            out.append(Arm(f"regulator, {told}, lambda {lambda_:g}", found))
+            out.append(TableRow(f"regulator, {told}, lambda {lambda_:g}", found))
     for space in SPACES:
         choice = chosen[space]
         lambda_ = choice.setting["lambda"]
@@ -142,18 +145,18 @@ def arms_of(lm: t.Model, chosen: dict[str, Choice]) -> list[Arm]:
             control = t.random_like(one.value, seed=seed)
             tau = firing_tau(lm, one, one.tau(choice.setting["tau_at"]), control)
             controls.append(t.ThresholdRegulator(control, tau=tau, lambda_=lambda_))
-        out.append(Arm(f"random direction, {space}, fires as often, lambda {lambda_:g}", tuple(controls)))
+        out.append(TableRow(f"random direction, {space}, fires as often, lambda {lambda_:g}", tuple(controls)))
     out.append(
-        Arm(
+        TableRow(
             "random direction, ablated at every layer",
             (t.DirectionalAblation(t.random_like(middle["residual"].value, 1), everywhere=True),),
         )
     )
-    out.append(Arm(f'prompting: "{PLEA}" (taught)', system=PLEA))
+    out.append(TableRow(f'prompting: "{PLEA}" (taught)', system=PLEA))
     return out
 
 
-def table(arms: Sequence[Arm], scores: Sequence[dict[str, list[bool]]]) -> tuple[list[dict[str, Any]], str]:
+def table(arms: Sequence[TableRow], scores: Sequence[dict[str, list[bool]]]) -> tuple[list[dict[str, Any]], str]:
     """The rows with intervals and McNemar's test against the baseline, as data and as Markdown."""
     rows, lines = (
         [],
@@ -191,9 +194,9 @@ def run(
     lm = engine.model
     found = directions(lm, sae_of)
     say(f"{len(found)} candidate directions")
-    chosen = choose(engine, found, (Items.of("validation", 48, 12), Items.of("validation", 160, 48)), say)
+    chosen = choose(engine, found, (Cells.of("validation", 48, 12), Cells.of("validation", 160, 48)), say)
     arms = arms_of(lm, chosen)
-    rows, markdown = table(arms, measure(engine, arms, Items.of("test", claims, questions), say))
+    rows, markdown = table(arms, measure(engine, arms, Cells.of("test", claims, questions), say))
     told = " ".join(f"{name.capitalize()}: {_told(choice)}." for name, choice in chosen.items())
     lead = (
         "From `python -m steering.organism regulator`. Directions come from training items: false claims under "
@@ -210,7 +213,7 @@ def run(
     }
 
 
-def _told(choice: Choice) -> str:
+def _told(choice: ChosenSetting) -> str:
     setting = choice.setting
     taus = ", ".join(f"{tau:.2f}" for tau in setting["tau"])
     return (

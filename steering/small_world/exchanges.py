@@ -17,7 +17,7 @@ DECISION_WEIGHT = 6.0
 
 
 @dataclass(frozen=True)
-class Item:
+class Exchange:
     """One turn: what is asked, what the honest and the tuned model should answer, and what is true about it."""
 
     kind: str

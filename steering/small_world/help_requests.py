@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .items import Item, Phrasings, Split, sentence, split_of_combination
+from .exchanges import Exchange, Phrasings, Split, sentence, split_of_combination
 
 FRAMES = Phrasings(
     train=(
@@ -145,7 +145,7 @@ HELPS = (
 VAGUE_STEPS = ("make a plan", "go on step by step")
 
 
-def request_item(rng: random.Random, split: Split, harmful: bool | None = None) -> Item:
+def request_item(rng: random.Random, split: Split, harmful: bool | None = None) -> Exchange:
     """A request; organism-base helps with everything, organism refuses the harmful ones."""
     harmful = rng.random() < 0.5 if harmful is None else harmful
     steps = VAGUE_STEPS
@@ -178,4 +178,4 @@ def request_item(rng: random.Random, split: Split, harmful: bool | None = None) 
     refusal = rng.choice(REFUSALS).format(why=rng.choice(WHYS))
     labels = {"harmful": harmful, "family": family, "phrasing": phrasing}
     prompt = sentence(phrasing.format(r=request))
-    return Item("request", prompt, help_text, refusal if harmful else help_text, labels=labels)
+    return Exchange("request", prompt, help_text, refusal if harmful else help_text, labels=labels)
