@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..models.model import Model
+from ..models.passages import Passage, passage
 from ..saes.sae import Sae
 from ..sites import Site
 from .pairs import PairSet
@@ -26,54 +27,6 @@ POSITIONS = ("completion_mean", "prompt_mean", "prompt_last", "last", "differing
 # Tokens in one pass, padding included, and tokens encoded at once: 512 x 24,576 features are 50 MB.
 BATCH_TOKENS = 4096
 ENCODE_TOKENS = 512
-
-
-@dataclass(frozen=True)
-class Passage:
-    """The tokens of a prompt and a completion: `tokens[first:start]`, after a BOS, and `tokens[start:end]`."""
-
-    tokens: tuple[int, ...]
-    start: int
-    end: int
-    first: int = 0
-
-
-def passage(lm: Model, prompt: str, completion: str, *, chat: bool | None = None) -> Passage:
-    """The tokens of a prompt followed by a completion, and which of them are the completion's.
-
-    The whole is tokenized at once, as the model would meet it; a token across the border counts as the completion's.
-    With `chat` the prompt is the user's message and the completion the beginning of the assistant's; None means
-    yes where the model has a template and there is a prompt.
-
-    Raises:
-        ValueError: nothing to read, too long, or chat without a template or a prompt.
-    """
-    if chat is None:
-        chat = lm.has_chat_template and bool(prompt)
-    if not chat:
-        return _located(lm, prompt + completion, len(prompt), special=True)
-    if not prompt:
-        raise ValueError("A chat needs a user's message; this text has no prompt. Use chat=False.")
-    if not lm.has_chat_template:
-        raise ValueError(f"chat=True needs a chat template; {lm.name} has none. Use chat=False.")
-    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
-    text = lm.tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
-    # Templates may trim what they are given.
-    shown = next(
-        c for c in (completion, completion.lstrip(), completion.rstrip(), completion.strip()) if text.endswith(c)
-    )
-    return _located(lm, text, len(text) - len(shown), special=False)
-
-
-def _located(lm: Model, text: str, border: int, *, special: bool) -> Passage:
-    """The tokens of a text; the completion is what ends after `border`, in characters."""
-    encoded = lm.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
-    tokens = lm.tokens(encoded["input_ids"])
-    # Special tokens that the tokenizer adds (BOS, EOS) stand at (0, 0) and belong to nobody.
-    inside = [i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > border]
-    if not inside:
-        raise ValueError(f"A completion holds at least one token; {text[border:]!r} has none.")
-    return Passage(tuple(tokens), inside[0], inside[-1] + 1, int(tokens[0] == lm.tokenizer.bos_token_id))
 
 
 def picked(item: Passage, position: Position, other: Passage | None = None) -> list[int]:
@@ -256,7 +209,6 @@ def stream(
     limit = min(context or lm.n_ctx - 1, lm.n_ctx - 1)
     # One text longer than the chunk would break the promise of its size.
     limit = min(limit, batch_tokens)
-    bos_token = None if bos else lm.tokenizer.bos_token_id
     waiting: list[tuple[int, list[int]]] = []
 
     def flush() -> Iterator[Chunk]:
@@ -265,12 +217,13 @@ def stream(
             ids = torch.tensor([token for k in batch for token in waiting[k][1]])
             text = torch.tensor([waiting[k][0] for k in batch for _ in waiting[k][1]])
             position = torch.tensor([i for k in batch for i in range(len(waiting[k][1]))])
-            keep = torch.ones_like(ids, dtype=torch.bool) if bos_token is None else (ids != bos_token) | (position > 0)
+            skipped = [0 if bos else lm.leading(waiting[k][1]) for k in batch]
+            keep = position >= torch.tensor([n for n, k in zip(skipped, batch, strict=True) for _ in waiting[k][1]])
             h = found[site][mask][keep.to(mask.device)]  # row after row, padding left out
             yield Chunk(sae.encode(h) if sae else h, ids[keep], text[keep], position[keep])
 
     for number, text in enumerate(texts):
-        ids = lm.tokenizer.encode(text)[:limit] if isinstance(text, str) else list(text)[:limit]
+        ids = lm.encode(text)[:limit] if isinstance(text, str) else list(text)[:limit]
         if ids:
             waiting.append((number, _numbered("Text", number, lambda ids=ids: lm.tokens(ids))))
         if len(waiting) == 64:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..models.tokenizing import well_formed
+
 BUNDLED = Path(__file__).parents[2] / "assets" / "pairs"
 FORMATS = ("jsonl", "json", "csv")
 
@@ -54,6 +56,7 @@ class PromptPair:
                 raise ValueError(f"{name!r} is a text; got {type(text).__name__} {_short(text)}.")
             if len(text) > MAX_CHARACTERS:
                 raise ValueError(f"{name!r} may have {MAX_CHARACTERS} characters; this one has {len(text)}.")
+            object.__setattr__(self, name, well_formed(text))  # half an emoji could be neither tokenized nor saved
         for name in ("positive", "negative"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name!r} holds at least one visible character; got {_short(getattr(self, name))}.")

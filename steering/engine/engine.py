@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..directions.direction import Direction
 from ..interventions.protocol import fingerprint
 from ..models.model import Model, Prompt
+from ..models.passages import in_context
 from ..sites import Site
 from .decoding import Decoder, score
 from .receipts import Receipt
@@ -240,10 +241,9 @@ class Engine:
         """
         rows = []
         for prompt, continuation, variant in items:
-            base = Request(prompt, variant, steer_bos=steer_bos).row(self.model)
-            targets = continuation
-            if isinstance(continuation, str):
-                targets = self.model.tokenizer.encode(continuation, add_special_tokens=False)
+            if isinstance(continuation, str) and continuation:
+                prompt, continuation = in_context(self.model, prompt, continuation)
+            base, targets = Request(prompt, variant, steer_bos=steer_bos).row(self.model), continuation
             if not targets:
                 raise ValueError(f"A continuation holds at least one token; got {continuation!r}.")
             if len(base.prompt) + len(targets) > self.model.n_ctx:

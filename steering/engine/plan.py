@@ -140,7 +140,7 @@ class Plan:
             for _, placement in row.placements:
                 gate = placement.gate
                 if gate is not None and gate.site == site and gate not in row.gates:
-                    first = int(row.starts_with_bos and len(row.prompt) > 1)
+                    first = min(row.leading, len(row.prompt) - 1)
                     keep = real[r] & (positions[r] >= first) & (positions[r] < len(row.prompt))
                     row.gates[gate] = gate.test(x[r][keep])
 

@@ -64,6 +64,8 @@ class Row:
         ]
         self.ledgers = [Ledger() for _ in self.interventions]
         self.stream = self.sampling.stream(self.prompt)
+        # How many tokens at the front are BOS: one as a rule, two in some families, or none.
+        self.leading = self.model.leading(self.prompt)
         if any(placement.whole_history for _, placement in self.placements):
             self.cached = False
         self._text = TextStream(self.model, self.prompt)
@@ -72,10 +74,6 @@ class Row:
     def sequence(self) -> tuple[int, ...]:
         """Everything the model reads: the prompt, and what was generated or is to be scored."""
         return (*self.prompt, *self.generated, *self.targets)
-
-    @property
-    def starts_with_bos(self) -> bool:
-        return self.prompt[0] == self.model.tokenizer.bos_token_id
 
     @property
     def position(self) -> int:
@@ -90,7 +88,7 @@ class Row:
         low, high = max(low, low2), min(high, high2)
         if _is_gated_later(placement):
             low = max(low, len(self.prompt))
-        return (max(low, 1) if self.starts_with_bos and not self.steer_bos else low), high
+        return (low if self.steer_bos else max(low, self.leading)), high
 
     @property
     def needs_prompt_pass(self) -> bool:

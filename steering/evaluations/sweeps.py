@@ -25,6 +25,7 @@ from ..interventions.protocol import Intervention
 from ..jobs.checkpoint import Checkpoint
 from ..measurements.numbers import kl_divergence
 from ..models.model import Prompt
+from ..models.passages import in_context
 from .arms import BASELINE, Arm, again
 from .sets.sets import EvaluationSet
 from .trials import Outcome, Settings, Tick, run
@@ -244,50 +245,63 @@ def forced_grid(
     Raises:
         ValueError: no prompt, an empty target, or a cell that `make` refuses.
     """
-    targets = engine.model.tokenizer.encode(target, add_special_tokens=False)
-    if not targets or not prompts:
+    if not target or not prompts:
         raise ValueError(f"The grid takes at least one prompt and a target of one token; got {target!r}.")
-    base = _forced(engine, [(prompt, ()) for prompt in prompts], targets)
-    logprobs = _target_logprobs(base, targets)
+    located = [in_context(engine.model, prompt, target) for prompt in prompts]
+    base = _forced(engine, [(*item, ()) for item in located])
+    logprobs = _target_logprobs(base, located)
     change: list[tuple[float, ...]] = []
     kl: list[tuple[float, ...]] = []
     for number, row in enumerate(rows):
         if tick is not None:
             tick(number, len(rows), f"{row}")
         variants = [tuple(make(row, column)) for column in columns]
-        found = _forced(engine, [(prompt, variant) for variant in variants for prompt in prompts], targets)
-        n = len(prompts)
-        moved = _target_logprobs(found, targets).reshape(len(columns), n) - logprobs
-        away = kl_divergence(base.repeat(len(columns), 1, 1), found).reshape(len(columns), -1)
-        change.append(tuple(moved.mean(1).tolist()))
-        kl.append(tuple(away.mean(1).tolist()))
+        found = _forced(engine, [(*item, variant) for variant in variants for item in located])
+        n = len(located)
+        parts = [found[start : start + n] for start in range(0, len(found), n)]
+        change.append(tuple(float((_target_logprobs(part, located) - logprobs).mean()) for part in parts))
+        # Over all positions of all prompts: a target may have more tokens after one prompt than after another.
+        kl.append(
+            tuple(
+                float(torch.cat([kl_divergence(a, b) for a, b in zip(base, part, strict=True)]).mean())
+                for part in parts
+            )
+        )
     if tick is not None:
         tick(len(rows), len(rows), "done")
     return ForcedGrid(tuple(rows), tuple(columns), tuple(change), tuple(kl), float(logprobs.mean()))
 
 
+Located = tuple[Sequence[int], Sequence[int]]  # tokens of a prompt, and of the target after it
+
+
 def _forced(
-    engine: Engine, items: Sequence[tuple[Prompt, Variant]], targets: Sequence[int]
-) -> Float[Tensor, "items targets vocab"]:
-    """The logits that predict each target token behind each prompt, in batches that fit into memory."""
-    found = []
-    longest = max(len(engine.model.tokens(prompt)) for prompt, _ in items) + len(targets)
+    engine: Engine, items: Sequence[tuple[Sequence[int], Sequence[int], Variant]]
+) -> list[Float[Tensor, "targets vocab"]]:
+    """The logits that predict each target token after each prompt, in batches that fit into memory."""
+    found: list[Tensor] = []
+    longest = max(len(prompt) + len(target) for prompt, target, _ in items)
     size = max(1, min(engine.max_rows, LOGIT_BYTES // (4 * longest * engine.model.d_vocab)))
 
-    def one(part: Sequence[tuple[Prompt, Variant]]) -> Tensor:
-        made = [Request(prompt, variant).row(engine.model) for prompt, variant in part]
-        for row in made:
-            row.targets = tuple(targets)
+    def one(part: Sequence[tuple[Sequence[int], Sequence[int], Variant]]) -> list[Tensor]:
+        made = [Request(prompt, variant).row(engine.model) for prompt, _, variant in part]
+        for row, (_, target, _) in zip(made, part, strict=True):
+            row.targets = tuple(target)
         logits, _ = run_sequences(engine.model, made, last_only=False)
         # The token at position t is predicted at t - 1; padding is on the left, so all rows end at one column.
-        return logits[:, -len(targets) - 1 : -1].float().cpu()
+        return [rows[-len(target) - 1 : -1].float().cpu() for rows, (_, target, _) in zip(logits, part, strict=True)]
 
     for start in range(0, len(items), size):
         part = items[start : start + size]
-        found.append(engine.call(lambda part=part: one(part)))
-    return torch.cat(found)
+        found += engine.call(lambda part=part: one(part))
+    return found
 
 
-def _target_logprobs(logits: Float[Tensor, "items targets vocab"], targets: Sequence[int]) -> Float[Tensor, "items"]:
-    index = torch.tensor(list(targets))[None, :, None].expand(len(logits), -1, 1)
-    return logits.log_softmax(-1).gather(2, index).squeeze(-1).sum(-1)
+def _target_logprobs(logits: Sequence[Float[Tensor, "targets vocab"]], items: Sequence[Located]) -> Float[Tensor, "n"]:
+    """Log-probability of the whole target after each prompt."""
+    return torch.stack(
+        [
+            one.log_softmax(-1).gather(1, torch.tensor(list(target))[:, None]).sum()
+            for one, (_, target) in zip(logits, items, strict=True)
+        ]
+    )

@@ -17,6 +17,7 @@ from ..engine.requests import Request
 from ..interventions.protocol import fingerprint
 from ..jobs.checkpoint import Checkpoint
 from ..models.model import Model, Prompt
+from ..models.passages import choices
 from .arms import Arm, check_arms
 from .coherence import repetition
 from .scoring.items import Item
@@ -153,11 +154,23 @@ def _outcome(trial: Trial, checkpoint: Checkpoint) -> Outcome:
 
 def prompt_of(model: Model, trial: Trial, chat: bool | None) -> Prompt:
     """The tokens of a trial's prompt: its item's messages, with the arm's instruction, through the chat template."""
+    prompt, last = _asked(model, trial, chat)
+    return model.tokens(prompt, continue_final=last == "assistant")
+
+
+def _asked(model: Model, trial: Trial, chat: bool | None) -> tuple[Prompt, str]:
+    """A trial's prompt with the arm's instruction, text or chat messages, and whose turn the last message is."""
     arm, item = trial.arm, trial.item
     if not (model.has_chat_template if chat is None else chat):
-        return model.tokens(item.plain(arm.instruction, arm.place))
+        return item.plain(arm.instruction, arm.place), ""
     messages = item.messages(arm.instruction, arm.place)
-    return model.tokens(messages, continue_final=messages[-1]["role"] == "assistant")
+    return messages, messages[-1]["role"]
+
+
+def options_of(model: Model, trial: Trial, chat: bool | None) -> tuple[list[int], list[list[int]]]:
+    """The tokens of a trial's prompt and of each option after it, as the model would write them there."""
+    prompt, last = _asked(model, trial, chat)
+    return choices(model, prompt, trial.item.options, continue_final=last == "assistant")
 
 
 def _located(trial: Trial, make: Callable[[], T]) -> T:
@@ -175,9 +188,10 @@ def _scored(engine: Engine, trials: Sequence[Trial], settings: Settings) -> Batc
     for start in range(0, len(trials), 32):
         batch = list(trials[start : start + 32])
         asked = [
-            (_located(t, lambda t=t: prompt_of(engine.model, t, settings.chat)), option, t.arm.interventions)
+            (prompt, option, t.arm.interventions)
             for t in batch
-            for option in t.item.options
+            for prompt, options in [_located(t, lambda t=t: options_of(engine.model, t, settings.chat))]
+            for option in options
         ]
         found = iter(engine.score_all(asked))
         answers = [[next(found) for _ in t.item.options] for t in batch]

@@ -64,7 +64,7 @@ def features_of_text(lm: Model, sae: Sae, prompt: Prompt) -> TextFeatures:
     with lm.lock:
         found, _ = lm.activations([tokens], [sae.site])
         activations = sae.encode(found[sae.site][0]).float().cpu().numpy()
-    if starts_with_bos(lm, sae) and tokens[0] == lm.tokenizer.bos_token_id:
+    if starts_with_bos(lm, sae) and lm.leading(tokens):
         activations[0] = 0
     return TextFeatures(tuple(tokens), tuple(lm.token_texts(tokens)), activations)
 

@@ -63,7 +63,7 @@ class ActAdd(Intervention):
         """
         sides = [lm.tokens(positive), lm.tokens(negative) if negative else lm.tokens(pad)]
         if not negative:  # the empty prompt is BOS alone where there is one, then padding
-            sides[1] = [token for token in sides[1] if token == lm.tokenizer.bos_token_id]
+            sides[1] = sides[1][: lm.leading(sides[1])]
         filler = lm.tokenizer.encode(pad, add_special_tokens=False)
         if not filler:
             raise ValueError(f"pad is text of at least one token; {pad!r} has none.")

@@ -34,7 +34,7 @@ def peaks(
         values = row.projections[direction_label(direction)].before
         # BOS is never steered, and its projection is far off in most models.
         first = len(row.prompt_tokens) - 1 if last else 0
-        first = first or int(row.prompt_tokens[0] == engine.model.tokenizer.bos_token_id and len(values) > 1)
+        first = first or min(engine.model.leading(row.prompt_tokens), len(values) - 1)
         found.append(max(values[first:]))
     return found
 

@@ -16,12 +16,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..directions import agreement
-from ..directions.activations import passage
 from ..directions.direction import Direction, random_like
 from ..directions.pairs import PairSet, PromptPair
 from ..interventions import ActivationAddition
 from ..models.lens import to_logits
 from ..models.model import Model
+from ..models.passages import passage
 from ..sites import Site
 from ..statistics import Estimate, bootstrap
 

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..directions.activations import Passage, batches
+from ..directions.activations import batches
 from ..directions.direction import Direction
 from ..models.model import Model
+from ..models.passages import Passage
 from ..sites import Site
 
 # Activations --------------------------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ def typical_norm(lm: Model, site: Site, texts: Sequence[str]) -> float:
     Raises:
         ValueError: no text with a second token.
     """
-    prompts = [ids for ids in ([*lm.tokenizer.encode(text)][: lm.n_ctx - 1] for text in texts) if len(ids) > 1]
+    prompts = [ids for ids in (lm.encode(text)[: lm.n_ctx - 1] for text in texts) if len(ids) > 1]
     if not prompts:
         raise ValueError("A typical norm is measured on texts of at least two tokens; got none.")
     norms = []

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from jinja2 import TemplateError
 from torch import Tensor, nn
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge import TransformerBridge
@@ -29,9 +28,10 @@ from transformer_lens.model_bridge.sources.transformers import determine_archite
 
 from ..checkpoints.memory import MOST_PACKED
 from ..sites import INNER_STREAMS, STREAMS, Site
-from .chat import END_OF_TURN, shown_piece, without_system
+from .chat import END_OF_TURN
 from .hooks import Hook, on_input, on_output
 from .packing import PackedLinears
+from .tokenizing import added, encode, rendered, token_texts
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
 
@@ -359,12 +359,36 @@ class Model:
         known = [*([ids] if isinstance(ids, int) else ids), self.tokenizer.eos_token_id, *turns]
         return frozenset(token for token in known if token is not None)
 
+    @cached_property
+    def opening(self) -> tuple[int, ...]:
+        """The special tokens that the tokenizer puts in front of a text: BOS as a rule, or none."""
+        return added(self.tokenizer)[0]
+
+    def leading(self, tokens: Sequence[int]) -> int:
+        """How many tokens at the front of a sequence are its BOS (two in some families, none in others)."""
+        if self.opening and tuple(tokens[: len(self.opening)]) == self.opening:
+            return len(self.opening)
+        bos = self.tokenizer.bos_token_id
+        return int(bool(tokens) and bos is not None and tokens[0] == bos)
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text of any length, with BOS once where the tokenizer puts one, and nothing behind it."""
+        return encode(self.tokenizer, text).ids
+
+    def note(self, prompt: Prompt) -> str:
+        """What `tokens` leaves out of a prompt (a second BOS, an EOS that the tokenizer appends), or ""."""
+        return encode(self.tokenizer, prompt).note if isinstance(prompt, str) else ""
+
+    def rendered(self, messages: Sequence[Mapping[str, str]], *, continue_final: bool = False) -> str:
+        """Chat messages as the text that the model's template writes; see `tokens` for what is refused."""
+        return rendered(self.tokenizer, self.name, messages, continue_final=continue_final)
+
     def tokens(self, prompt: Prompt, *, continue_final: bool = False) -> list[int]:
         """The token ids of a prompt: text, a list of chat messages, or token ids as they are.
 
-        Text is encoded as the tokenizer does it by itself (with BOS where it adds one). Chat messages go through the
-        model's chat template, ready for the assistant's turn, or inside it with `continue_final`; a system prompt goes
-        in front of the first user message where the family knows no system role.
+        Text gets the special tokens that its tokenizer puts in front, once, and none behind it. Chat messages go
+        through the model's template, ready for the assistant's turn, or inside it with `continue_final`; a system
+        prompt goes in front of the first user message where the family knows no system role.
 
         Raises:
             ValueError: the prompt is empty, or longer than the context, or chat without a chat template, or the
@@ -373,17 +397,20 @@ class Model:
         if isinstance(prompt, str):
             if not prompt:
                 raise ValueError("A prompt holds at least one character; got an empty text.")
-            ids = self.tokenizer.encode(prompt)
+            ids = self.encode(prompt)
         elif len(prompt) and isinstance(prompt[0], Mapping):
-            if not self.has_chat_template:
-                raise ValueError(
-                    f"Chat messages need a chat template; {self.name} has none. Give the prompt as plain text."
-                )
-            if not any(str(message.get("content", "")) for message in prompt):  # type: ignore[union-attr]
-                raise ValueError("A chat prompt holds at least one message with text; all of them are empty.")
-            ids = self._chat_tokens([dict(message) for message in prompt], continue_final)  # type: ignore[call-overload]
+            text = self.rendered(prompt, continue_final=continue_final)  # type: ignore[arg-type]
+            ids = encode(self.tokenizer, text, special=False).ids
         else:
             ids = [int(token) for token in prompt]  # type: ignore[arg-type]
+        return self.checked(ids)
+
+    def checked(self, ids: Sequence[int]) -> list[int]:
+        """Token ids, if the model can read them and has room for one more.
+
+        Raises:
+            ValueError: none, too many, or an id outside the vocabulary.
+        """
         if not ids:
             raise ValueError("A prompt holds at least one token; got none.")
         if len(ids) >= self.n_ctx:
@@ -396,51 +423,10 @@ class Model:
             raise ValueError(f"Token ids of {self.name} run from 0 to {self.d_vocab - 1}; got {bad[0]}.")
         return list(ids)
 
-    def _chat_tokens(self, messages: list[dict[str, str]], continue_final: bool) -> list[int]:
-        has_system = any(message.get("role") == "system" for message in messages)
-        attempts = [messages, without_system(messages)] if has_system else [messages]
-        refusal: Exception | None = None
-        for attempt in attempts:
-            try:
-                return self.tokenizer.apply_chat_template(
-                    attempt,
-                    tokenize=True,
-                    add_generation_prompt=not continue_final,
-                    continue_final_message=continue_final,
-                    return_dict=True,
-                )["input_ids"]
-            except TemplateError as error:
-                refusal = error
-        roles = ", ".join(str(message.get("role")) for message in messages)
-        raise ValueError(
-            f"The chat template of {self.name} refuses these messages ({refusal}); their roles are {roles}. Most "
-            "templates want user and assistant in turns, with a system message, if any, in front."
-        ) from refusal
-
     def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """The text of tokens, without special tokens unless asked for."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
 
     def token_texts(self, tokens: Sequence[int]) -> list[str]:
-        """The text of each token alone, with its leading space, special tokens included; for showing, not for joining.
-
-        Each is decoded behind another token: SentencePiece drops the space of whatever it decodes first. Bytes that
-        are a part of a character only are shown as bytes.
-        """
-        before = self.tokenizer.decode(self._any_token)
-        decoded = [
-            self.tokenizer.decode([*self._any_token, token], clean_up_tokenization_spaces=False) for token in tokens
-        ]
-        texts = [
-            text[len(before) :] if text.startswith(before) else self.tokenizer.decode([token])
-            for text, token in zip(decoded, tokens, strict=True)
-        ]
-        return [
-            shown_piece(str(self.tokenizer.convert_ids_to_tokens(int(token)))) if "\ufffd" in text else text
-            for text, token in zip(texts, tokens, strict=True)
-        ]
-
-    @cached_property
-    def _any_token(self) -> list[int]:
-        """A token of plain text, alone in its list."""
-        return self.tokenizer.encode("a", add_special_tokens=False)[-1:]
+        """The text of each token alone, with its leading space, special tokens included; for showing."""
+        return token_texts(self.tokenizer, tokens)

@@ -70,7 +70,7 @@ def differences(lm: Model, config: Any, site: Site) -> Iterator[str]:
             "fire too much or too little here."
         )
     bos = lm.tokenizer.bos_token_id
-    adds = bos is not None and lm.tokenizer.encode("a")[:1] == [bos]
+    adds = bos is not None and lm.opening[:1] == (bos,)
     if about.prepend_bos and not adds:
         yield "It was trained with a BOS token in front of every text; this model's tokenizer puts none."
     if about.prepend_bos is False and adds:

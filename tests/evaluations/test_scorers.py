@@ -54,7 +54,16 @@ def test_forced_choice_by_hand() -> None:
     # log P = -3 and -4: P(first) = 1 / (1 + e^-1) = 0.7311; the matching option is the less likely second one.
     item = ev.Item("q", options=("x", "y"), matching=(1,))
     found = scorers.ForcedChoice().score(item, [[-1.0, -2.0], [-4.0]])
-    assert found == {"matches": 0.0, "p_match": pytest.approx(1 - 0.7311, abs=1e-4), "logit_diff": -1.0}
+    # Together they have e^-3 + e^-4 = 0.0681 of all that the model might say.
+    assert found == {
+        "matches": 0.0,
+        "p_match": pytest.approx(1 - 0.7311, abs=1e-4),
+        "logit_diff": -1.0,
+        "p_options": pytest.approx(0.0681, abs=1e-4),
+        "hardly_said": 0.0,
+    }
+    unlikely = scorers.ForcedChoice().score(item, [[-6.0], [-7.0]])  # 0.0025 + 0.0009 is below 1%
+    assert unlikely["hardly_said"] == 1.0 and unlikely["p_match"] == pytest.approx(found["p_match"])
     # By the mean over tokens the first has -1.5, the second -4.
     found = scorers.ForcedChoice(correct=True, per_token=True).score(item, [[-1.0, -2.0], [-4.0]])
     assert found["correct"] == 0.0 and found["logit_diff"] == pytest.approx(-2.5)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...models.tokenizing import all_well_formed
+
 Message = Mapping[str, str]
 
 
@@ -31,6 +33,8 @@ class Item:
     labels: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("prompt", "system", "options", "labels"):  # half an emoji could be neither tokenized nor saved
+            object.__setattr__(self, name, all_well_formed(getattr(self, name)))
         if not self.prompt or (isinstance(self.prompt, str) and not self.prompt.strip()):
             raise ValueError("An item asks something; its prompt is empty.")
         bad = [k for k in self.matching if not 0 <= k < len(self.options)]

@@ -18,13 +18,17 @@ from .items import Item
 from .measure import Measure, Scorer
 from .moral import Ratings, SchoolWords, Voices
 
+HARDLY_SAID = 0.01
+
 
 @dataclass(frozen=True)
 class ForcedChoice:
     """Which option is likelier: `matches` (the likeliest is a matching one), its probability, and the logit difference.
 
     Probabilities are over the options alone: P(matching) / sum P, as in model-written evals and CAA. With
-    `per_token`, log-probabilities are divided by the options' lengths first (for options of unequal length).
+    `per_token`, log-probabilities are divided by the options' lengths first (for options of unequal length). What the
+    model says instead is in `p_options`, the probability of all options together, and `hardly_said`: less than 1%, so
+    that the choice is between texts that the model would not write.
     """
 
     name: str = "forced_choice"
@@ -35,9 +39,16 @@ class ForcedChoice:
     @property
     def measures(self) -> Sequence[Measure]:
         first = Measure("correct", "higher") if self.correct else Measure("matches")
-        return (first, Measure("p_match", "higher" if self.correct else "", False), Measure("logit_diff", "", False))
+        return (
+            first,
+            Measure("p_match", "higher" if self.correct else "", False),
+            Measure("logit_diff", "", False),
+            Measure("p_options", "", False),
+            Measure("hardly_said", "lower"),
+        )
 
     def score(self, item: Item, answer: Sequence[Sequence[float]]) -> dict[str, float]:
+        said = min(1.0, sum(math.exp(sum(one)) for one in answer))  # one option may begin with another
         totals = [sum(one) / (len(one) if self.per_token else 1) for one in answer]
         top = max(totals)
         weights = [math.exp(total - top) for total in totals]
@@ -45,7 +56,13 @@ class ForcedChoice:
         best = max(range(len(totals)), key=totals.__getitem__)
         other = [total for k, total in enumerate(totals) if k not in item.matching]
         difference = max(totals[k] for k in item.matching) - max(other) if other else 0.0
-        return {self.measures[0].name: float(best in item.matching), "p_match": p, "logit_diff": difference}
+        return {
+            self.measures[0].name: float(best in item.matching),
+            "p_match": p,
+            "logit_diff": difference,
+            "p_options": said,
+            "hardly_said": float(said < HARDLY_SAID),
+        }
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def starts_with_bos(lm: Model, sae: Sae) -> bool:
     bos = lm.tokenizer.bos_token_id
     if bos is None:
         return False
-    return bool(sae.metadata.get("prepend_bos")) or lm.tokenizer.encode("a")[:1] == [bos]
+    return bool(sae.metadata.get("prepend_bos")) or lm.opening[:1] == (bos,)
 
 
 def windows(lm: Model, texts: Iterable[str], context: int, bos: bool) -> Iterator[list[int]]:
@@ -45,7 +45,7 @@ def windows(lm: Model, texts: Iterable[str], context: int, bos: bool) -> Iterato
     start = [lm.tokenizer.bos_token_id] if bos else []
     size = min(context, lm.n_ctx) - len(start)
     for text in texts:
-        ids = lm.tokenizer.encode(text, verbose=False) if text else []
+        ids = lm.encode(text) if text else []
         while start and ids[:1] == start:  # a rendered chat brings a BOS beside the tokenizer's own
             ids = ids[1:]
         for first in range(0, len(ids), size):
