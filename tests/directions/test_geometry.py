@@ -105,6 +105,7 @@ def test_the_leak_of_an_ablation_in_a_model(tiny_llama):
     u, along = (x.unit().vector.double().numpy() for x in (v, w))
     change = naive.ablated(a, u) @ along - a @ along
     assert leak.moved == pytest.approx(np.sqrt((change**2).mean()), rel=1e-5)
+    assert leak.after == pytest.approx(np.sqrt(((naive.ablated(a, u) @ along) ** 2).mean()), rel=1e-5)
 
 
 def test_the_leak_into_features(tiny_llama, tiny_sae):

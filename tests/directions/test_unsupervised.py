@@ -37,7 +37,7 @@ def test_products_are_those_of_the_full_jacobian(lm, full):
 
 
 def test_singular_values_and_subspaces_are_those_of_the_full_svd(lm, full):
-    u, s, vh = torch.linalg.svd(full.double(), full_matrices=False)
+    s = torch.linalg.svdvals(full.double())
     found = jacobian_directions(lm, PROMPTS, SOURCE, last_site(lm), k=4, iterations=60, tolerance=1e-5)
     assert torch.allclose(found.values.double(), s[:4], rtol=1e-4)
     assert (found.values.double() - s[:4]).abs().max() <= (found.errors * found.values).max() + 1e-4 * s[0]
