@@ -3,6 +3,7 @@
 import streamlit as st
 
 from steering.ui.shared import objects as services
+from steering.ui.shared.directions import direction_choices
 from steering.ui.steer import chatting, comparing, editor
 from steering.ui.widgets.basics import clear_errors
 
@@ -16,7 +17,7 @@ choices, shown = st.columns([29, 71], gap="medium")
 with choices:
     sampling = chatting.choose(lm)
     chatting.buttons(sampling["seed"])
-    recipe = editor.edit(chatting.RECIPE, lm, sae, services.direction_choices(), single=True)
+    recipe = editor.edit(chatting.RECIPE, lm, sae, direction_choices(), single=True)
 
 question = st.chat_input("Say something to both", key="chat_question", max_chars=4000)
 if question:

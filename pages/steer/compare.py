@@ -3,6 +3,7 @@
 import streamlit as st
 
 from steering.ui.shared import objects as services
+from steering.ui.shared.directions import direction_choices
 from steering.ui.steer import compared, comparing, editor, running
 from steering.ui.widgets.basics import clear_errors, literal
 
@@ -28,7 +29,7 @@ with choices:
         key="compare_go",
         on_click=comparing.go,
     )
-    recipe = editor.edit(comparing.RECIPE, lm, sae, services.direction_choices())
+    recipe = editor.edit(comparing.RECIPE, lm, sae, direction_choices())
 comparing.publish(recipe)
 
 with shown:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from ..checkpoints.progress import told
 from ..engine.engine import Engine
 from ..models.loading import load_model
 from ..models.model import Model
+from ..recipes.workbench import SavedDirections, Workbench
 from ..saes.sae import BUNDLED, Sae, bundled_saes, fetch_files, kept_files, load_sae, registry
 
 Tick = Callable[[int, int, str], None]  # done, total, what is being done; may raise to cancel
@@ -32,6 +34,7 @@ Tick = Callable[[int, int, str], None]  # done, total, what is being done; may r
 SHARE = 0.8  # of the memory that is free at first may be taken by models
 GRACE = 2.0  # seconds for which whoever was given an engine is taken to be about to use it
 PATIENCE = 6.0  # seconds to wait for models at work before a new one is refused
+WORKBENCHES = 4  # are kept at once; each keeps at most workbench.KEPT_BYTES
 DOWNLOADING, LOADING = "Downloading", "Reading the weights"
 
 
@@ -75,14 +78,14 @@ class Shelf:
 
     Args:
         limit: bytes that models and SAEs may take on each device; by default a share of what is free at first.
-        let_go: called when something was let go, for whoever keeps things that hold on to it.
     """
 
-    def __init__(self, limit: int | None = None, let_go: Callable[[], None] | None = None) -> None:
-        self._limit, self._let_go = limit, let_go or (lambda: None)
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
         self._lock = threading.RLock()
         self._gates: dict[str, threading.Lock] = {}
         self._held: dict[str, _Held] = {}
+        self._benches: OrderedDict[tuple[str, tuple[str, str] | None], Workbench] = OrderedDict()
         self._budgets: dict[str, MemoryBudget] = {}
         self._limits: dict[str, int] = {}
         self.threads: int | None = None
@@ -142,6 +145,37 @@ class Shelf:
                 self._budget(held.place).release(key)
                 raise
             return held.saes[choice]
+
+    def workbench(
+        self, name: str, choice: tuple[str, str] | None = None, store: SavedDirections | None = None
+    ) -> Workbench:
+        """The workbench of a model and an SAE (release, id), made once, and dropped with either of them.
+
+        Args:
+            store: the Library that its saved directions are read from.
+
+        Raises:
+            ValueError: as for `model` and `sae`.
+        """
+        sae = None if choice is None else self.sae(name, *choice)
+        engine = self.engine(name)
+        with self._lock:
+            bench = self._benches.get((name, choice))
+            if bench is None:
+                bench = Workbench(engine, sae, store)
+                held = self._held.get(name)
+                # What was taken off the shelf in this moment is used once more, and not kept.
+                if (
+                    held is None
+                    or held.engine is not engine
+                    or (choice is not None and held.saes.get(choice) is not sae)
+                ):
+                    return bench
+                self._benches[name, choice] = bench
+            self._benches.move_to_end((name, choice))
+            while len(self._benches) > WORKBENCHES:
+                self._benches.popitem(last=False)
+            return bench
 
     def work(self, name: str) -> tuple[int, int]:
         """Rows that a model's engine decodes, and rows that wait; looking does not count as use."""
@@ -297,6 +331,9 @@ class Shelf:
     def _take_off(self, key: str) -> _Held | None:
         """Takes a model with its SAEs, or one SAE, off the shelf and out of the books; under the lock."""
         held = self._held.pop(key, None)
+        for name, choice in list(self._benches):
+            if key in (name, choice and _sae_key(name, choice)):
+                del self._benches[name, choice]
         if held is None:
             for name, other in self._held.items():
                 other.saes = {choice: sae for choice, sae in other.saes.items() if _sae_key(name, choice) != key}
@@ -307,12 +344,11 @@ class Shelf:
         return held
 
     def _end(self, gone: list[_Held | None]) -> None:
-        """Ends what was taken off; without the lock, for others may wait for it while they hold what `let_go` needs."""
+        """Ends what was taken off; without the lock, because closing an engine waits for its thread."""
         for held in gone:
             if held is not None and held.engine is not None:
                 held.engine.close()
         gone.clear()
-        self._let_go()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -10,9 +10,10 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -78,6 +79,16 @@ class Workbench:
         self.lm: Model = of.model if isinstance(of, Engine) else of
         self.sae, self.store, self.pairs = sae, store, pairs
         self._kept = _Kept(limit)
+
+    # Kept within the bound ------------------------------------------------------------------------------------------
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of a key, made now if it is not kept: for what a page computes of this model and SAE."""
+        return self._kept.get(key, make)
+
+    def find(self, key: Hashable) -> Any | None:
+        """The value of a key if it is kept, else None; nothing is computed."""
+        return self._kept.find(key)
 
     # Sites and SAE --------------------------------------------------------------------------------------------------
 
@@ -338,6 +349,14 @@ class _Kept:
                 with self._lock:
                     self._making.pop(key, None)
 
+    def find(self, key: Hashable) -> Any | None:
+        """The value of a key, or None if it is not kept."""
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key][0]
+
     def _keep(self, key: Hashable, value: Any) -> None:
         size = _bytes(value)
         with self._lock:
@@ -354,8 +373,14 @@ def _bytes(value: Any) -> int:
         return 4 * value.vector.numel() + 500
     if isinstance(value, Tensor):
         return value.element_size() * value.numel() + 100
+    if isinstance(value, np.ndarray):
+        return value.nbytes + 100
+    if isinstance(value, str | bytes):
+        return len(value) + 50
     if isinstance(value, dict):
         return sum(map(_bytes, value.values())) + 100
     if isinstance(value, list | tuple):
         return sum(map(_bytes, value)) + 60
+    if is_dataclass(value) and not isinstance(value, type):
+        return sum(_bytes(getattr(value, field.name)) for field in fields(value)) + 100
     return 40

@@ -19,6 +19,7 @@ from steering.engine.requests import Request
 from steering.jobs.jobs import Cancelled
 from steering.library import shelf as shelves
 from steering.library.shelf import DOWNLOADING, LOADING, Shelf
+from steering.recipes.sources import Source
 
 ID = "someone/gpt2"
 
@@ -149,19 +150,19 @@ def test_what_cannot_fit_is_refused_at_the_first_byte(make, hub: Hub) -> None:
 
 def test_the_least_recently_used_goes_with_its_engine_and_its_sae(make, checkpoint, sae_folder) -> None:
     names = [str(checkpoint(family)) for family in ("llama", "gpt2", "qwen3")]
-    gone: list[str] = []
     limit = sum(need(Path(name)) for name in names) - need(Path(names[0])) // 2  # any two of them, not three
-    shelf = make(limit, let_go=lambda: gone.append("told"))
+    shelf = make(limit)
     first, engine = weakref.ref(shelf.model(names[0])), shelf.engine(names[0])
-    shelf.sae(names[0], str(sae_folder("standard")), "")
+    bench = weakref.ref(shelf.workbench(names[0], (str(sae_folder("standard")), "")))
+    bench().direction(Source("texts", positive="the cat", negative="the dog", space="feature"))
     shelf.model(names[1])
     shelf.model(names[2])
-    assert not shelf.has(names[0]) and [one.name for one in shelf.loaded] == names[1:] and gone
+    assert not shelf.has(names[0]) and [one.name for one in shelf.loaded] == names[1:]
     with pytest.raises(ValueError, match="engine is closed"):
         engine.submit(Request("Hello"))
     del engine
     gc.collect()
-    assert first() is None, "something still holds the model that was let go"
+    assert first() is None and bench() is None, "something still holds what was unloaded"
     shelf.model(names[1])
     shelf.model(names[0])
     assert not shelf.has(names[2]) and shelf.has(names[1])

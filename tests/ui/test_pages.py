@@ -13,8 +13,8 @@ from open_pages import PAGES, ROOT, fine, open_page
 from streamlit.testing.v1 import AppTest
 
 from steering.recipes import steps as recipes
+from steering.recipes.sources import Source
 from steering.recipes.steps import Step, Variant
-from steering.sites import Site
 from steering.ui.library import saved as library
 from steering.ui.shared import objects as services
 from steering.ui.shared import state
@@ -230,7 +230,9 @@ def test_the_exported_python_writes_the_same_text(folder):
 
 def test_the_exported_python_runs_with_every_kind_of_step(folder):
     """Two steps a variant, a direction of the Library, and a rotation, whose plane the code must make again."""
-    found = services.direction_from_texts(folder, "It is warm.", "It is cold.", Site(1), None)
+    found = services.workbench(folder).direction(
+        Source("texts", positive="It is warm.", negative="It is cold.", layer=1)
+    )
     saved = services.store().save_direction(found, "warm")
     texts = {"positive": "It is warm.", "negative": "It is cold."}
     recipe = (

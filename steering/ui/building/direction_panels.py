@@ -148,7 +148,7 @@ def _separation(found: PairStudy) -> None:
     groups = {
         "positive pairs": (positive @ unit).tolist(),
         "negative pairs": (negative @ unit).tolist(),
-        "neutral text": services.class_projections(found.lm.name, "", found.direction)["neutral"],
+        "neutral text": services.workbench(found.lm.name).projections(found.direction)["neutral"],
     }
     colors = theme.palette()
     tau = threshold(
@@ -317,7 +317,8 @@ def _start(found: PairStudy, name: str, units: float) -> None:
     engine, choice = services.engine(), found.choice
     train, test = found.pairs.split(0.5)
     test = PairSet(test.pairs[:TESTED_PAIRS], test.name)
-    norms = {site: services.typical_norm(site, found.lm.name) for site in found.all}
+    bench = services.workbench(found.lm.name)
+    norms = {site: bench.typical_norm(site) for site in found.all}
 
     def work(job: Job) -> list[LayerEffect]:
         from ...directions.activations import of_pairs

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...measurements.neutral import neutral_texts
 from ..shared import objects as services
 from ..shared.indexes import home_of_index
 from ..shared.job_cards import progress
@@ -93,7 +94,7 @@ def _texts_at(place: str) -> Iterable[str]:
 def _texts(lm: Model, source: str) -> list[str]:
     """The texts as chosen."""
     if source == "bundled":
-        return services.neutral_texts(lm.name)
+        return neutral_texts(lm.name)
     if source == "paste":
         return split(st.text_area("Texts, with blank lines between them", key="indexing_paste", height=160) or "")
     file = st.file_uploader("A .txt (blank lines between texts) or .jsonl (a text field)", ["txt", "jsonl"])

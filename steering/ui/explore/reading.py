@@ -11,6 +11,7 @@ import streamlit as st
 from ...plots import matrices
 from ..building.pair_table import suitable
 from ..shared import objects as services
+from ..shared.directions import direction_choices, saved_direction
 from ..shared.examples import HAPPY, SAD
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal, option
@@ -205,7 +206,7 @@ def show_layers(lm: Model, text: Text) -> None:
 
 def directions(lm: Model) -> dict[str, str]:
     """The directions that fit a model, value -> shown name; two texts come first where there is no chat template."""
-    everything = services.direction_choices()
+    everything = direction_choices()
     sets = [f"pairs:{name}" for name in suitable(lm)]
     others = [key for key in everything if not key.startswith("pairs:")]
     keys = [*sets, *others] if lm.has_chat_template else [*others[::-1], *sets]
@@ -250,7 +251,7 @@ def _scores(lm: Model, text: Text, source: str, positive: str, negative: str) ->
 
     if source.startswith("saved:"):
         sites: Sequence[Site] = [Site(layer) for layer in range(lm.n_layers)]
-        return direction_scores(lm, text.prompt, services.saved_direction(source.removeprefix("saved:")), sites), True
+        return direction_scores(lm, text.prompt, saved_direction(source.removeprefix("saved:")), sites), True
     if source == "texts" and not (positive.strip() and negative.strip()):
         raise ValueError("A direction from two texts needs both of them; one is empty.")
     return class_scores(lm, text.prompt, _sides(lm.name, source, positive, negative)), False

@@ -16,6 +16,7 @@ from ...plots import matrices
 from ...recipes.steps import Step, Variant, from_data
 from ..shared import objects as services
 from ..shared import state
+from ..shared.directions import require_fitting_sae, saved_direction
 from ..steer import comparing, editor, export, running
 from ..steer.results import Run, RunRow, fill
 from ..widgets import theme
@@ -163,11 +164,13 @@ def goto() -> None:
 
 
 def _compare(chosen: list[SavedDirection]) -> None:
-    found: list[Direction] = [services.saved_direction(row.id) for row in chosen]
+    from ...measurements.numbers import cosine_similarity
+
+    found: list[Direction] = [saved_direction(row.id) for row in chosen]
     if len({direction.decoded().numel() for direction in found}) > 1:
         raise ValueError("Directions of different width cannot be compared; choose those of one model.")
     names = [direction.name for direction in found]
-    figure = matrices.heatmap(services.cosines(found), names, names, theme.palette())
+    figure = matrices.heatmap(cosine_similarity(found).tolist(), names, names, theme.palette())
     chart(
         figure,
         title="How alike the chosen directions are",
@@ -183,15 +186,13 @@ def _export_direction(row: SavedDirection, lm: Model) -> None:
     about = {"name": row.name, "site": row.site, "space": row.space, "norm": row.norm, "provenance": dict(row.about)}
 
     def vector() -> str:
-        direction = services.saved_direction(row.id)
+        direction = saved_direction(row.id)
         return json.dumps({**about, "vector": direction.vector.tolist()}, ensure_ascii=False, default=str)
 
     def control_vector() -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             kind = str(getattr(lm.hf.config, "model_type", "unknown"))
-            path = save_gguf(
-                Path(folder) / "v.gguf", [services.saved_direction(row.id)], numbering="block", model_hint=kind
-            )
+            path = save_gguf(Path(folder) / "v.gguf", [saved_direction(row.id)], numbering="block", model_hint=kind)
             return path.read_bytes()
 
     files = [
@@ -257,7 +258,7 @@ def _from_json(data: bytes) -> Direction:
         if missing := [key for key in ("site", "vector") if key not in about]:
             raise KeyError(missing[0])
         vector = torch.tensor([float(number) for number in about["vector"]])
-        sae = services.require_fitting_sae() if about.get("space") == "features" else None
+        sae = require_fitting_sae() if about.get("space") == "features" else None
         provenance = dict(about.get("provenance") or {})
         return Direction(vector, Site.parse(str(about["site"])), sae, str(about.get("name", ""))[:200], provenance)
     except KeyError as error:

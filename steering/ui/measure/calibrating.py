@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...measurements.neutral import neutral_texts
 from ...recipes.steps import POSITIONS, SPACES, Step, Variant
 from ..shared import objects as services
+from ..shared.directions import direction_choices, direction_from_pairs, saved_direction
 from ..steer import building, sending
 from ..widgets import theme
 from ..widgets.basics import option
@@ -47,7 +49,7 @@ def choose(lm: Model, sae: Sae | None) -> Study:
     Raises:
         ValueError: the direction cannot be read there, or there is no text to calibrate on.
     """
-    choices = {name: label for name, label in services.direction_choices().items() if name != "texts"}
+    choices = {name: label for name, label in direction_choices().items() if name != "texts"}
     first = "pairs:pressure" if "pairs:pressure" in choices else next(iter(choices))
     a, b, c, d = st.columns([3, 3, 2, 2], gap="small")
     source = a.selectbox(
@@ -74,11 +76,11 @@ def choose(lm: Model, sae: Sae | None) -> Study:
     concept, other = _texts(lm)
     step = Step("regulate", direction=str(source), space=str(space), layer=int(layer))
     if str(source).startswith("saved:"):
-        return Study(services.saved_direction(str(source).partition(":")[2]), step, concept, other)
+        return Study(saved_direction(str(source).partition(":")[2]), step, concept, other)
     site = building.site_of(lm, step, sae if space == "feature" else None)
     pairs = str(source).partition(":")[2]
     with st.spinner("Reading the direction"):
-        found = services.direction_from_pairs(
+        found = direction_from_pairs(
             lm.name, pairs, "mean_difference", site, sae if space == "feature" else None, str(read_at)
         )
     return Study(found, step, concept, other)
@@ -123,7 +125,7 @@ def _peaks(key: str, model_name: str, _study: Study) -> dict[str, list[float]]:
         name: [lm.tokens(item.messages() if chat else item.plain()) for item in items]
         for name, items in ((CONCEPT, _study.concept), (OTHER, _study.other))
     }
-    groups[NEUTRAL] = [lm.tokens(text)[: lm.n_ctx - 2] for text in services.neutral_texts(model_name)[:TEXTS]]
+    groups[NEUTRAL] = [lm.tokens(text)[: lm.n_ctx - 2] for text in neutral_texts(model_name)[:TEXTS]]
     return {name: peaks(engine, prompts, _study.direction) for name, prompts in groups.items() if prompts}
 
 

@@ -57,7 +57,7 @@ def _start(lm: Model, study: Study, doses: list[float], answers: tuple[str, str]
         raise ValueError("The doses hold 0, which all others are compared with, and at least one other.")
     name = measure.name_of("Dose and response", lm.fingerprint, study.key, doses, answers)
     engine, file = services.engine(lm.name), file_of(name)
-    unit = services.typical_norm(study.direction.site, lm.name) / float(study.direction.decoded().norm())
+    unit = services.workbench(lm.name).typical_norm(study.direction.site) / float(study.direction.decoded().norm())
     concept = study.concept.limit(ITEMS)
     sets = [concept, study.other.limit(ITEMS), forced(concept, answers)]
 

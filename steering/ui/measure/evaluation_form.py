@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ...recipes.steps import Recipe, Step, Variant, position_of
-from ..shared import objects as services
+from ..shared import directions as services
 from ..shared import state
 from ..steer import building, editor
 from ..widgets.basics import clear_errors

@@ -137,7 +137,7 @@ def maker(lm: Model, sae: Sae | None, study: Study, layers: Sequence[int]) -> Ca
     )
 
     own = study.direction
-    unit = services.typical_norm(own.site, lm.name) / float(own.decoded().norm())
+    unit = services.workbench(lm.name).typical_norm(own.site) / float(own.decoded().norm())
     here = {own.site.layer: (own, unit)}
     found = {layer: here[layer] if layer in here else at_layer(lm, study, layer) for layer in layers}
 

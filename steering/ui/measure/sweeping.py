@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ...plots import figures, matrices
+from ...recipes.sources import Source
 from ...recipes.steps import Variant
 from ..shared import objects as services
 from ..steer import sending
@@ -168,14 +169,14 @@ def at_layer(lm: Model, study: Study, layer: int) -> tuple[Direction, float]:
     """The study's direction at another layer's output, and alpha for one layer norm."""
     from ...sites import Site
 
-    site = Site(layer, "resid_post")
+    site, bench = Site(layer, "resid_post"), services.workbench(lm.name)
     about = study.direction.provenance
     pairs = str((about.get("pairs") or {}).get("name", ""))
     if not pairs:
         raise ValueError("Only a direction of a bundled pair set can be read at every layer; this one is saved.")
     where = str(about.get("position", "completion_mean"))
-    direction = services.direction_from_pairs(lm.name, pairs, "mean_difference", site, None, where)
-    return direction, services.typical_norm(site, lm.name) / direction.norm
+    direction = bench.direction(Source(f"pairs:{pairs}", position=where, layer=layer))
+    return direction, bench.typical_norm(site) / direction.norm
 
 
 def _forced(lm: Model, study: Study, prompt: str, target: str, doses: Sequence[float]) -> Any:

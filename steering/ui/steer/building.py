@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ...recipes.steps import KINDS, Step, Variant
-from ..shared import objects as services
+from ..shared import directions as services
 
 if TYPE_CHECKING:
     from ...directions.direction import Direction

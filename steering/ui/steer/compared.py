@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...recipes.sources import Source
 from ...recipes.steps import KINDS, from_data
 from ..shared import objects as services
 from ..widgets.basics import literal
@@ -158,7 +159,7 @@ def _groups(result: Run, lm: Model, sae: Sae | None, label: str | None) -> dict[
 
     for direction, source in _directions(result, lm, sae):
         if direction_label(direction) == label:
-            groups = services.class_projections(lm.name, source, direction)
+            groups = services.workbench(lm.name).projections(direction, source)
             names = {"positive": "positive pairs", "negative": "negative pairs", "neutral": "neutral text"}
             return {names[name]: values for name, values in groups.items()}
     return {}
@@ -168,15 +169,18 @@ def _matrices(
     result: Run, lm: Model, sae: Sae | None, label: str | None
 ) -> dict[str, tuple[list[str], list[list[float]]]]:
     """Cosine matrices of the directions against each other, and of the shown one across the layers."""
+    from ...measurements.numbers import cosine_similarity
+
     found = _directions(result, lm, sae)
     matrices = {}
     if len(found) > 1:
         labels = [direction.name for direction, _ in found]
-        matrices["The directions against each other"] = (labels, services.cosines([d for d, _ in found]))
+        matrices["The directions against each other"] = (labels, cosine_similarity([d for d, _ in found]).tolist())
     for direction, source in found:
         if source.startswith("pairs:") and direction.sae is None:
-            matrices[f"{direction.name}: the same pairs at every layer"] = services.across_layers(
-                lm.name, source.removeprefix("pairs:"), direction
-            )
+            position = direction.provenance.get("position", "completion_mean")
+            bench = services.workbench(lm.name)
+            labels, made = bench.across_layers(Source(source), direction.site.stream, position)
+            matrices[f"{direction.name}: the same pairs at every layer"] = (labels, cosine_similarity(made).tolist())
             break
     return matrices

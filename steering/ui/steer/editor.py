@@ -27,7 +27,7 @@ from ...recipes.steps import (
     show_features,
     shown_position,
 )
-from ..shared import objects as services
+from ..shared import directions as services
 from ..widgets.basics import literal
 from ..widgets.strength import strength
 from . import building, feature_picker

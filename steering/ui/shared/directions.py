@@ -1,0 +1,81 @@
+"""Directions as pages name them: what a step can choose from, and one that is saved in the Library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...recipes.sources import Source
+from . import state
+from .objects import maybe_sae, model, store, workbench
+
+if TYPE_CHECKING:
+    from ...directions.direction import Direction
+    from ...saes.sae import Sae
+    from ...sites import Site
+
+
+def direction_choices() -> dict[str, str]:
+    """What a recipe's step can choose from, value -> shown name: bundled pair sets, saved directions, two texts."""
+    from ...directions.pairs import bundled_pairs
+
+    lm = model()
+    # The bundled model's sets are written in its small language; the general ones are plain English.
+    own = lm.name == state.DEFAULT_MODEL
+    names = [name for name in bundled_pairs() if name.startswith("general_") != own]
+    found = {f"pairs:{name}": name.removeprefix("general_").replace("_", " ") for name in names}
+    for row in store().directions():
+        if row.model in ("", lm.name):
+            found[f"saved:{row.id}"] = f"{row.name} (saved)"
+    return {**found, "texts": "Two texts of your own"}
+
+
+def saved_direction(id: str) -> Direction:
+    """A direction of the Library; one in feature space is read with the visitor's SAE.
+
+    Raises:
+        ValueError: there is none with that id, or it needs an SAE and none is loaded.
+    """
+    row = store().direction_row(id)
+    return store().direction(id, require_fitting_sae() if row.space == "features" else None)
+
+
+def require_fitting_sae() -> Sae:
+    """The visitor's SAE.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = maybe_sae()
+    if found is None:
+        raise ValueError("This direction is in the features of an SAE, and none is loaded. Choose it in the sidebar.")
+    return found
+
+
+# For the recipe's builder, which takes names; whatever else there is takes the workbench itself.
+
+
+def _source(direction: str, site: Site, sae: Sae | None, **more: str) -> Source:
+    where = {"space": "feature"} if sae is not None else {"layer": site.layer, "stream": site.stream}
+    return Source(direction, **more, **where)  # type: ignore[arg-type]
+
+
+def direction_from_pairs(
+    name: str, pairs: str, contrast: str, site: Site, sae: Sae | None, position: str = "completion_mean"
+) -> Direction:
+    """The direction of a bundled pair set; `position` may be an index as text."""
+    return workbench(name).direction(_source(f"pairs:{pairs}", site, sae, contrast=contrast, position=position))
+
+
+def direction_from_texts(name: str, positive: str, negative: str, site: Site, sae: Sae | None) -> Direction:
+    """The difference of two texts' mean activations."""
+    return workbench(name).direction(_source("texts", site, sae, positive=positive, negative=negative))
+
+
+def typical_norm(site: Site, name: str) -> float:
+    """The median norm of the activations at a site on neutral text: the unit in which alpha is chosen."""
+    return workbench(name).typical_norm(site)
+
+
+def class_projections(name: str, source: str, direction: Direction) -> dict[str, list[float]]:
+    """Projections of the two classes of a pair set (its completions' means) and of neutral tokens on a direction."""
+    return workbench(name).projections(direction, source)
