@@ -49,6 +49,7 @@ def run_sequences(
             positions=positions if padded else None,
             cache=cache,
             hooks=plan.prompt_hooks(positions[owner], real[owner], owner if shared else None, first),
+            readers=plan.readers,
             last_only=last_only,
         )
     if shared:
@@ -154,6 +155,7 @@ class Decoder:
             positions=positions,
             cache=self._cache,
             hooks=self._plan.decode_hooks(positions),
+            readers=self._plan.readers,
             last_only=True,
         )
         self._emit(self.rows, logits[:, -1])

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from ..directions.direction import Direction
 from ..interventions.protocol import Edit
+from ..models.arrivals import Reader
 from ..models.hooks import Hook
 from ..models.model import Model
 from ..sites import Site
-from .receipts import Entry
+from .receipts import Log
 from .rows import Row, Trace
 
 
@@ -43,10 +44,11 @@ class _Step:
     low: Float[Tensor, "rows 1"]
     high: Float[Tensor, "rows 1"]
     always: bool  # every generated token lies inside the span, so no mask is needed
-    log: list[Entry] = field(default_factory=list)
+    logs: list[Log] = field(default_factory=list)
+    shift: tuple[Tensor, Tensor] | None = None  # before and after the edit, until it is seen what arrived
 
     def apply(
-        self, x: Float[Tensor, "rows pos d_model"], positions: Tensor, real: Tensor | None, dtype: torch.dtype
+        self, x: Float[Tensor, "rows pos d_model"], positions: Tensor, real: Tensor | None
     ) -> Float[Tensor, "rows pos d_model"]:
         part = x if self.index is None else x.index_select(0, self.index)
         at = positions if self.index is None else positions.index_select(0, self.index)
@@ -57,28 +59,39 @@ class _Step:
             if real is not None:
                 mask &= real if self.index is None else real.index_select(0, self.index)
             new = torch.where(mask[..., None], new, part)
-        delivered = new if dtype == torch.float32 else new.to(dtype).float()
-        measured = torch.linalg.vector_norm(delivered - part, dim=-1)
-        self.log.append(Entry(at, effect.expected, measured, effect.fired, mask))
+        self.shift = (part, new)
+        self.logs.append(Log(at, effect.expected, effect.fired, mask))
         return new if self.index is None else x.index_copy(0, self.index, new)
+
+    def arrived(self, h: Float[Tensor, "rows pos d_model"], share: Tensor | None) -> None:
+        """Measures the edit by the stream that arrived; with `share` as that part of its own shift."""
+        assert self.shift is not None
+        (before, after), log = self.shift, self.logs[-1]
+        self.shift = None
+        pick = (lambda x: x) if self.index is None else (lambda x: x.index_select(0, self.index))
+        if share is None:
+            log.measured = torch.linalg.vector_norm(pick(h) - before, dim=-1)
+        else:
+            log.measured = torch.linalg.vector_norm(after - before, dim=-1) * pick(share)
+        if len(self.logs) == 1:
+            log.size = torch.linalg.vector_norm(before, dim=-1)
 
     def flush(self) -> None:
         """Hands what was logged to the rows' ledgers, all passes at once."""
-        if not self.log:
+        if not self.logs:
             return
-        fired = [entry.fired for entry in self.log if entry.fired is not None]
-        masks = [entry.mask for entry in self.log if entry.mask is not None]
-        entry = Entry(
-            torch.cat([entry.positions for entry in self.log], 1),
-            torch.cat([entry.expected for entry in self.log], 1),
-            torch.cat([entry.measured for entry in self.log], 1),
-            torch.cat(fired, 1) if len(fired) == len(self.log) else None,
-            torch.cat(masks, 1) if len(masks) == len(self.log) else None,
-        )
-        self.log = []
+        whole, self.logs, self.shift = Log.joined(self.logs), [], None
         for place, (row, k, has_threshold) in enumerate(self.members):
-            one = entry.of(place, has_threshold)
-            row.ledgers[k].entries.append((str(self.site), *one))
+            row.ledgers[k].entries.append(whole.entry(str(self.site), place, has_threshold))
+
+
+@dataclass(eq=False)
+class _Edited:
+    """What one pass did at a site: the steps, the stream that the model was given, and whether one follows another."""
+
+    steps: list[_Step]
+    given: Float[Tensor, "rows pos d_model"]
+    crowded: bool
 
 
 class Plan:
@@ -98,6 +111,12 @@ class Plan:
         self._reads: dict[Site, list[tuple[Tensor, Tensor]]] = {}
         self._steps: list[_Step] = []
         self._decoding: dict[Site, list[_Step]] | None = None
+        self._hooks: dict[Site, Hook] = {}
+        self._positions: Tensor | None = None
+        self._edited: dict[Site, _Edited] = {}  # in the pass under way, until the edits are seen to arrive
+        self._owner: Tensor | None = None
+        self._ran: set[Site] = set()
+        self.readers: dict[Site, Reader] = {}  # for the forward pass: what arrives of each edited site
 
     # The prompt pass ------------------------------------------------------------------------------------------------
 
@@ -119,17 +138,21 @@ class Plan:
         first: Site | None,
     ) -> dict[Site, Hook]:
         """Hooks for a pass over whole sequences. `owner` says which prompt a row has while equal ones are shared."""
+        # Sites before the first edit are only read, and stay shared.
+        changed = {site for site in self._at if first is not None and not site < first}
+        self._owner = owner
+        self.readers = {site: self._reader(site) for site in changed}
 
         def hook_at(site: Site) -> Hook:
             def hook(h: Tensor) -> Tensor | None:
                 shared = owner is not None and h.shape[0] != len(self.rows)
-                x = (h.index_select(0, owner) if shared else h).float()  # type: ignore[arg-type]
+                x = self._own(site, h.index_select(0, owner) if shared else h)  # type: ignore[arg-type]
                 self._ask_gates(site, x, positions, real)
-                before, x = x, self._edit_prompt(site, x, positions, real, h.dtype)
+                before, (x, slots) = x, self._edit_prompt(site, x, positions, real)
                 self._read(site, before, x)
-                # Sites before the first edit are only read, and stay shared.
-                changed = first is not None and not site < first and site in self._at
-                return x.to(h.dtype) if changed else None
+                if site not in changed:
+                    return None
+                return self._given(site, [step for slot in slots for step in slot], x, h.dtype, len(slots) > 1)
 
             return hook
 
@@ -144,8 +167,9 @@ class Plan:
                     keep = real[r] & (positions[r] >= first) & (positions[r] < len(row.prompt))
                     row.gates[gate] = gate.test(x[r][keep])
 
-    def _edit_prompt(self, site: Site, x: Tensor, positions: Tensor, real: Tensor, dtype: torch.dtype) -> Tensor:
-        slots = self._at.get(site, [])
+    def _edit_prompt(self, site: Site, x: Tensor, positions: Tensor, real: Tensor) -> tuple[Tensor, list[list[_Step]]]:
+        """The stream after a site's edits, and the steps that were taken, slot after slot."""
+        slots, taken = self._at.get(site, []), []
         for slot in range(max(map(len, slots), default=0)):
             found = []
             for r, (row, mine) in enumerate(zip(self.rows, slots, strict=True)):
@@ -158,18 +182,22 @@ class Plan:
                         row.edits[index] = placement.from_prompt(x[r][keep])
                     if self._open(row, index):
                         found.append((r, index))
-            for step in self._stack(site, found):
-                x = step.apply(x, positions, real, dtype)
-        return x
+            steps = self._stack(site, found)
+            for step in steps:
+                x = step.apply(x, positions, real)
+            taken += [steps] if steps else []
+        return x, taken
 
     # Decoding -------------------------------------------------------------------------------------------------------
 
     def decode_hooks(self, positions: Int[Tensor, "rows 1"]) -> dict[Site, Hook]:
         """Hooks for one generated token a row."""
+        self._positions = positions
+        self._edited.clear()
         if self._decoding is None:
             self._decoding = {}
             for site, slots in self._at.items():
-                steps = []
+                taken = []
                 for slot in range(max(map(len, slots))):
                     found = [
                         (r, mine[slot])
@@ -177,24 +205,84 @@ class Plan:
                         if slot < len(mine) and self._open(row, mine[slot])
                         if row.span(mine[slot])[1] > row.position
                     ]
-                    steps += self._stack(site, found)
-                if steps:
-                    self._decoding[site] = steps
+                    steps = self._stack(site, found)
+                    taken += [steps] if steps else []
+                if taken:
+                    self._decoding[site] = [step for steps in taken for step in steps]
+                    self._hooks[site] = self._decode_hook(site, self._decoding[site], len(taken) > 1)
+                    self.readers[site] = self._reader(site)
+            self._hooks |= {
+                site: self._decode_hook(site, [], False) for site in self._recorded if site not in self._hooks
+            }
+        return self._hooks
 
-        def hook_at(site: Site) -> Hook:
-            steps, recorded = self._decoding.get(site, []), site in self._recorded  # type: ignore[union-attr]
+    def _decode_hook(self, site: Site, steps: list[_Step], crowded: bool) -> Hook:
+        recorded = site in self._recorded
 
-            def hook(h: Tensor) -> Tensor | None:
-                before = x = h.float()
-                for step in steps:
-                    x = step.apply(x, positions, None, h.dtype)
-                if recorded:
-                    self._read(site, before, x)
-                return x.to(h.dtype) if steps else None
+        def hook(h: Tensor) -> Tensor | None:
+            assert self._positions is not None
+            before = x = self._own(site, h)
+            for step in steps:
+                x = step.apply(x, self._positions, None)
+            if recorded:
+                self._read(site, before, x)
+            if not steps:
+                return None
+            return self._given(site, steps, x, h.dtype, crowded)
 
-            return hook
+        return hook
 
-        return {site: hook_at(site) for site in {*self._decoding, *self._recorded}}
+    # What arrives ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _own(site: Site, h: Tensor) -> Tensor:
+        """The stream in float32. At `resid_mid` a copy: the edit is written over what is there."""
+        x = h.float()
+        return x.clone() if x is h and site.stream == "resid_mid" else x
+
+    def _given(self, site: Site, steps: list[_Step], x: Tensor, dtype: torch.dtype, crowded: bool) -> Tensor:
+        """The edited stream in the model's dtype, whose arrival is waited for."""
+        given = x.to(dtype)
+        self._ran.add(site)
+        if steps:
+            self._edited[site] = _Edited(steps, given.clone() if crowded else given, crowded)
+        return given
+
+    def _reader(self, site: Site) -> Reader:
+        def read(h: Tensor, rest: Tensor | None) -> None:
+            edited = self._edited.pop(site, None)
+            if edited is None:
+                return
+            h = self._of_all_rows(h)
+            if h.shape != edited.given.shape:
+                return
+            if rest is not None:
+                # Added as the model adds: where it did just that, rounding takes nothing away.
+                lost = h - (edited.given + self._of_all_rows(rest))
+                arrived = edited.given.float() + lost.float()
+            else:
+                arrived = h.float()
+            share = self._share(edited, arrived) if edited.crowded else None
+            for step in edited.steps:
+                step.arrived(arrived, share)
+
+        return read
+
+    def _of_all_rows(self, x: Tensor) -> Tensor:
+        x = x.to(self.device)
+        shared = self._owner is not None and x.shape[0] != len(self.rows)
+        return x.index_select(0, self._owner) if shared else x  # type: ignore[arg-type]
+
+    @staticmethod
+    def _share(edited: _Edited, h: Tensor) -> Float[Tensor, "rows pos"]:
+        """How much of what several edits did one after another arrived: 1 less what is lost on the way they went."""
+        lost = torch.linalg.vector_norm(h - edited.given.float(), dim=-1)
+        way = torch.zeros_like(lost)
+        for step in edited.steps:
+            before, after = step.shift  # type: ignore[misc]
+            moved = torch.linalg.vector_norm(after - before, dim=-1)
+            way = way + moved if step.index is None else way.index_add(0, step.index, moved)
+        return (1 - lost / way.clamp(min=1e-12)).clamp(min=0)
 
     # Shared ---------------------------------------------------------------------------------------------------------
 
@@ -249,8 +337,13 @@ class Plan:
 
     def flush(self, real: Bool[Tensor, "rows pos"] | None = None) -> None:
         """Hands receipts and projections to the rows; `real` leaves out the padding of a prompt pass."""
+        self._edited.clear()
         for step in self._steps:
             step.flush()
+        for site in self.readers.keys() - self._ran:
+            for row, mine in zip(self.rows, self._at[site], strict=True):
+                for index in mine:
+                    row.ledgers[row.placements[index][0]].silent.add(str(site))
         if self._decoding is None:
             self._steps = []
         for site, passes in self._reads.items():

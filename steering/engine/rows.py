@@ -149,7 +149,7 @@ class Row:
                     notes.append(
                         "The condition on the prompt held." if self.gates[gate] else "The condition did not hold."
                     )
-            found.append(ledger.receipt(str(one), notes))
+            found.append(ledger.receipt(str(one), notes, self.model.dtype))
         return tuple(found)
 
 

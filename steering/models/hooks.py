@@ -11,6 +11,16 @@ from torch import Tensor, nn
 Hook = Callable[[Float[Tensor, "rows pos d_model"]], Float[Tensor, "rows pos d_model"] | None]
 
 
+def from_input(args: tuple, kwargs: dict) -> Tensor:
+    """The `hidden_states` of a call, wherever the family passes it."""
+    return args[0] if args else kwargs["hidden_states"]
+
+
+def from_output(output: Any) -> Tensor:
+    """A module's output, a tensor or the first of a tuple."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
 def on_input(hook: Hook, *, in_place: bool) -> Callable[..., Any]:
     """A forward pre-hook that changes `hidden_states`, wherever the family passes it.
 
@@ -19,7 +29,7 @@ def on_input(hook: Hook, *, in_place: bool) -> Callable[..., Any]:
     """
 
     def wrapped(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        h = args[0] if args else kwargs["hidden_states"]
+        h = from_input(args, kwargs)
         new = hook(h)
         if new is None:
             return None

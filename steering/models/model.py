@@ -28,6 +28,7 @@ from transformer_lens.model_bridge.sources.transformers import determine_archite
 
 from ..checkpoints.memory import MOST_PACKED
 from ..sites import INNER_STREAMS, STREAMS, Site
+from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
 from .hooks import Hook, on_input, on_output
 from .packing import PackedLinears
@@ -229,14 +230,17 @@ class Model:
     # Running --------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def hooked(self, hooks: Mapping[Site, Hook]) -> Iterator[None]:
+    def hooked(self, hooks: Mapping[Site, Hook], readers: Mapping[Site, Reader] | None = None) -> Iterator[None]:
         """Hooks at sites for the length of a `with` block; a hook returns new activations, or None for no change.
 
-        Holds the model's lock. Nothing is left on the model afterwards, whatever happened inside.
+        `readers` are told what arrives of each site's value further down. Holds the model's lock. Nothing is left on
+        the model afterwards, whatever happened inside.
         """
         with self.lock:
             handles = []
             try:
+                if readers:
+                    handles += self.arrivals.watch_before(readers)
                 for site, hook in hooks.items():
                     module, is_input = self._module(self.check_site(site))
                     if is_input:
@@ -244,10 +248,19 @@ class Model:
                         handles.append(module.register_forward_pre_hook(wrapped, with_kwargs=True))
                     else:
                         handles.append(module.register_forward_hook(on_output(self._at_home(hook))))
+                if readers:
+                    handles += self.arrivals.watch_after(readers)
                 yield
             finally:
                 for handle in handles:
                     handle.remove()
+                if readers:
+                    self.arrivals.forget()
+
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        """Where the value of each site is next used."""
+        return Arrivals(self)
 
     @cached_property
     def _packed(self) -> PackedLinears:
@@ -272,10 +285,11 @@ class Model:
         positions: Int[Tensor, "rows pos"] | None = None,
         cache: Any = None,
         hooks: Mapping[Site, Hook] | None = None,
+        readers: Mapping[Site, Reader] | None = None,
         last_only: bool = False,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
         """Logits of one pass: of the last position only with `last_only`, of more rows where hooks part them."""
-        with self.hooked(hooks or {}), self._packed.active():
+        with self.hooked(hooks or {}, readers), self._packed.active():
             extra = {} if positions is None else {"position_ids": positions}
             return self.hf(
                 input_ids=tokens,

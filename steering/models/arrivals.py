@@ -1,0 +1,242 @@
+"""Read what flows on from a site: the value that the rest of the model really uses, wherever it is next met.
+
+A hook that edits a site can only say what it returned. Whether the stream carries it on is seen further down: the
+output of a block where the next block receives it, the stream between attention and MLP as the block's output less
+what the MLP wrote. Modules are looked up here apart from `Model`, so that a mistake in either shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..sites import Site
+from .hooks import from_input, from_output
+
+if TYPE_CHECKING:
+    from .model import Model
+
+# Called with a tensor further down, and with what else is in it besides the site's value (None: nothing).
+Reader = Callable[[Float[Tensor, "rows pos d_model"], Float[Tensor, "rows pos d_model"] | None], None]
+# The streams that are read from the stream around them, by arithmetic or where a later module receives them.
+_DOWNSTREAM = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+
+
+@dataclass
+class _Layer:
+    """The modules of one block: where its input is first read, what attention and MLP write, the second norm."""
+
+    block: nn.Module
+    next: nn.Module
+    entry: nn.Module | None
+    attention: nn.Module
+    mlp: nn.Module
+    middle: nn.Module | None
+    mixing: nn.Module | None
+    carried: frozenset[str] = frozenset()  # streams that can be read downstream in this family
+    seen: dict[str, Tensor] = field(default_factory=dict)  # of the pass under way
+
+
+class Arrivals:
+    """Where each site's value can be read after it was edited. One small pass finds out what holds in a family."""
+
+    def __init__(self, model: Model) -> None:
+        self._layers = [_layer(model, number) for number in range(model.n_layers)]
+        self._find_out(model)
+
+    def carried(self, site: Site) -> bool:
+        """Whether a site's value is read downstream; if not, by a second hook right after the first."""
+        return site.stream in self._layers[site.layer].carried
+
+    def watch_before(self, readers: Mapping[Site, Reader]) -> list[Any]:
+        """Handles of the hooks that must run before the edits on the same modules."""
+        handles = []
+        for site, reader in readers.items():
+            layer, stream = self._layers[site.layer], site.stream
+            if stream not in layer.carried:
+                continue
+            if stream == "resid_post":
+                handles.append(_on_entering(layer.next, lambda h, read=reader: read(h, None)))
+            elif stream == "attn_out":
+                handles.append(_on_entering(layer.middle, _in_sum(layer, "pre", reader)))
+            elif stream == "resid_mid":
+                handles.append(_on_leaving(layer.block, _in_sum(layer, "mlp", reader)))
+            elif stream == "mlp_out":
+                handles.append(_on_leaving(layer.block, _in_sum(layer, "mid", reader)))
+        return handles
+
+    def watch_after(self, readers: Mapping[Site, Reader]) -> list[Any]:
+        """Handles of the hooks that must run after the edits on the same modules."""
+        handles = []
+        for site, reader in readers.items():
+            layer, stream = self._layers[site.layer], site.stream
+            read = lambda h, read=reader: read(h, None)  # noqa: E731
+            if stream not in layer.carried:
+                handles.append(self._second_hook(layer, stream, read))
+            elif stream == "resid_pre":
+                handles.append(_on_entering(layer.entry, read))
+            elif stream == "attn_out":
+                handles.append(_on_entering(layer.entry, _keep(layer, "pre")))
+            elif stream == "resid_mid":
+                handles.append(_on_leaving(layer.mlp, _keep(layer, "mlp")))
+            elif stream == "mlp_out":
+                handles.append(_on_entering(layer.middle, _keep(layer, "mid")))
+        return handles
+
+    def forget(self) -> None:
+        """Drops what was kept of a pass, so that no activation outlives it."""
+        for layer in self._layers:
+            layer.seen.clear()
+
+    def _second_hook(self, layer: _Layer, stream: str, read: Callable[[Tensor], None]) -> Any:
+        if stream == "resid_pre":
+            return _on_entering(layer.block, read)
+        if stream == "resid_mid":
+            return _on_entering(layer.middle, read)
+        if stream == "attn_z":
+            return _on_entering(layer.mixing, read)
+        if stream == "mlp_in":
+            return _on_entering(layer.mlp, read)
+        return _on_leaving({"attn_out": layer.attention, "mlp_out": layer.mlp}.get(stream, layer.block), read)
+
+    @torch.no_grad()
+    def _find_out(self, model: Model) -> None:
+        """Learns from a pass over a few tokens where each block's input is read, and which sums hold."""
+        tokens = torch.arange(1, 5, device=model.device)[None] % model.d_vocab
+        with model.lock:
+            handles = []
+            try:
+                for layer in self._layers:
+                    handles.append(_on_entering(layer.block, _begin(layer)))
+                    for child in layer.block.children():
+                        handles.append(child.register_forward_pre_hook(_first_reader(layer), with_kwargs=True))
+                model.forward(tokens, last_only=True)
+            finally:
+                _remove(handles)
+                self.forget()
+            wanted = {Site(n, stream): {} for n in range(len(self._layers)) for stream in _DOWNSTREAM}
+            for n, layer in enumerate(self._layers):
+                possible = set(_DOWNSTREAM)
+                possible -= set() if layer.entry is not None else {"resid_pre", "attn_out"}
+                possible -= set() if layer.middle is not None else {"attn_out", "resid_mid", "mlp_out"}
+                possible -= {"resid_post"} if layer.next is layer.block else set()
+                layer.carried = frozenset(possible)
+                for stream in set(_DOWNSTREAM) - possible:
+                    del wanted[Site(n, stream)]
+            try:
+                for site, found in wanted.items():
+                    layer = self._layers[site.layer]
+                    handles.append(self._second_hook(layer, site.stream, _hold(found)))
+                readers = {site: _compare(found) for site, found in wanted.items()}
+                handles += self.watch_before(readers) + self.watch_after(readers)
+                model.forward(tokens, last_only=True)
+            finally:
+                _remove(handles)
+                self.forget()
+        for n, layer in enumerate(self._layers):
+            layer.carried = frozenset(s for s in layer.carried if wanted[Site(n, s)].get("agrees", False))
+
+
+def _layer(model: Model, number: int) -> _Layer:
+    parts = model.adapter.component_mapping
+    inner = parts["blocks"].submodules
+    block = model.blocks[number]
+
+    def child(name: str) -> nn.Module | None:
+        return block.get_submodule(inner[name].name) if name in inner and inner[name].name else None
+
+    last = number + 1 == model.n_layers
+    after = model.hf.get_submodule(parts["ln_final"].name) if last and "ln_final" in parts else None
+    attention = child("attn")
+    output = getattr(inner.get("attn"), "submodules", {}).get("o")
+    return _Layer(
+        block,
+        after or (block if last else model.blocks[number + 1]),
+        None,
+        child("ln1_post") or attention or block,
+        child("ln2_post") or child("mlp") or block,
+        None if model.parallel else child("ln2"),
+        attention.get_submodule(output.name) if attention is not None and output is not None else None,
+    )
+
+
+def _on_entering(module: nn.Module | None, read: Callable[[Tensor], None]) -> Any:
+    assert module is not None
+
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        read(from_input(args, kwargs))
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _on_leaving(module: nn.Module, read: Callable[[Tensor], None]) -> Any:
+    def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        read(from_output(output))
+
+    return module.register_forward_hook(hook)
+
+
+def _keep(layer: _Layer, name: str) -> Callable[[Tensor], None]:
+    def keep(h: Tensor) -> None:
+        layer.seen[name] = h
+
+    return keep
+
+
+def _in_sum(layer: _Layer, name: str, reader: Reader) -> Callable[[Tensor], None]:
+    """Reads a part in the sum that it went into, with the other part."""
+
+    def read(h: Tensor) -> None:
+        rest = layer.seen.pop(name, None)
+        if rest is not None and rest.shape == h.shape:
+            reader(h, rest)
+
+    return read
+
+
+def _remove(handles: list[Any]) -> None:
+    for handle in handles:
+        handle.remove()
+    handles.clear()
+
+
+def _begin(layer: _Layer) -> Callable[[Tensor], None]:
+    return _keep(layer, "input")
+
+
+def _first_reader(layer: _Layer) -> Callable[..., None]:
+    """Notes the first child of a block that is given the block's own input."""
+
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        given = layer.seen.get("input")
+        if layer.entry is None and given is not None and any(value is given for value in (*args, *kwargs.values())):
+            layer.entry = module
+
+    return hook
+
+
+def _hold(found: dict[str, Any]) -> Callable[[Tensor], None]:
+    """Keeps the very tensor: a family that goes on adding into it cannot be read by sums."""
+
+    def hold(h: Tensor) -> None:
+        found["here"] = h
+
+    return hold
+
+
+def _compare(found: dict[str, Any]) -> Reader:
+    """Whether a site's value is what is found further down, within rounding."""
+
+    def compare(h: Tensor, rest: Tensor | None) -> None:
+        here = found.pop("here", None)
+        if here is not None and here.shape == h.shape:
+            wanted = here if rest is None else here + rest
+            rounding = 8 * torch.finfo(h.dtype).eps * h.float().norm(dim=-1) + 1e-6
+            found["agrees"] = bool(((h.float() - wanted.float()).norm(dim=-1) <= rounding).all())
+
+    return compare
