@@ -21,11 +21,12 @@ from ..models.model import Model, Prompt
 from ..models.passages import in_context
 from ..sites import Site
 from .decoding import Decoder, score
-from .receipts import Receipt
+from .receipts import Receipt, check
 from .requests import Request, Variant, recorded
 from .rows import Row, Trace
 
 T = TypeVar("T")
+Scored = tuple[Prompt, str | Sequence[int], Variant]  # what a score is asked of
 
 
 class CacheCheck(NamedTuple):
@@ -231,14 +232,22 @@ class Engine:
         """Log-probabilities of a continuation's tokens under each variant, by teacher forcing, in one pass."""
         return self.score_all([(prompt, continuation, variant) for variant in variants], steer_bos=steer_bos)
 
-    def score_all(
-        self, items: Sequence[tuple[Prompt, str | Sequence[int], Variant]], *, steer_bos: bool = False
-    ) -> list[list[float]]:
+    def score_all(self, items: Sequence[Scored], *, steer_bos: bool = False) -> list[list[float]]:
         """`score` for any number of (prompt, continuation, variant), in full batches.
 
         Raises:
-            ValueError: an empty continuation, or one that does not fit into the context behind its prompt.
+            ValueError: an empty continuation, one that does not fit into the context after its prompt, or an edit that
+                did not arrive in the model (see `Receipt`).
         """
+        found = self.score_with_receipts(items, steer_bos=steer_bos)
+        for _, receipts in found:
+            check(receipts)
+        return [logprobs for logprobs, _ in found]
+
+    def score_with_receipts(
+        self, items: Sequence[Scored], *, steer_bos: bool = False
+    ) -> list[tuple[list[float], tuple[Receipt, ...]]]:
+        """As `score_all`, with the receipts of each item's edits, whether they agree or not."""
         rows = []
         for prompt, continuation, variant in items:
             if isinstance(continuation, str) and continuation:
@@ -253,7 +262,8 @@ class Engine:
                 )
             base.targets = tuple(int(token) for token in targets)
             rows.append(base)
-        return self.call(lambda: score(rows, self.max_rows))
+        logprobs = self.call(lambda: score(rows, self.max_rows))
+        return [(values, row.receipts()) for values, row in zip(logprobs, rows, strict=True)]
 
     def check(self, completion: Completion, tolerance: float = 1e-3) -> CacheCheck:
         """The receipt's cross-check: were the cached steps what one pass without a cache gives for the same tokens?"""
@@ -396,6 +406,7 @@ class Engine:
                 continue
             self._active.remove(handle)
             self.decoded_rows += 1
-            if row.finish_reason != "cancelled":
-                self._keep(row)
             handle._finish()
+            # A row whose steering did not arrive is decoded again when it is asked for again.
+            if row.finish_reason != "cancelled" and all(receipt.agrees for receipt in handle.receipts):
+                self._keep(row)

@@ -82,6 +82,13 @@ def tolerance(expected: float, size: float, dtype: torch.dtype) -> float:
     return _RELATIVE * expected + 1.5 * torch.finfo(dtype).eps * (size + expected) + 1e-5
 
 
+def check(receipts: Sequence[Receipt]) -> None:
+    """Raise ValueError with one sentence if a receipt disagrees: numbers of a row whose edit did not arrive mislead."""
+    for receipt in receipts:
+        if not receipt.agrees:
+            raise ValueError(receipt.problem)
+
+
 @dataclass
 class Entry:
     """What happened to some tokens of a row at one site.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..engine.decoding import run_sequences
 from ..engine.engine import Engine
+from ..engine.receipts import check
 from ..engine.requests import Request, Variant
 from ..measurements.numbers import distinct_n, kl_divergence
 from ..models.model import Prompt
@@ -39,6 +40,8 @@ def last_logits(engine: Engine, items: Sequence[tuple[Prompt, Variant]]) -> Floa
     def run(part: Sequence[tuple[Prompt, Variant]]) -> Float[Tensor, "items vocab"]:
         rows = [Request(prompt, variant).row(engine.model) for prompt, variant in part]
         logits, _ = run_sequences(engine.model, rows)
+        for row in rows:
+            check(row.receipts())
         return logits[:, -1].float().cpu()
 
     parts = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]

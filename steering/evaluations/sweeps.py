@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..engine.decoding import run_sequences
 from ..engine.engine import Engine
+from ..engine.receipts import check
 from ..engine.requests import Request, Variant
 from ..interventions.protocol import Intervention
 from ..jobs.checkpoint import Checkpoint
@@ -288,6 +289,8 @@ def _forced(
         for row, (_, target, _) in zip(made, part, strict=True):
             row.targets = tuple(target)
         logits, _ = run_sequences(engine.model, made, last_only=False)
+        for row in made:
+            check(row.receipts())
         # The token at position t is predicted at t - 1; padding is on the left, so all rows end at one column.
         return [rows[-len(target) - 1 : -1].float().cpu() for rows, (_, target, _) in zip(logits, part, strict=True)]
 

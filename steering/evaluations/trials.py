@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from ..engine.engine import Completion, Engine
+from ..engine.receipts import check
 from ..engine.requests import Request
 from ..interventions.protocol import fingerprint
 from ..jobs.checkpoint import Checkpoint
@@ -121,7 +122,8 @@ def run(
         outcomes: a list that grows as outcomes come, for showing them.
 
     Raises:
-        ValueError: repeated names, no baseline, an item that the model cannot read, or a failed row.
+        ValueError: repeated names, no baseline, an item that the model cannot read, a failed row, or a row whose
+            receipt disagrees: what it says is not what the arm does.
     """
     settings = settings or Settings()
     checkpoint = Checkpoint() if checkpoint is None else checkpoint  # an empty one has length 0
@@ -193,8 +195,13 @@ def _scored(engine: Engine, trials: Sequence[Trial], settings: Settings) -> Batc
             for prompt, options in [_located(t, lambda t=t: options_of(engine.model, t, settings.chat))]
             for option in options
         ]
-        found = iter(engine.score_all(asked))
-        answers = [[next(found) for _ in t.item.options] for t in batch]
+        found = iter(engine.score_with_receipts(asked))
+        answers = []
+        for trial in batch:
+            scored = [next(found) for _ in trial.item.options]
+            for _, receipts in scored:
+                _located(trial, lambda receipts=receipts: check(receipts))
+            answers.append([logprobs for logprobs, _ in scored])
         yield batch, [{"measures": dict(t.set.scorer.score(t.item, a))} for t, a in zip(batch, answers, strict=True)]
 
 
@@ -234,6 +241,8 @@ def _request(model: Model, trial: Trial, settings: Settings) -> Request:
 def _read(engine: Engine, batch: list[Trial], handles: list[Completion]) -> tuple[list[Trial], list[dict[str, Any]]]:
     """The entries of finished rows: text, the scorer's numbers, and what the text is like."""
     finished = [_located(trial, handle.result) for trial, handle in zip(batch, handles, strict=True)]
+    for trial, row in zip(batch, finished, strict=True):
+        _located(trial, lambda row=row: check(row.receipts))
     told = [k for k, row in enumerate(finished) if row.tokens]
     scored = engine.score_all([(finished[k].prompt_tokens, finished[k].tokens, ()) for k in told]) if told else []
     surprise = {k: -sum(one) / len(one) for k, one in zip(told, scored, strict=True)}

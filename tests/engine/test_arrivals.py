@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from deaf_hooks import deafen
 from steered_rows import PROMPTS, TEXT, batch, decode, direction
 from torch import Tensor
 
@@ -16,7 +17,6 @@ from steering.engine.requests import Request
 from steering.engine.rows import Row
 from steering.interventions import ActivationAddition, DirectionalAblation
 from steering.models import model as models
-from steering.models.hooks import Hook
 from steering.models.loading import load_model
 from steering.models.model import Model
 from steering.sites import RESIDUAL_STREAMS, Site
@@ -27,18 +27,6 @@ STREAMS = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 
 def adding(site: Site, alpha: float = 6.0, **options: Any) -> ActivationAddition:
     return ActivationAddition(direction(site), alpha=alpha, **options)
-
-
-def deaf(register: Callable[..., Any]) -> Callable[..., Any]:
-    """A way to hook that calls the hook and drops what it returns."""
-
-    def deafened(hook: Hook, **options: Any) -> Callable[..., Any]:
-        def drops(h: Tensor) -> None:
-            hook(h)
-
-        return register(drops, **options)
-
-    return deafened
 
 
 def said(row: Row) -> tuple[bool, float, float]:
@@ -54,8 +42,7 @@ def test_a_deaf_hook_is_reported(stream: str, lm: Model, monkeypatch: pytest.Mon
     site = Site(1, stream)
     agrees, expected, measured = said(decode(lm, TEXT, (adding(site),), **SHORT))
     assert agrees and measured == pytest.approx(expected, rel=1e-4)
-    monkeypatch.setattr(models, "on_input", deaf(models.on_input))
-    monkeypatch.setattr(models, "on_output", deaf(models.on_output))
+    deafen(monkeypatch)
     row = decode(lm, TEXT, (adding(site),), **SHORT)
     assert row.generated == decode(lm, TEXT, **SHORT).generated
     agrees, expected, measured = said(row)
@@ -67,7 +54,7 @@ def test_a_deaf_hook_is_reported(stream: str, lm: Model, monkeypatch: pytest.Mon
 def test_deafness_shows_whichever_tokens_are_touched(
     where: Any, tiny_llama: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "on_output", deaf(models.on_output))
+    deafen(monkeypatch)
     agrees, expected, measured = said(decode(tiny_llama, TEXT, (adding(Site(2), where=where),), **SHORT))
     assert not agrees and expected == pytest.approx(6.0) and measured == 0.0
 
@@ -76,7 +63,7 @@ def test_a_deaf_hook_is_reported_in_a_batch_and_by_teacher_forcing(
     tiny_llama: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that share their prompt's pass, rows that do not, and rows whose targets are given."""
-    monkeypatch.setattr(models, "on_output", deaf(models.on_output))
+    deafen(monkeypatch)
     variants = [(), (adding(Site(1)),), (adding(Site(3)),), (adding(Site(1), 3.0), adding(Site(3)))]
     for prompts in ([TEXT] * 4, PROMPTS[:4]):
         rows = batch(tiny_llama, prompts, variants, **SHORT)
@@ -90,7 +77,7 @@ def test_a_deaf_hook_is_reported_in_a_batch_and_by_teacher_forcing(
 def test_of_several_edits_at_one_site_none_is_taken_for_delivered(lm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     variant = (adding(Site(1), 3.0), adding(Site(1), 3.0), DirectionalAblation(direction(seed=2)))
     assert all(receipt.agrees for receipt in decode(lm, TEXT, variant, **SHORT).receipts())
-    monkeypatch.setattr(models, "on_output", deaf(models.on_output))
+    deafen(monkeypatch)
     assert not any(receipt.agrees for receipt in decode(lm, TEXT, variant, **SHORT).receipts())
 
 
@@ -219,8 +206,7 @@ def test_in_half_precision_right_receipts_agree_and_deaf_ones_do_not(
     variants.append((DirectionalAblation(direction(), everywhere=True),))
     rows = batch(half, [TEXT] * len(variants), variants, **SHORT)
     assert all(receipt.agrees for row in rows for receipt in row.receipts())
-    monkeypatch.setattr(models, "on_input", deaf(models.on_input))
-    monkeypatch.setattr(models, "on_output", deaf(models.on_output))
+    deafen(monkeypatch)
     rows = batch(half, [TEXT] * len(variants), variants, **SHORT)
     assert not any(receipt.agrees for row in rows for receipt in row.receipts())
 

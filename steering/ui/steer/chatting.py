@@ -38,6 +38,7 @@ class Turn:
     steered: str | None = None
     recipe: str = ""
     receipts: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def open(self) -> bool:
@@ -126,6 +127,8 @@ def draw(number: int, turn: Turn) -> dict[str, Any]:
                 slots[side] = st.empty()
             slots[side].text(getattr(turn, side) or "…")
             if side == "steered":
+                for problem in turn.problems:
+                    st.error(f"This answer was not steered as it says. {literal(problem, 300)}")
                 for line in turn.receipts:
                     st.caption(literal(line, 200))
     return slots
@@ -150,6 +153,7 @@ def answer(turn: Turn, slots: dict[str, Any], lm: Model, sae: Sae | None, recipe
     stream(handles, lambda number, text: slots[SIDES[number]].text(text), lambda waited: None)
     turn.plain, turn.steered = handles[0].text, handles[1].text
     turn.recipe = summary(variant)
+    turn.problems = [receipt.problem for receipt in handles[1].receipts if not receipt.agrees]
     turn.receipts = [
         f"{r.tokens} tokens at {len(r.sites)} site{'s' if len(r.sites) != 1 else ''}, mean shift {r.measured:.3g}"
         + ("" if r.fired is None else f", fired on {100 * r.fired:.0f}% of them")

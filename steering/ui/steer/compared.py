@@ -50,6 +50,7 @@ def draw(result: Run, slots: Slots, lm: Model, sae: Sae | None) -> None:
         )  # fmt: skip
         label = _label(result)
     _cards(result, slots, label, str(tint))
+    problems(result, slots.which)
     panels = {
         "Along text": lambda: _along(result, slots.which, label),
         "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, lm, sae, label)),
@@ -58,6 +59,13 @@ def draw(result: Run, slots: Slots, lm: Model, sae: Sae | None) -> None:
         "Controls": lambda: _controls(result, slots.which),
     }
     panels[view or VIEWS[0]]()
+
+
+def problems(result: Run, prompt: int) -> None:
+    """Marks the texts whose steering did not arrive in the model, controls included, in every view."""
+    for row in [*result.shown(prompt), *result.controls(prompt)]:
+        for problem in row.problems:
+            st.error(f"{literal(row.title)} was not steered as it says. {literal(problem, 300)}")
 
 
 def _label(result: Run) -> str | None:

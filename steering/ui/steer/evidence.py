@@ -213,7 +213,7 @@ def receipts(result: Run, prompt: int) -> None:
                     "Tokens": receipt["tokens"],
                     "Expected shift": receipt["expected"],
                     "Measured shift": receipt["measured"],
-                    "Agrees": "yes" if receipt["agrees"] else "no",
+                    "Agrees": "yes" if receipt["agrees"] else "NO",
                     "Fired": None if receipt["fired"] is None else 100 * receipt["fired"],
                     "Site": _sites(receipt["sites"]),
                     "Intervention": receipt["intervention"],
@@ -230,13 +230,16 @@ def receipts(result: Run, prompt: int) -> None:
         hide_index=True,
         column_config={
             "Expected shift": number(format="%.4g", help="Mean norm of the change per touched token, by the formula."),
-            "Measured shift": number(format="%.4g", help="The same, from the tensors that entered and left the hook."),
+            "Measured shift": number(
+                format="%.4g", help="The same, from what the rest of the model received further down."
+            ),
             "Fired": number(format="%.0f%%", help="Share of touched tokens on which the threshold was crossed."),
         },
     )
     st.caption(
         "Shifts are mean norms of the change of the residual stream, per touched token, in the stream's own units. "
-        "Expected comes from the formula, measured from the tensors: they differ by rounding, or something is wrong."
+        "Expected comes from the formula, measured from what the next part of the model received: they differ by "
+        "rounding, or something is wrong."
     )
 
 

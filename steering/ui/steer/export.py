@@ -91,6 +91,7 @@ body {{ margin: 2rem auto; max-width: 70rem; padding: 0 1rem; background: var(--
 h1, h2 {{ line-height: 1.2; }} h2 {{ font-size: 1.1rem; margin: 0 0 0.5rem; }}
 .muted, .receipt {{ color: var(--muted); font: 14px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }}
 .receipt {{ margin: 0 0 0.5rem; }} .receipt b {{ color: var(--ink); font-weight: 600; }}
+.problem {{ color: #b3261e; font-weight: 600; }}
 .grid {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }}
 article {{ border: 1px solid var(--rule); border-top: 3px solid #8a857b; border-radius: 8px; padding: 1rem; }}
 article.steered {{ border-top-color: rgb(var(--teal)); }}
@@ -133,6 +134,9 @@ def _article(row: RunRow, label: str | None, scale: float) -> str:
         f'<p class="receipt">{html.escape(r["intervention"])}<br>{r["tokens"]} tokens, shift per token: expected '
         f"<b>{r['expected']:.4g}</b>, measured <b>{r['measured']:.4g}</b></p>"
         for r in row.receipts
+    )
+    lines = (
+        "".join(f'<p class="problem">Not steered as it says. {html.escape(text)}</p>' for text in row.problems) + lines
     )
     kind = "steered" if row.kind == "steered" else ""
     head = f'<article class="{kind}"><h2>{html.escape(row.title)}</h2>'

@@ -64,6 +64,15 @@ class RunRow:
         return (values + [None] * len(self.pieces))[: len(self.pieces)]
 
     @property
+    def problems(self) -> list[str]:
+        """A sentence for each intervention that did not arrive in the model as its formula says."""
+        return [
+            str(receipt.get("problem") or f"The receipt of {receipt['intervention']} disagrees.")
+            for receipt in self.receipts
+            if not receipt.get("agrees", True)
+        ]
+
+    @property
     def steered(self) -> set[int]:
         """The positions that any intervention touched."""
         return {position for receipt in self.receipts for position in receipt["positions"]}
@@ -204,6 +213,8 @@ def fill(row: RunRow, handle: Completion, engine: Engine) -> RunRow:
         for place, step in enumerate(handle.alternatives, start=len(row.prompt_tokens))
     ]
     row.projections = {label: {"before": t.before, "after": t.after} for label, t in handle.projections.items()}
-    row.receipts = [{**asdict(receipt), "agrees": receipt.agrees} for receipt in handle.receipts]
+    row.receipts = [
+        {**asdict(receipt), "agrees": receipt.agrees, "problem": receipt.problem} for receipt in handle.receipts
+    ]
     row.finish_reason = handle.finish_reason
     return row
