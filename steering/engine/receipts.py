@@ -68,7 +68,7 @@ class Receipt:
     @property
     def problem(self) -> str:
         """One sentence on what did not arrive, or "" where all did."""
-        if self.agrees:
+        if not self.failures:
             return ""
         more = f" (and at {len(self.failures) - 1} other sites)" if len(self.failures) > 1 else ""
         return f"The receipt of {self.intervention} disagrees: {self.failures[0]}{more}."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,9 +17,6 @@ from torch import Tensor, nn
 
 from ..sites import Site
 from .hooks import from_input, from_output
-
-if TYPE_CHECKING:
-    from .model import Model
 
 # Called with a tensor further down, and with what else is in it besides the site's value (None: nothing).
 Reader = Callable[[Float[Tensor, "rows pos d_model"], Float[Tensor, "rows pos d_model"] | None], None]
@@ -43,11 +40,24 @@ class _Layer:
 
 
 class Arrivals:
-    """Where each site's value can be read after it was edited. One small pass finds out what holds in a family."""
+    """Where each site's value can be read after it was edited. One small pass finds out what holds in a family.
 
-    def __init__(self, model: Model) -> None:
-        self._layers = [_layer(model, number) for number in range(model.n_layers)]
-        self._find_out(model)
+    Args:
+        parts: TransformerLens' map from parts of a model to names of its modules.
+        parallel: whether attention and MLP read the same input.
+        run: runs the model over a few tokens.
+    """
+
+    def __init__(
+        self, hf: nn.Module, blocks: nn.ModuleList, parts: Mapping[str, Any], parallel: bool, run: Callable[[], Any]
+    ) -> None:
+        final = hf.get_submodule(parts["ln_final"].name) if "ln_final" in parts else blocks[-1]
+        inner = parts["blocks"].submodules
+        self._layers = [
+            _layer(block, after, inner, parallel)
+            for block, after in zip(blocks, [*list(blocks)[1:], final], strict=True)
+        ]
+        self._find_out(run)
 
     def carried(self, site: Site) -> bool:
         """Whether a site's value is read downstream; if not, by a second hook right after the first."""
@@ -105,62 +115,54 @@ class Arrivals:
         return _on_leaving({"attn_out": layer.attention, "mlp_out": layer.mlp}.get(stream, layer.block), read)
 
     @torch.no_grad()
-    def _find_out(self, model: Model) -> None:
+    def _find_out(self, run: Callable[[], Any]) -> None:
         """Learns from a pass over a few tokens where each block's input is read, and which sums hold."""
-        tokens = torch.arange(1, 5, device=model.device)[None] % model.d_vocab
-        with model.lock:
-            handles = []
-            try:
-                for layer in self._layers:
-                    handles.append(_on_entering(layer.block, _begin(layer)))
-                    for child in layer.block.children():
-                        handles.append(child.register_forward_pre_hook(_first_reader(layer), with_kwargs=True))
-                model.forward(tokens, last_only=True)
-            finally:
-                _remove(handles)
-                self.forget()
-            wanted = {Site(n, stream): {} for n in range(len(self._layers)) for stream in _DOWNSTREAM}
-            for n, layer in enumerate(self._layers):
-                possible = set(_DOWNSTREAM)
-                possible -= set() if layer.entry is not None else {"resid_pre", "attn_out"}
-                possible -= set() if layer.middle is not None else {"attn_out", "resid_mid", "mlp_out"}
-                possible -= {"resid_post"} if layer.next is layer.block else set()
-                layer.carried = frozenset(possible)
-                for stream in set(_DOWNSTREAM) - possible:
-                    del wanted[Site(n, stream)]
-            try:
-                for site, found in wanted.items():
-                    layer = self._layers[site.layer]
-                    handles.append(self._second_hook(layer, site.stream, _hold(found)))
-                readers = {site: _compare(found) for site, found in wanted.items()}
-                handles += self.watch_before(readers) + self.watch_after(readers)
-                model.forward(tokens, last_only=True)
-            finally:
-                _remove(handles)
-                self.forget()
+        handles = []
+        try:
+            for layer in self._layers:
+                handles.append(_on_entering(layer.block, _begin(layer)))
+                for child in layer.block.children():
+                    handles.append(child.register_forward_pre_hook(_first_reader(layer), with_kwargs=True))
+            run()
+        finally:
+            _remove(handles)
+            self.forget()
+        wanted = {Site(n, stream): {} for n in range(len(self._layers)) for stream in _DOWNSTREAM}
+        for n, layer in enumerate(self._layers):
+            possible = set(_DOWNSTREAM)
+            possible -= set() if layer.entry is not None else {"resid_pre", "attn_out"}
+            possible -= set() if layer.middle is not None else {"attn_out", "resid_mid", "mlp_out"}
+            possible -= {"resid_post"} if layer.next is layer.block else set()
+            layer.carried = frozenset(possible)
+            for stream in set(_DOWNSTREAM) - possible:
+                del wanted[Site(n, stream)]
+        try:
+            for site, found in wanted.items():
+                layer = self._layers[site.layer]
+                handles.append(self._second_hook(layer, site.stream, _hold(found)))
+            readers = {site: _compare(found) for site, found in wanted.items()}
+            handles += self.watch_before(readers) + self.watch_after(readers)
+            run()
+        finally:
+            _remove(handles)
+            self.forget()
         for n, layer in enumerate(self._layers):
             layer.carried = frozenset(s for s in layer.carried if wanted[Site(n, s)].get("agrees", False))
 
 
-def _layer(model: Model, number: int) -> _Layer:
-    parts = model.adapter.component_mapping
-    inner = parts["blocks"].submodules
-    block = model.blocks[number]
-
+def _layer(block: nn.Module, after: nn.Module, inner: Mapping[str, Any], parallel: bool) -> _Layer:
     def child(name: str) -> nn.Module | None:
         return block.get_submodule(inner[name].name) if name in inner and inner[name].name else None
 
-    last = number + 1 == model.n_layers
-    after = model.hf.get_submodule(parts["ln_final"].name) if last and "ln_final" in parts else None
     attention = child("attn")
     output = getattr(inner.get("attn"), "submodules", {}).get("o")
     return _Layer(
         block,
-        after or (block if last else model.blocks[number + 1]),
+        after,
         None,
         child("ln1_post") or attention or block,
         child("ln2_post") or child("mlp") or block,
-        None if model.parallel else child("ln2"),
+        None if parallel else child("ln2"),
         attention.get_submodule(output.name) if attention is not None and output is not None else None,
     )
 
