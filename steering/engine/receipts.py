@@ -70,8 +70,9 @@ class Receipt:
         """One sentence on what did not arrive, or "" where all did."""
         if not self.failures:
             return ""
-        more = f" (and at {len(self.failures) - 1} other sites)" if len(self.failures) > 1 else ""
-        return f"The receipt of {self.intervention} disagrees: {self.failures[0]}{more}."
+        worst, *others = self.failures
+        more = f" (and at {len(others)} other sites)" if others else ""
+        return f"The receipt of {self.intervention} disagrees: {worst}{more}."
 
 
 def tolerance(expected: float, size: float, dtype: torch.dtype) -> float:

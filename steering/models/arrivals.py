@@ -151,8 +151,14 @@ class Arrivals:
 
 
 def _layer(block: nn.Module, after: nn.Module, inner: Mapping[str, Any], parallel: bool) -> _Layer:
+    def find(path: str | None) -> nn.Module | None:
+        try:
+            return block.get_submodule(path) if path else None
+        except AttributeError:  # a block of another kind, without that part
+            return None
+
     def child(name: str) -> nn.Module | None:
-        return block.get_submodule(inner[name].name) if name in inner and inner[name].name else None
+        return find(inner[name].name) if name in inner else None
 
     attention = child("attn")
     output = getattr(inner.get("attn"), "submodules", {}).get("o")
@@ -163,7 +169,7 @@ def _layer(block: nn.Module, after: nn.Module, inner: Mapping[str, Any], paralle
         child("ln1_post") or attention or block,
         child("ln2_post") or child("mlp") or block,
         None if parallel else child("ln2"),
-        attention.get_submodule(output.name) if attention is not None and output is not None else None,
+        find(f"{inner['attn'].name}.{output.name}") if output is not None else None,
     )
 
 
