@@ -4,27 +4,31 @@ The story in a few lines:
 
     import steering as t
 
-    lm = t.load_model("organism")                             # models.py: the model, its tokens, its sites
+    lm = t.load_model("organism")                             # models/: the model, its tokens, its sites
     sae = t.load_sae(lm, "organism", "blocks.3.hook_resid_post")
     site = t.Site(3, "resid_post")                            # sites.py: a layer and a stream
-    v = t.mean_difference(lm, t.PairSet.load("sycophancy"), site, sae=sae)    # directions.py: pairs -> direction
+    v = t.mean_difference(lm, t.PairSet.load("sycophancy"), site, sae=sae)    # directions/: pairs -> direction
     regulator = t.ThresholdRegulator(v, tau=10.0, lambda_=3.0)                # interventions/: what is done
-    with t.Engine(lm) as engine:                              # engine.py: one batch, one thread, receipts
+    with t.Engine(lm) as engine:                              # engine/: one batch, one thread, receipts
         plain, steered = engine.generate(t.chat("Is 7 plus 5 equal to 13?"), [(), (regulator,)], record=[site])
     print(steered.text, steered.receipts)
 
-Read on in sites -> models -> directions -> interventions/protocol -> interventions/edits -> plan -> decoding -> engine.
+Read on in sites.py, models/model.py, directions/direction.py, interventions/protocol.py and edits.py, engine/plan.py,
+decoding.py and engine.py.
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 # Must be set before torch starts its threads: they spin at barriers otherwise, and one other busy process on the
 # machine then makes a small model a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from .checkpoints.places import bundled_models
 from .directions.contrasts import lda, mean_difference, pca, probe
 from .directions.direction import Direction, random_like
-from .directions.pairs import PairSet, PromptPair
+from .directions.pairs import PairSet, PromptPair, bundled_pairs
 from .engine.engine import Completion, Engine
 from .engine.receipts import Receipt
 from .engine.requests import Request
@@ -45,11 +49,47 @@ from .interventions import (
     ThresholdRegulator,
 )
 from .interventions.weights import orthogonalize_weights
+from .measurements.numbers import typical_norm
 from .models.chat import chat
 from .models.loading import load_model
 from .models.model import Model
-from .saes.sae import Sae, load_sae
+from .saes.sae import Sae, bundled_saes, load_sae
 from .sites import Site
+
+if TYPE_CHECKING:
+    from .evaluations.sets.readers import bundled_sets
+    from .evaluations.sets.readers import load as load_set
+    from .evaluations.sets.sets import EvaluationSet
+    from .experiments.config import Experiment
+    from .experiments.config import bundled as bundled_experiments
+    from .experiments.config import read as load_experiment
+    from .experiments.performing import Result, run_experiment
+    from .library.store import Store
+
+# Imported at their first use: most notebooks never evaluate, and these bring the statistics packages along.
+_LATER = {
+    "EvaluationSet": ("evaluations.sets.sets", "EvaluationSet"),
+    "Experiment": ("experiments.config", "Experiment"),
+    "Result": ("experiments.performing", "Result"),
+    "Store": ("library.store", "Store"),
+    "bundled_experiments": ("experiments.config", "bundled"),
+    "bundled_sets": ("evaluations.sets.readers", "bundled_sets"),
+    "load_experiment": ("experiments.config", "read"),
+    "load_set": ("evaluations.sets.readers", "load"),
+    "run_experiment": ("experiments.performing", "run_experiment"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, there = _LATER[name]
+    return getattr(importlib.import_module(f".{home}", __name__), there)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
 
 __all__ = [
     "ActAdd",
@@ -61,6 +101,8 @@ __all__ = [
     "Direction",
     "DirectionalAblation",
     "Engine",
+    "EvaluationSet",
+    "Experiment",
     "FeatureAblation",
     "FeatureAddition",
     "FeatureClamp",
@@ -70,19 +112,30 @@ __all__ = [
     "PromptPair",
     "Receipt",
     "Request",
+    "Result",
     "Sae",
     "SaeAblation",
     "SaeReconstruction",
     "Sara",
     "Site",
+    "Store",
     "ThresholdRegulator",
+    "bundled_experiments",
+    "bundled_models",
+    "bundled_pairs",
+    "bundled_saes",
+    "bundled_sets",
     "chat",
     "lda",
+    "load_experiment",
     "load_model",
     "load_sae",
+    "load_set",
     "mean_difference",
     "orthogonalize_weights",
     "pca",
     "probe",
     "random_like",
+    "run_experiment",
+    "typical_norm",
 ]

@@ -14,7 +14,7 @@ CORE = ROOT / "steering"
 # A folder (or a file that lies directly in `steering/`) imports only from floors below its own, or from itself. The
 # reading order is the import order.
 FLOORS = (
-    {"sites", "statistics", "small_world", "jobs", "plots", "checkpoints"},
+    {"sites", "statistics", "showing", "small_world", "jobs", "plots", "checkpoints"},
     {"models"},
     {"saes"},
     {"features"},

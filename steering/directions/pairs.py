@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.tokenizing import well_formed
+from ..showing.one_line import clipped, counted, one_line, quoted
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "pairs"
 FORMATS = ("jsonl", "json", "csv")
@@ -61,6 +62,12 @@ class PromptPair:
             if not getattr(self, name).strip():
                 raise ValueError(f"{name!r} holds at least one visible character; got {_short(getattr(self, name))}.")
 
+    def __repr__(self) -> str:
+        texts = {"prompt": self.prompt, "positive": self.sides[0][1], "negative": self.sides[1][1]}
+        if self.positive_prompt or self.negative_prompt:
+            texts |= {"positive_prompt": self.positive_prompt, "negative_prompt": self.negative_prompt}
+        return one_line(self, *(f"{name}={quoted(text, 140 // len(texts))}" for name, text in texts.items()))
+
     @property
     def sides(self) -> tuple[tuple[str, str], tuple[str, str]]:
         """(prompt, completion) of the positive and of the negative side."""
@@ -100,6 +107,9 @@ class PairSet:
             raise ValueError("A set of pairs holds at least one pair; got none.")
         if len(self.pairs) > MAX_PAIRS:
             raise ValueError(f"A set of pairs may hold {MAX_PAIRS} pairs; got {len(self.pairs)}.")
+
+    def __repr__(self) -> str:
+        return one_line(self, self.name and quoted(self.name), counted(len(self), "pair"))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -334,8 +344,7 @@ def _located(where: str, make: type[PromptPair], *texts: Any) -> PromptPair:
 
 
 def _short(value: object, length: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= length else text[: length - 3] + "..."
+    return clipped(repr(value), length)
 
 
 def _kind(value: object) -> str:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..showing.one_line import clipped, counted, one_line
+
 # What the arithmetic of an edit in float32 may be off by, as a share of the shift.
 _RELATIVE = 1e-3
 
@@ -59,6 +61,12 @@ class Receipt:
     fired_positions: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     failures: tuple[SiteShift, ...] = ()
+
+    def __repr__(self) -> str:
+        fired = "" if self.fired is None else f"fired on {self.fired:.0%}"
+        shift = f"shift {self.measured:.3g} measured, {self.expected:.3g} expected"
+        shift += "" if self.agrees else ", which disagree"
+        return one_line(self, clipped(self.intervention, 80), counted(self.tokens, "token"), shift, fired, *self.notes)
 
     @property
     def agrees(self) -> bool:

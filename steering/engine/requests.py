@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from ..directions.direction import Direction
 from ..interventions.protocol import Intervention
 from ..models.model import Model, Prompt
+from ..showing.one_line import clipped, one_line, quoted
 from ..sites import Site
 from .rows import Row
 from .sampling import Sampling
@@ -45,6 +46,13 @@ class Request:
     ignore_eos: bool = False
     top_alternatives: int = 5
     cached: bool = True
+
+    def __repr__(self) -> str:
+        done = ", ".join(type(one).__name__ for one in self.interventions) or "baseline"
+        drawn = f"temperature={self.temperature:g}, seed={self.seed}" if self.temperature else "greedy"
+        return one_line(
+            self, quoted(self.prompt, 80), clipped(done, 60), f"max_new_tokens={self.max_new_tokens}", drawn
+        )
 
     def row(self, model: Model) -> Row:
         """The row of this request on a model.

@@ -18,6 +18,7 @@ from ..directions.direction import Direction, random_like
 from ..interventions import ActAdd, FeatureAblation, FeatureAddition, FeatureClamp, SaeReconstruction, Sara
 from ..interventions.protocol import Intervention, fingerprint
 from ..saes.sae import Sae
+from ..showing.one_line import one_line, quoted
 
 Kind = Literal["baseline", "steered", "control"]
 PLACES = ("system", "before", "after")
@@ -51,6 +52,11 @@ class Arm:
             raise ValueError("An arm has a name; this one's is empty.")
         if self.place not in PLACES:
             raise ValueError(f"An instruction goes to one of {', '.join(PLACES)}; got {self.place!r}.")
+
+    def __repr__(self) -> str:
+        done = ", ".join(type(one).__name__ for one in self.interventions)
+        instruction = self.instruction and f"instruction {quoted(self.instruction)}"
+        return one_line(self, quoted(self.name), self.kind, done, instruction)
 
     @property
     def fingerprint(self) -> str:

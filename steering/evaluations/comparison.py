@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..showing.one_line import counted, one_line
 from ..statistics import Estimate, bootstrap, mcnemar, paired_bootstrap, wilson
 from .arms import Arm, check_arms
 from .scoring.measure import Measure
@@ -127,6 +128,9 @@ class Table:
 
     cells: tuple[Cell, ...]
     changes: tuple[Change, ...]
+
+    def __repr__(self) -> str:
+        return one_line(self, counted(len(self.cells), "cell"), counted(len(self.changes), "comparison"))
 
     def cell(self, arm: str, set: str, measure: str) -> Cell | None:
         """The cell of that arm, set and measure, or None."""

@@ -19,6 +19,7 @@ from ..interventions.protocol import fingerprint
 from ..jobs.checkpoint import Checkpoint
 from ..models.model import Model, Prompt
 from ..models.passages import choices
+from ..showing.one_line import one_line, quoted
 from .arms import Arm, check_arms
 from .coherence import repetition
 from .scoring.items import Item
@@ -84,6 +85,11 @@ class Outcome:
     text: str = ""
     finish: str = ""
     measures: dict[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={value:.3g}" for name, value in self.measures.items())
+        place = f"item {self.item} of {quoted(self.set, 40)}"
+        return one_line(self, quoted(self.arm, 40), place, self.text and quoted(self.text), numbers)
 
 
 def plan(model: Model, sets: Sequence[EvaluationSet], arms: Sequence[Arm], settings: Settings) -> list[Trial]:

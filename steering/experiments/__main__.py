@@ -6,7 +6,6 @@ A run that is stopped or killed goes on where it was when the same command is gi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import time
@@ -17,14 +16,13 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from .. import experiments
-from ..engine.engine import Engine
 from ..jobs.checkpoint import Checkpoint
 from ..models.loading import load_model
 from . import report as reports
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0, or 2 after a user's mistake, which is told in one sentence."""
+    """Run the experiment that the arguments name; return 0, or 2 after a user's mistake, reported in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m steering.evaluate", description=__doc__)
     parser.add_argument("config", nargs="?", help="a .toml file or the name of a bundled experiment")
     parser.add_argument("--list", action="store_true", help="the bundled experiments")
@@ -58,8 +56,7 @@ def perform(given: argparse.Namespace) -> experiments.Result:
     if given.fresh:
         path.unlink(missing_ok=True)
     lm = load_model(given.model or experiment.model, threads=given.threads)
-    with contextlib.closing(Engine(lm)) as engine:
-        result = experiments.perform(experiment, engine, checkpoint=Checkpoint(path), tick=progress())
+    result = experiments.run_experiment(experiment, lm, checkpoint=Checkpoint(path), tick=progress())
     print(file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in reports.files(result).items():

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
+from ..showing.one_line import counted, one_line, quoted
 
 BUNDLED = SETS / "experiments"
 JUDGE_KEY = "TILLER_JUDGE_KEY"
@@ -38,6 +39,10 @@ class Experiment:
     data: Mapping[str, Any]
     text: str
     folder: Path = Path()
+
+    def __repr__(self) -> str:
+        counts = [counted(len(self.data.get(f"{kind}s", ())), kind) for kind in ("set", "arm")]
+        return one_line(self, quoted(self.name), quoted(self.title, 80), f"model {quoted(self.model, 40)}", *counts)
 
     @property
     def title(self) -> str:

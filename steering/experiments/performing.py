@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..engine.engine import Engine
@@ -19,8 +20,11 @@ from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Outcome, Tick, run
 from ..jobs.checkpoint import Checkpoint
 from ..measurements.neutral import neutral_texts
+from ..models.loading import load_model
+from ..models.model import Model
 from ..saes.sae import Sae, load_sae
-from .config import Experiment
+from ..showing.one_line import counted, one_line, quoted
+from .config import Experiment, read
 from .voices import spillovers
 from .workshop import Calibrated, Workshop
 
@@ -40,6 +44,9 @@ class Result:
     about: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     kept: int = 0  # outcomes that an earlier run of the same experiment had made
+
+    def __repr__(self) -> str:
+        return one_line(self, quoted(self.experiment.title, 80), counted(len(self.arms), "arm"), self.took)
 
     @property
     def took(self) -> str:
@@ -89,6 +96,27 @@ def perform(
         time.monotonic() - start,
         0 if checkpoint is None else len(found) - (len(checkpoint) - had),
     )
+
+
+def run_experiment(
+    source: str | Path | Experiment,
+    lm: Model | None = None,
+    *,
+    sae: Sae | None = None,
+    checkpoint: Checkpoint | None = None,
+    tick: Tick | None = None,
+) -> Result:
+    """The result of a bundled experiment, of a TOML file, or of one that was read, on the model it names or on `lm`.
+
+    Args:
+        sae: instead of the one that the file names.
+        checkpoint: a file of outcomes; a run that was stopped goes on from there.
+        tick: called with trials done, trials in all, and what is being done; may raise to stop.
+    """
+    experiment = source if isinstance(source, Experiment) else read(source)
+    lm = lm or load_model(experiment.model)
+    with Engine(lm) as engine:
+        return perform(experiment, engine, sae, checkpoint=checkpoint, tick=tick)
 
 
 def _side_effects(workshop: Workshop, arms: Sequence[Arm], tick: Tick | None) -> list[SideEffects]:

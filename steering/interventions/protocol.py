@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..models.model import Model
+from ..showing.one_line import LONGEST, clipped
 from ..sites import Site
 
 # Which tokens an intervention touches. "from_last" begins with the last prompt token, the one that predicts the first
@@ -117,6 +118,10 @@ class Intervention(ABC):
         for field in dataclasses.fields(self):
             check_finite(field.name, getattr(self, field.name))
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__repr__ = Intervention.__repr__  # in the class itself, or its dataclass decorator writes every tensor out
+
     @abstractmethod
     def placements(self, model: Model) -> Sequence[Placement]:
         """Where the edits are, and what they are, on this model.
@@ -146,6 +151,9 @@ class Intervention(ABC):
             if field.name not in ("where", "start") or getattr(self, field.name) != field.default
         )
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __repr__(self) -> str:
+        return clipped(self, LONGEST)
 
 
 def check_finite(name: str, value: Any) -> None:

@@ -14,6 +14,9 @@ from ..directions.direction import Direction
 from ..models.model import Model
 from ..models.passages import Passage
 from ..sites import Site
+from .neutral import neutral_texts
+
+NORM_TEXTS = 16  # neutral texts on which a typical norm is measured
 
 # Activations --------------------------------------------------------------------------------------------------------
 
@@ -44,14 +47,16 @@ def norm_ratio(h: Float[Tensor, "*batch d_model"], edited: Float[Tensor, "*batch
     return (edited.float() - h.float()).norm(dim=-1) / h.float().norm(dim=-1).clamp_min(1e-12)
 
 
-def typical_norm(lm: Model, site: Site, texts: Sequence[str]) -> float:
-    """The median length of the activations at a site: the unit in which a strength can be told across models.
+def typical_norm(lm: Model, site: Site, texts: Sequence[str] | None = None) -> float:
+    """The median length of the activations at a site: the unit in which strengths are compared across models.
 
-    Without the first token of each text, whose activation is many times longer in most models.
+    Measured on `texts`, by default the first neutral texts that ship with Tiller, without the first token of each,
+    whose activation is many times longer in most models.
 
     Raises:
         ValueError: no text with a second token.
     """
+    texts = neutral_texts(lm.name)[:NORM_TEXTS] if texts is None else texts
     prompts = [ids for ids in (lm.encode(text)[: lm.n_ctx - 1] for text in texts) if len(ids) > 1]
     if not prompts:
         raise ValueError("A typical norm is measured on texts of at least two tokens; got none.")

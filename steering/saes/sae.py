@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import hashlib
 import io
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from ..checkpoints.downloads import Tick, fetch, kept
 from ..models.model import Model
+from ..showing.one_line import one_line, quoted
 from ..sites import STREAMS, Site
 from .origins import differences, place_of
 
@@ -63,9 +65,21 @@ class Sae:
     prepare: Callable[[Tensor], Tensor] | None = None  # what is done to the activation before it is encoded
     mix: Tensor | None = None  # from the SAE's space to the stream's, for a dictionary of the heads' outputs
     warnings: tuple[str, ...] = ()  # in what this model differs from the one that the SAE was made on
+    notes: tuple[str, ...] = ()  # what was chosen for the person who loaded it
     _slices: dict[tuple[int, ...], SaeSlice] = field(default_factory=dict, repr=False)
     # SAELens keeps the statistics of an input on the object between encode and decode.
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def __repr__(self) -> str:
+        place = f"at {self.site}" + (f", written to {self.writes}" if self.writes else "")
+        return one_line(
+            self,
+            quoted(self.name, 80),
+            f"{self.d_sae:,} features {place}",
+            self.architecture,
+            *self.notes,
+            *self.warnings,
+        )
 
     @property
     def architecture(self) -> str:
@@ -264,6 +278,23 @@ def bundled_saes() -> dict[str, list[str]]:
     return found
 
 
+def ids_of(release: str) -> list[str]:
+    """The SAEs of a bundled release or of one in SAELens' registry; empty for anything else, such as a folder."""
+    bundled = bundled_saes()
+    if release in bundled:
+        return bundled[release]
+    directory = registry()
+    return list(directory[release].saes_map) if release in directory else []
+
+
+def middle_of(ids: Sequence[str]) -> str:
+    """The id at the middle layer, by the first number in each; the shortest where a layer has several."""
+    layers = {one: int(number[0]) if (number := re.search(r"\d+", one)) else 0 for one in ids}
+    distinct = sorted(set(layers.values()))
+    middle = distinct[len(distinct) // 2]
+    return min((one for one in ids if layers[one] == middle), key=lambda one: (len(one), one))
+
+
 def _quiet(load: Callable[[], Any]) -> Any:
     """SAELens prints and warns while loading; what matters of it is told by errors and `Sae` itself."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -274,6 +305,8 @@ def _quiet(load: Callable[[], Any]) -> Any:
 def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick: Tick | None = None) -> Sae:
     """An SAE for a model: bundled (release, id), a local SAELens folder, or a release and id of SAELens' registry.
 
+    Without an id, the release's only SAE, or one at its middle layer; `notes` of the SAE say which others there are.
+
     Args:
         tick: called while the SAE is fetched, with the bytes that are here and the bytes in all; may raise.
 
@@ -282,6 +315,11 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
             steered, weights that are pickled, or an SAE that does not fit the model.
     """
     device = str(lm.device)
+    notes: tuple[str, ...] = ()
+    if sae_id is None and (ids := ids_of(str(release))):
+        sae_id = middle_of(ids)
+        others = ", ".join(one for one in ids if one != sae_id)
+        notes = (f"chosen of {len(ids)}; the others: {others}",) if others else ()
     if sae_id is not None and sae_id in bundled_saes().get(str(release), ()):
         folder, name = BUNDLED / str(release) / sae_id, f"{release}/{sae_id}"
         sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
@@ -300,7 +338,9 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
             raise ValueError(f"The SAE in {str(folder)!r} could not be read: {error}") from error
     else:
         sae, name = _from_registry(lm, str(release), sae_id, device, tick)
-    return fit(lm, sae.eval().requires_grad_(False), name)
+    found = fit(lm, sae.eval().requires_grad_(False), name)
+    found.notes = notes
+    return found
 
 
 def _from_registry(lm: Model, release: str, sae_id: str | None, device: str, tick: Tick | None) -> tuple[Any, str]:

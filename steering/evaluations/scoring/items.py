@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...models.tokenizing import all_well_formed
+from ...showing.one_line import counted, one_line, quoted
 
 Message = Mapping[str, str]
 
@@ -45,6 +46,11 @@ class Item:
             )
         if self.options and (len(self.options) < 2 or not all(self.options) or len(set(self.options)) < 2):
             raise ValueError(f"A choice has two options or more, none of them empty; got {list(self.options)}.")
+
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{name}={value!r}" for name, value in self.labels.items())
+        options = counted(len(self.options), "option") if self.options else ""
+        return one_line(self, quoted(self.text, 80), options, labels)
 
     @property
     def id(self) -> str:

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...showing.html import caption, table
+from ...showing.one_line import counted, one_line, quoted
 from ..scoring.items import Item
 from ..scoring.measure import Scorer
 
 MAX_ITEMS = 50_000
+ROWS_SHOWN = 10  # rows of a set that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,18 @@ class EvaluationSet:
     def __post_init__(self) -> None:
         if not 0 < len(self.items) <= MAX_ITEMS:
             raise ValueError(f"An evaluation set holds 1 to {MAX_ITEMS} items; got {len(self.items)}.")
+
+    def __repr__(self) -> str:
+        return one_line(self, quoted(self.name), counted(len(self), "item"), f"scorer {quoted(self.scorer.name, 40)}")
+
+    def _repr_html_(self) -> str:
+        """The first rows, for a notebook."""
+        rows = [
+            {"prompt": item.text, "options": " / ".join(item.options), **{str(k): v for k, v in item.labels.items()}}
+            for item in self.items[:ROWS_SHOWN]
+        ]
+        more = f"; the first {ROWS_SHOWN} are shown" if len(self) > ROWS_SHOWN else ""
+        return caption(f"{self!r}{more}") + table(rows)
 
     def __len__(self) -> int:
         return len(self.items)
