@@ -12,8 +12,9 @@ from typing import Any
 from steering.checkpoints.memory import MOST_PACKED
 from steering.directions.contrasts import mean_difference
 from steering.directions.pairs import PairSet
+from steering.engine.completion import Completion
 from steering.engine.decoding import Decoder
-from steering.engine.engine import Completion, Engine
+from steering.engine.engine import Engine
 from steering.engine.requests import Request, Variant
 from steering.engine.rows import Row
 from steering.interventions import ActivationAddition

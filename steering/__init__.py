@@ -29,7 +29,9 @@ from .checkpoints.places import bundled_models
 from .directions.contrasts import lda, mean_difference, pca, probe
 from .directions.direction import Direction, random_like
 from .directions.pairs import PairSet, PromptPair, bundled_pairs
-from .engine.engine import Completion, Engine
+from .engine.completion import Completion
+from .engine.engine import Engine
+from .engine.own import own_engine as own_engine  # gives every model its `generate`
 from .engine.receipts import Receipt
 from .engine.requests import Request
 from .interventions import (
@@ -51,7 +53,7 @@ from .interventions import (
 from .interventions.weights import orthogonalize_weights
 from .measurements.numbers import typical_norm
 from .models.chat import chat
-from .models.loading import load_model
+from .models.loading import load_model, wrap_model
 from .models.model import Model
 from .saes.sae import Sae, bundled_saes, load_sae
 from .sites import Site
@@ -138,4 +140,5 @@ __all__ = [
     "random_like",
     "run_experiment",
     "typical_norm",
+    "wrap_model",
 ]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..models.model import Model
 from ..saes.sae import Sae
+from ..showing.one_line import one_line, quoted
 from ..sites import Site
 
 MAX_BYTES = 64_000_000
@@ -76,7 +77,8 @@ class Direction:
 
     def __repr__(self) -> str:
         space = "features" if self.sae else "residual"
-        return f"Direction({self.name!r}, {self.site}, {space}, width {self.vector.numel()}, norm {self.norm:.4g})"
+        size = f"width {self.vector.numel()}, norm {self.norm:.4g}"
+        return one_line(self, quoted(self.name, 80), self.site, space, size)
 
     # What it is -----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The engine: one thread that decodes all variants of a prompt as rows of one batch, with receipts."""
 
-from .engine import Completion, Engine
+from .completion import Completion
+from .engine import Engine
 from .receipts import Receipt
 from .requests import Request
 

@@ -6,154 +6,35 @@ decoded before (same model, prompt, recipe, sampling) is remembered, so moving o
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import queue
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ..directions.direction import Direction
-from ..interventions.protocol import fingerprint
+from ..interventions.protocol import Intervention, fingerprint
 from ..models.model import Model, Prompt
 from ..models.passages import in_context
+from ..showing.one_line import one_line, quoted
 from ..sites import Site
+from .completion import CacheCheck, Completion
 from .decoding import Decoder, score
 from .receipts import Receipt, check
-from .requests import Request, Variant, recorded
-from .rows import Row, Trace
+from .requests import Request, Variant, recorded, variants_of
+from .rows import Row
 
 T = TypeVar("T")
 Scored = tuple[Prompt, str | Sequence[int], Variant]  # what a score is asked of
 
 
-class CacheCheck(NamedTuple):
-    """Log-probabilities of a completion's tokens, decoded with the cache against one pass without it."""
-
-    max_difference: float
-    agrees: bool
-
-
-class Completion:
-    """The handle of a request: streams text, carries the result or the error, and cancels.
-
-    Iterating gives pieces of text as they come and ends when the row is finished. All properties can be read at any
-    time; receipts and projections are complete once `done`.
-    """
-
-    def __init__(self, request: Request, row: Row, owner: Engine) -> None:
-        self.request, self._row, self._owner = request, row, owner
-        self._changed = threading.Condition()
-        # Whoever wants the end only is not woken at every token: a thread that wakes takes the interpreter's lock.
-        self._finished = threading.Event()
-        self._watching = 0
-        self._cancelled = False
-        self._receipts: tuple[Receipt, ...] = ()
-        self.error: Exception | None = None
-        self.remembered = False
-
-    @property
-    def prompt_tokens(self) -> list[int]:
-        return list(self._row.prompt)
-
-    @property
-    def tokens(self) -> list[int]:
-        """The generated tokens."""
-        return list(self._row.generated)
-
-    @property
-    def text(self) -> str:
-        return self._row.visible
-
-    @property
-    def logprobs(self) -> list[float]:
-        """Log-probability of each generated token under the steered model, at temperature 1."""
-        return list(self._row.logprobs)
-
-    @property
-    def alternatives(self) -> list[list[tuple[int, float]]]:
-        """For each generated token the most probable ones, with their log-probabilities."""
-        return list(self._row.alternatives)
-
-    @property
-    def projections(self) -> dict[str, Trace]:
-        """Projections on each recorded direction along prompt and text (but the last token, which is never read)."""
-        return dict(self._row.traces)
-
-    @property
-    def receipts(self) -> tuple[Receipt, ...]:
-        """What each intervention really did; see `Receipt`."""
-        return self._receipts
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why it ended: eos, stop, length, context, diverged, cancelled or error; None while under way."""
-        return self._row.finish_reason
-
-    @property
-    def done(self) -> bool:
-        return self._finished.is_set()
-
-    def cancel(self) -> None:
-        """Stops the row within one step; what it has so far stays."""
-        self._cancelled = True
-
-    def result(self, timeout: float | None = None) -> Completion:
-        """Itself, once finished.
-
-        Raises:
-            TimeoutError: not finished in time.
-            Exception: what went wrong in the row.
-        """
-        if not self._finished.wait(timeout):
-            raise TimeoutError(f"The completion was not finished after {timeout:g} s.")
-        if self.error is not None:
-            raise self.error
-        return self
-
-    def wait(self, seen: int, timeout: float | None = None) -> bool:
-        """Whether there is more text than `seen` characters, or the row is finished; waits at most `timeout`."""
-        with self._changed:
-            self._watching += 1  # before the text is looked at: what comes after that look is notified
-            try:
-                return self._changed.wait_for(lambda: self.done or len(self.text) > seen, timeout)
-            finally:
-                self._watching -= 1
-
-    def __iter__(self) -> Iterator[str]:
-        seen = 0
-        while True:
-            self.wait(seen)
-            done, text = self.done, self.text
-            if len(text) > seen:
-                yield text[seen:]
-                seen = len(text)
-            elif done:
-                if self.error is not None:
-                    raise self.error
-                return
-
-    def __repr__(self) -> str:
-        return f"Completion({self.text!r}, {self.finish_reason or 'under way'})"
-
-    def _notify(self) -> None:
-        if self._watching:
-            with self._changed:
-                self._changed.notify_all()
-
-    def _finish(self, error: Exception | None = None) -> None:
-        self.error = error
-        if error is not None:
-            self._row.finish_reason = "error"
-        self._receipts = self._row.receipts() if error is None else ()
-        self._finished.set()
-        self._notify()
-
-
 class Engine:
     """Owns a model: decodes every request that is submitted, from any thread, in one batch.
+
+    `close` it, or use it in a `with` block; one that is dropped ends its thread by itself.
 
     Args:
         max_rows: rows decoded at once; further ones wait.
@@ -170,10 +51,12 @@ class Engine:
         self._lock = threading.Lock()
         self._closed = False
         self.decoded_rows = 0
-        self._thread = threading.Thread(target=self._run, name=f"engine:{model.name}", daemon=True)
+        self._decoder = Decoder(model, max_rows)
+        self._thread = threading.Thread(target=_serve, args=(self._inbox,), name=f"engine:{model.name}", daemon=True)
         self._thread.start()
-        # A daemon thread inside torch when the interpreter goes ends the process with an abort.
-        atexit.register(self.close)
+        # Once nobody holds the engine, or at exit: a daemon thread that is inside torch when the interpreter goes
+        # aborts the process.
+        self._end = weakref.finalize(self, _end, self._inbox, self._thread)
 
     # From any thread ------------------------------------------------------------------------------------------------
 
@@ -185,7 +68,7 @@ class Engine:
         """The handles of requests that belong together: they start in one batch and share what they have in common."""
         if self._closed:
             raise ValueError("This engine is closed; make a new one.")
-        handles = [Completion(request, request.row(self.model), self) for request in requests]
+        handles = [Completion(request, request.row(self.model)) for request in requests]
         fresh = []
         for handle in handles:
             known = self._recall(handle._row)
@@ -201,19 +84,46 @@ class Engine:
     def generate(
         self,
         prompt: Prompt,
-        variants: Sequence[Variant] = ((),),
+        variants: Sequence[Variant | Intervention] | Intervention = ((),),
         *,
         record: Sequence[Site | Direction] = (),
         samples: int = 1,
-        **options: Any,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        sample: int = 0,
+        stop: Sequence[str] = (),
+        steer_bos: bool = False,
+        ignore_eos: bool = False,
+        top_alternatives: int = 5,
+        cached: bool = True,
     ) -> list[Completion]:
         """Finished completions of one prompt under several variants, decoded as one batch; () is the baseline.
 
-        With `samples` above 1 every variant is drawn that often, variants first. Every variant records the directions
-        of all of them. Options are those of `Request`.
+        Args:
+            variants: sequences of interventions; an intervention by itself is a variant of one step.
+            record: directions whose projections are wanted, or sites, for every direction that a variant uses there.
+            samples: how often every variant is drawn, variants first; the samples have numbers from `sample` on.
+            max_new_tokens, temperature, top_p, seed, stop, steer_bos, ignore_eos, top_alternatives, cached: see
+                `Request`.
         """
+        variants = variants_of(variants)
         found = recorded(self.model, record, variants)
-        base = Request(prompt, record=found, **options)
+        base = Request(
+            prompt,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            sample=sample,
+            stop=stop,
+            record=found,
+            steer_bos=steer_bos,
+            ignore_eos=ignore_eos,
+            top_alternatives=top_alternatives,
+            cached=cached,
+        )
         requests = [
             replace(base, interventions=variant, sample=base.sample + sample)
             for sample in range(samples)
@@ -225,12 +135,14 @@ class Engine:
         self,
         prompt: Prompt,
         continuation: str | Sequence[int],
-        variants: Sequence[Variant] = ((),),
+        variants: Sequence[Variant | Intervention] | Intervention = ((),),
         *,
         steer_bos: bool = False,
     ) -> list[list[float]]:
         """Log-probabilities of a continuation's tokens under each variant, by teacher forcing, in one pass."""
-        return self.score_all([(prompt, continuation, variant) for variant in variants], steer_bos=steer_bos)
+        return self.score_all(
+            [(prompt, continuation, variant) for variant in variants_of(variants)], steer_bos=steer_bos
+        )
 
     def score_all(self, items: Sequence[Scored], *, steer_bos: bool = False) -> list[list[float]]:
         """`score` for any number of (prompt, continuation, variant), in full batches.
@@ -285,25 +197,31 @@ class Engine:
         return value
 
     def _put(self, item: Any) -> None:
-        """Under the lock: nothing may come behind the item that ends the thread, or its caller waits for ever."""
+        """Queue an item, under the lock: nobody would ever answer one that came after the mark to end the thread."""
         with self._lock:
             if self._closed:
                 raise ValueError("This engine is closed; make a new one.")
-            self._inbox.put(item)
+            self._inbox.put((self, item))  # with the engine: it lives as long as there is work for it
 
     @property
     def busy(self) -> tuple[int, int]:
         """Rows that are being decoded, and rows that wait."""
         return len(self._active), len(self._waiting)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """Ends the thread; what is under way is cancelled."""
         with self._lock:
             self._closed = True
-            self._inbox.put(None)
-        atexit.unregister(self.close)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=30)
+        self._end()
+
+    def __repr__(self) -> str:
+        active, waiting = self.busy
+        state = "closed" if self._closed else f"{active} decoding, {waiting} waiting"
+        return one_line(self, quoted(self.model.name, 80), state, f"{self.decoded_rows} decoded")
 
     def __enter__(self) -> Engine:
         return self
@@ -332,73 +250,80 @@ class Engine:
 
     # The thread -----------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        decoder = Decoder(self.model, self.max_rows)
-        while self._receive(block=not (self._active or self._waiting)):
-            self._drop_cancelled(decoder)
-            self._admit(decoder)
+    def _work(self, item: Any) -> bool:
+        """Take an item and decode until nothing is under way; False once the engine is closed."""
+        self._take(item)
+        while self._receive():
+            self._drop_cancelled()
+            self._admit()
             if self._active:
-                self._guarded(decoder, decoder.step)
-                self._report(decoder)
+                self._guarded(self._decoder.step)
+                self._report()
+            elif not self._waiting:
+                return True
         for handle in [*self._active, *self._waiting]:
             handle._row.finish_reason = "cancelled"
             handle._finish()
+        return False
 
-    def _receive(self, block: bool) -> bool:
-        """Takes what has arrived; False when the engine is to end."""
+    def _receive(self) -> bool:
+        """Take what has arrived; False when the engine is to end."""
         with contextlib.suppress(queue.Empty):
             while True:
-                item = self._inbox.get(block=block)
-                block = False
-                if item is None:
+                arrived = self._inbox.get_nowait()
+                if arrived is None:
                     return False
-                if isinstance(item, list):
-                    self._waiting += item
-                    continue
-                work, answer = item
-                try:
-                    answer.put((True, work()))
-                except Exception as error:  # belongs to the caller, in whose thread it is raised
-                    answer.put((False, error))
+                self._take(arrived[1])
         return True
 
-    def _drop_cancelled(self, decoder: Decoder) -> None:
+    def _take(self, item: Any) -> None:
+        """Put requests into the line; do a piece of work at once."""
+        if isinstance(item, list):
+            self._waiting += item
+            return
+        work, answer = item
+        try:
+            answer.put((True, work()))
+        except Exception as error:  # belongs to the caller, in whose thread it is raised
+            answer.put((False, error))
+
+    def _drop_cancelled(self) -> None:
         for handle in [handle for handle in self._waiting if handle._cancelled]:
             self._waiting.remove(handle)
             handle._row.finish_reason = "cancelled"
             handle._finish()
         cancelled = [handle for handle in self._active if handle._cancelled]
         if cancelled:
-            decoder.drop([handle._row for handle in cancelled])
-            self._report(decoder)
+            self._decoder.drop([handle._row for handle in cancelled])
+            self._report()
 
-    def _admit(self, decoder: Decoder) -> None:
+    def _admit(self) -> None:
         room = self.max_rows - len(self._active)
         new, self._waiting = self._waiting[:room], self._waiting[room:]
         if new:
             self._active += new
-            self._guarded(decoder, lambda: decoder.add([handle._row for handle in new]))
-            self._report(decoder)
+            self._guarded(lambda: self._decoder.add([handle._row for handle in new]))
+            self._report()
 
-    def _guarded(self, decoder: Decoder, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
         """Does the work; if it fails, every row goes on alone, so that only the one that fails is lost."""
         try:
             work()
             return
         except Exception:
-            decoder.clear()
+            self._decoder.clear()
         for handle in list(self._active):
             if handle._row.finish_reason is not None:
                 continue
             handle._row.forget()
             try:
-                decoder.add([handle._row])
+                self._decoder.add([handle._row])
             except Exception as error:
-                decoder.discard(handle._row)
+                self._decoder.discard(handle._row)
                 self._active.remove(handle)
                 handle._finish(error)
 
-    def _report(self, decoder: Decoder) -> None:
+    def _report(self) -> None:
         for handle in list(self._active):
             row = handle._row
             if row.finish_reason is None:
@@ -410,3 +335,18 @@ class Engine:
             # A row whose steering did not arrive is decoded again when it is asked for again.
             if row.finish_reason != "cancelled" and all(receipt.agrees for receipt in handle.receipts):
                 self._keep(row)
+
+
+def _serve(inbox: queue.SimpleQueue[Any]) -> None:
+    """The thread of an engine. While it waits it holds the queue only, so an engine that nobody uses is collected."""
+    while (arrived := inbox.get()) is not None:
+        engine, item = arrived
+        if not engine._work(item):
+            return
+        del engine, item, arrived
+
+
+def _end(inbox: queue.SimpleQueue[Any], thread: threading.Thread) -> None:
+    inbox.put(None)
+    if threading.current_thread() is not thread:
+        thread.join(timeout=30)

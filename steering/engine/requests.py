@@ -16,19 +16,25 @@ from .sampling import Sampling
 Variant = Sequence[Intervention]
 
 
+def variants_of(variants: Sequence[Variant | Intervention] | Intervention) -> list[Variant]:
+    """The variants as sequences of interventions: one by itself is a variant of one step."""
+    several = [variants] if isinstance(variants, Intervention) else variants
+    return [(one,) if isinstance(one, Intervention) else one for one in several]
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """What is asked of the engine: one prompt, one variant, one sample.
 
     Attributes:
         prompt: text, a list of chat messages, or a list of token ids.
-        interventions: done in this order; none is the baseline.
+        interventions: done in this order; none is the baseline; one by itself may stand without parentheses.
         max_new_tokens: how many tokens at most.
         temperature, top_p, seed, sample: see `Sampling`.
         stop: texts that end the completion; they are not part of it.
         record: directions whose projections are wanted along the text, or sites, for every direction used there.
         steer_bos: whether the beginning-of-sequence token is steered like the others.
-        ignore_eos: go on behind the end-of-text token.
+        ignore_eos: go on after the end-of-text token.
         top_alternatives: how many of the most probable tokens to report at each step.
         cached: with the key-value cache; without it every step runs over the whole sequence.
     """
@@ -46,6 +52,10 @@ class Request:
     ignore_eos: bool = False
     top_alternatives: int = 5
     cached: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.interventions, Intervention):
+            object.__setattr__(self, "interventions", (self.interventions,))
 
     def __repr__(self) -> str:
         done = ", ".join(type(one).__name__ for one in self.interventions) or "baseline"

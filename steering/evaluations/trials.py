@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from ..engine.engine import Completion, Engine
+from ..engine.completion import Completion
+from ..engine.engine import Engine
 from ..engine.receipts import check
 from ..engine.requests import Request
 from ..interventions.protocol import fingerprint

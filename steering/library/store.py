@@ -21,6 +21,7 @@ from typing import Any
 from ..directions.direction import Direction
 from ..jobs.files import home, write_atomically
 from ..saes.sae import Sae
+from ..showing.one_line import one_line
 from .migrations import KINDS, migrate
 
 KEEP_DELETED = 30 * 24 * 3600.0  # seconds that a deleted thing can be brought back
@@ -81,6 +82,9 @@ class Store:
             db.execute("PRAGMA journal_mode = WAL")
             migrate(db)
         self._forget_old()
+
+    def __repr__(self) -> str:
+        return one_line(self, repr(str(self.folder)))
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:

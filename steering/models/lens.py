@@ -8,6 +8,8 @@ after the mean of v over channels is taken away. What later layers do with v is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -24,6 +26,21 @@ def gain(norm: nn.Module, lm: Model) -> Float[Tensor, " d_model"]:
     x[1::2] = -1
     with torch.no_grad():
         return ((norm(x) - norm(-x)) / 2 * x).float()
+
+
+def normalizer(lm: Model, layer: int) -> Callable[[Float[Tensor, "*batch d_model"]], Float[Tensor, "*batch d_model"]]:
+    """What the norm before a layer's MLP does before its gain and bias: TransformerLens' `ln2.hook_normalized`."""
+    parts = lm.adapter.component_mapping["blocks"].submodules
+    norm = lm.blocks[layer].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
+    epsilon = next((float(getattr(norm, n)) for n in ("eps", "variance_epsilon") if hasattr(norm, n)), 1e-5)
+    centers = isinstance(norm, nn.LayerNorm)
+
+    def normalize(h: Tensor) -> Tensor:
+        h = h.float()
+        h = h - h.mean(-1, keepdim=True) if centers else h
+        return h * torch.rsqrt(h.square().mean(-1, keepdim=True) + epsilon)
+
+    return normalize
 
 
 def _final(lm: Model) -> tuple[Tensor, bool, Tensor]:

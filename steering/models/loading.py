@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
+from torch import nn
 
 from ..checkpoints.downloads import Tick, fetch
 from ..checkpoints.memory import check_fits, shape_of_folder
@@ -59,12 +61,12 @@ def load_model(
     if str(dtype).removeprefix("torch.") not in (*DTYPES, "auto"):
         raise ValueError(f"A dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
     options = placement(device, device_map, quantize)
-    known = f" Bundled models: {', '.join(bundled_models()) or 'none'}."
+    near, known = _near(str(name)), f" Bundled models: {', '.join(bundled_models()) or 'none'}."
     if not Path(source).is_dir():
         try:
             fetched = fetch(source, revision=revision, tick=tick)
         except ValueError as error:
-            raise ValueError(f"The model {str(name)!r} could not be loaded: {error}{known}") from error
+            raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {error}{known}") from error
         source, revision = str(fetched.folder), fetched.revision
     if device_map is None:
         check_fits(str(name), shape_of_folder(source), counted_dtype(source, dtype, quantize), device)
@@ -74,20 +76,36 @@ def load_model(
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"The model {str(name)!r} could not be loaded: {_first_line(error)}{known}") from error
+        raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {_first_line(error)}{known}") from error
     if any(parameter.is_meta for parameter in hf.parameters()):
         raise ValueError(
             f"{name} does not fit on the devices of this machine: parts of it would wait on the CPU or the disk. Use a "
             "smaller dtype, quantize=8 or quantize=4, or a smaller model."
         )
     hf = hf if options else hf.to(device)
-    model = Model(str(name), hf.eval().requires_grad_(False), tokenizer, revision)
-    model.adapter  # noqa: B018  an unknown architecture is told now, not at the first use
+    model = wrap_model(hf, tokenizer, str(name), revision)
     if threads:
         torch.set_num_threads(threads)
     elif device == "cpu":
         torch.set_num_threads(default_threads(model.n_parameters))
     return model
+
+
+def wrap_model(hf: nn.Module, tokenizer: Any, name: str = "", revision: str | None = None) -> Model:
+    """A transformers model that is already in memory, as a `Model`; the module itself, set to evaluation.
+
+    Raises:
+        ValueError: an architecture that TransformerLens has no adapter for.
+    """
+    model = Model(name or type(hf).__name__, hf.eval().requires_grad_(False), tokenizer, revision)
+    model.adapter  # noqa: B018  an unknown architecture is reported now, not at the first use
+    return model
+
+
+def _near(name: str) -> str:
+    """A question in front of the error, where a bundled name looks like what was typed."""
+    near = difflib.get_close_matches(name, bundled_models(), n=2, cutoff=0.7)
+    return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 
 def _first_line(error: Exception) -> str:

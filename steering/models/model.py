@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,6 +27,7 @@ from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
 
 from ..checkpoints.memory import MOST_PACKED
+from ..showing.one_line import one_line, quoted
 from ..sites import INNER_STREAMS, STREAMS, Site
 from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
@@ -54,6 +55,12 @@ class Model:
     tokenizer: Any
     revision: str | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    generate: ClassVar[Callable[..., Any]]  # completions by the model's own engine; given by engine/own.py, above
+
+    def __repr__(self) -> str:
+        size = f"{self.n_layers} layers of width {self.d_model}, {self.n_parameters / 1e6:,.3g} M parameters"
+        return one_line(self, quoted(self.name, 80), size, f"{self.dtype} on {self.device}".removeprefix("torch."))
 
     # What the weights are -------------------------------------------------------------------------------------------
 
@@ -186,20 +193,6 @@ class Model:
             return self.d_model
         heads = int(self.text_config.num_attention_heads)
         return heads * int(getattr(self.text_config, "head_dim", None) or self.d_model // heads)
-
-    def normalizer(self, layer: int) -> Callable[[Float[Tensor, "*batch d_model"]], Float[Tensor, "*batch d_model"]]:
-        """What the norm before a layer's MLP does before its gain and bias: TransformerLens' `ln2.hook_normalized`."""
-        parts = self.adapter.component_mapping["blocks"].submodules
-        norm = self.blocks[layer].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
-        epsilon = next((float(getattr(norm, n)) for n in ("eps", "variance_epsilon") if hasattr(norm, n)), 1e-5)
-        centers = isinstance(norm, nn.LayerNorm)
-
-        def normalize(h: Tensor) -> Tensor:
-            h = h.float()
-            h = h - h.mean(-1, keepdim=True) if centers else h
-            return h * torch.rsqrt(h.square().mean(-1, keepdim=True) + epsilon)
-
-        return normalize
 
     def mixing(self, layer: int) -> Float[Tensor, "d_heads d_model"]:
         """The matrix by which attention mixes the heads' outputs into the stream: attn_out = attn_z @ mixing (+ bias).

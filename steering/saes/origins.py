@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoints.forms import Form
+from ..models.lens import normalizer
 from ..models.model import Model
 from ..sites import STREAMS, Site
 
@@ -41,7 +42,7 @@ def place_of(lm: Model, metadata: Any) -> tuple[Site, Callable[[Tensor], Tensor]
     layer, place = (int(at[1]), at[2]) if at else (0, "")
     if place == "ln2.hook_normalized":
         lm.check_site(Site(layer))
-        return Site(layer, "resid_pre" if lm.parallel else "resid_mid"), lm.normalizer(layer)
+        return Site(layer, "resid_pre" if lm.parallel else "resid_mid"), normalizer(lm, layer)
     if place == "hook_z":
         return lm.check_site(Site(layer, "attn_z")), None
     if place == "hook_mlp_in" and str(metadata.hf_hook_name or "").endswith("layernorm.output"):

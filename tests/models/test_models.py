@@ -10,6 +10,7 @@ import tiny_models as tiny
 import torch
 from transformers import AutoModelForCausalLM
 
+from steering.models.lens import normalizer
 from steering.models.loading import load_model
 from steering.models.model import Model
 from steering.sites import Site
@@ -157,7 +158,7 @@ def test_normalized_is_the_norm_without_gain_and_bias(any_lm: Model) -> None:
     h = torch.randn(40, any_lm.d_model, generator=torch.Generator().manual_seed(0)) * 3
     parts = any_lm.adapter.component_mapping["blocks"].submodules
     norm = any_lm.blocks[1].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
-    x, y = any_lm.normalizer(1)(h), norm(h)
+    x, y = normalizer(any_lm, 1)(h), norm(h)
     slope = ((x - x.mean(0)) * (y - y.mean(0))).sum(0) / (x - x.mean(0)).square().sum(0)
     torch.testing.assert_close(x * slope + (y.mean(0) - slope * x.mean(0)), y, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(x.square().mean(-1), torch.ones(40), atol=1e-3, rtol=1e-3)

@@ -24,7 +24,7 @@ from ..widgets.basics import chart, clear_errors, literal
 
 if TYPE_CHECKING:
     from ...directions.direction import Direction
-    from ...engine.engine import Completion
+    from ...engine.completion import Completion
     from ...library.store import SavedDirection, SavedRun
     from ...models.model import Model
     from ...saes.sae import Sae

@@ -19,7 +19,7 @@ from . import building, editor
 from .results import stream
 
 if TYPE_CHECKING:
-    from ...engine.engine import Completion
+    from ...engine.completion import Completion
     from ...models.model import Model, Prompt
     from ...saes.sae import Sae
 

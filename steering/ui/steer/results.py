@@ -17,7 +17,8 @@ from ..widgets.tokens import pieces
 
 if TYPE_CHECKING:
     from ...directions.direction import Direction
-    from ...engine.engine import Completion, Engine
+    from ...engine.completion import Completion
+    from ...engine.engine import Engine
     from ...engine.requests import Request
     from .building import Built
 

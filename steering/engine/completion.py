@@ -1,0 +1,151 @@
+"""The handle of a request: the text as it comes, then the receipts and projections of the finished row."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..showing.html import caption, tinted_tokens
+from ..showing.one_line import one_line, quoted
+from .receipts import Receipt
+from .requests import Request
+from .rows import Row, Trace
+
+
+class CacheCheck(NamedTuple):
+    """Log-probabilities of a completion's tokens, decoded with the cache against one pass without it."""
+
+    max_difference: float
+    agrees: bool
+
+
+class Completion:
+    """The handle of a request: streams text, carries the result or the error, and cancels.
+
+    Iterating gives pieces of text as they come and ends when the row is finished. All properties can be read at any
+    time; receipts and projections are complete once `done`.
+    """
+
+    def __init__(self, request: Request, row: Row) -> None:
+        self.request, self._row = request, row
+        self._changed = threading.Condition()
+        # Whoever wants the end only is not woken at every token: a thread that wakes takes the interpreter's lock.
+        self._finished = threading.Event()
+        self._watching = 0
+        self._cancelled = False
+        self._receipts: tuple[Receipt, ...] = ()
+        self.error: Exception | None = None
+        self.remembered = False
+
+    @property
+    def prompt_tokens(self) -> list[int]:
+        return list(self._row.prompt)
+
+    @property
+    def tokens(self) -> list[int]:
+        """The generated tokens."""
+        return list(self._row.generated)
+
+    @property
+    def text(self) -> str:
+        return self._row.visible
+
+    @property
+    def logprobs(self) -> list[float]:
+        """Log-probability of each generated token under the steered model, at temperature 1."""
+        return list(self._row.logprobs)
+
+    @property
+    def alternatives(self) -> list[list[tuple[int, float]]]:
+        """For each generated token the most probable ones, with their log-probabilities."""
+        return list(self._row.alternatives)
+
+    @property
+    def projections(self) -> dict[str, Trace]:
+        """Projections on each recorded direction along prompt and text (but the last token, which is never read)."""
+        return dict(self._row.traces)
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """What each intervention really did; see `Receipt`."""
+        return self._receipts
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why it ended: eos, stop, length, context, diverged, cancelled or error; None while under way."""
+        return self._row.finish_reason
+
+    @property
+    def done(self) -> bool:
+        return self._finished.is_set()
+
+    def cancel(self) -> None:
+        """Stops the row within one step; what it has so far stays."""
+        self._cancelled = True
+
+    def result(self, timeout: float | None = None) -> Completion:
+        """Itself, once finished.
+
+        Raises:
+            TimeoutError: not finished in time.
+            Exception: what went wrong in the row.
+        """
+        if not self._finished.wait(timeout):
+            raise TimeoutError(f"The completion was not finished after {timeout:g} s.")
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def wait(self, seen: int, timeout: float | None = None) -> bool:
+        """Whether there is more text than `seen` characters, or the row is finished; waits at most `timeout`."""
+        with self._changed:
+            self._watching += 1  # before the text is looked at: what comes after that look is notified
+            try:
+                return self._changed.wait_for(lambda: self.done or len(self.text) > seen, timeout)
+            finally:
+                self._watching -= 1
+
+    def __iter__(self) -> Iterator[str]:
+        seen = 0
+        while True:
+            self.wait(seen)
+            done, text = self.done, self.text
+            if len(text) > seen:
+                yield text[seen:]
+                seen = len(text)
+            elif done:
+                if self.error is not None:
+                    raise self.error
+                return
+
+    def __repr__(self) -> str:
+        return one_line(self, quoted(self.text, 140), self.finish_reason or "under way")
+
+    def _repr_html_(self) -> str:
+        """The text for a notebook, each token tinted by its projection where one was recorded, else by its surprise."""
+        texts, what = self._row.model.token_texts(self.tokens), "surprise"
+        values = [-logprob for logprob in self.logprobs]
+        if traces := self.projections:
+            label, trace = next(iter(traces.items()))
+            after, what = trace.after[len(self.prompt_tokens) :], f"projection on {label}"
+            values = [*after, *[0.0] * (len(texts) - len(after))]  # the last token is never read, so it has none
+        receipts = "".join(caption(str(receipt)) for receipt in self.receipts)
+        return (
+            tinted_tokens(texts, values, what)
+            + caption(f"{self.finish_reason or 'under way'}; tint: {what}")
+            + receipts
+        )
+
+    def _notify(self) -> None:
+        if self._watching:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _finish(self, error: Exception | None = None) -> None:
+        self.error = error
+        if error is not None:
+            self._row.finish_reason = "error"
+        self._receipts = self._row.receipts() if error is None else ()
+        self._finished.set()
+        self._notify()
