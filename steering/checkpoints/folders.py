@@ -1,16 +1,18 @@
-"""What is in a folder: a model, an SAE, sub-folders that are some, or why it is none of these. No weight is read."""
+"""What is at a place: a model, an SAE, a folder with several, or why it is none of these. No weight is read."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .memory import Shape, shape_of_folder, size
-from .places import counted_dtype, source_of
+from .gguf_file import read_gguf
+from .gguf_places import OLLAMA
+from .memory import Shape, shape_of, shape_of_folder, size
+from .places import counted_dtype, gguf_files, source_of
 
 SAE_FILES = ("cfg.json", "sae_weights.safetensors")
 _DEPTH, _MOST, _LOOKED_AT = 3, 40, 3000  # how deep, how many are listed, how many folders are looked at
@@ -24,7 +26,8 @@ class Found:
         shape: of a model.
         stored: the dtype of a model's file.
         chat: whether a model comes with a chat template.
-        inside: sub-folders that hold a model or an SAE.
+        inside: sub-folders that hold a model or an SAE, and GGUF files where there are several.
+        about: what a GGUF file says of its model: name, quantization, license.
     """
 
     kind: str
@@ -33,21 +36,26 @@ class Found:
     stored: str = ""
     chat: bool = False
     inside: tuple[Path, ...] = ()
+    about: dict[str, str] = field(default_factory=dict)
 
 
 def look(folder: str | Path) -> Found:
-    """What a folder holds; a folder that holds nothing of use says why."""
+    """What a folder or a GGUF file holds; what holds nothing of use says why."""
     path = Path(folder).expanduser()
     if path.is_dir() and (path / SAE_FILES[0]).is_file():
         return _sae(path)
     try:
-        source_of(Path(folder))
-        return _model(path)
+        source = Path(source_of(folder if str(folder).startswith(OLLAMA) else path))
+        return _gguf(source) if source.is_file() else _model(path)
     except ValueError as error:
-        inside = tuple(_below(path)) if path.is_dir() and not (path / "config.json").is_file() else ()
+        inside = ()
+        if path.is_dir() and not (path / "config.json").is_file():
+            files = gguf_files(path)
+            inside = (*(files if len(files) > 1 else ()), *_below(path))[:_MOST]
         if inside:
+            what = "files and sub-folders" if inside[0].is_file() else "sub-folders"
             more = " (the first ones are listed)" if len(inside) == _MOST else ""
-            return Found("several", f"No model itself, but {len(inside)} of its sub-folders are{more}.", inside=inside)
+            return Found("several", f"No model itself, but {len(inside)} of its {what} are{more}.", inside=inside)
         return Found("nothing", str(error))
 
 
@@ -69,6 +77,21 @@ def _model(path: Path) -> Found:
         stored,
         _has_chat_template(path),
     )  # fmt: skip
+
+
+def _gguf(path: Path) -> Found:
+    file = read_gguf(path)
+    shape, license_ = shape_of(path), f" License: {file.license}." if file.license else ""
+    return Found(
+        "model",
+        f"A model in a GGUF file: {file.name} ({file.architecture}), {shape.parameters / 1e6:,.4g} million parameters "
+        f"in {shape.n_layers} layers, stored as {file.quantization} in {size(file.size)}; unpacked it needs about "
+        f"{size(shape.needs('float32'))} as float32 and {size(shape.needs('bfloat16'))} as bfloat16.{license_}",
+        shape,
+        file.dtype,
+        file.has_chat_template,
+        about=file.about,
+    )
 
 
 def _has_chat_template(path: Path) -> bool:
@@ -117,5 +140,7 @@ def _below(path: Path) -> Iterator[Path]:
 
 
 def _useful(files: list[str]) -> bool:
+    if any(name.endswith(".gguf") for name in files):
+        return True
     weights = any(name.endswith(".safetensors") for name in files)
     return weights and ("config.json" in files or SAE_FILES[0] in files)

@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import torch
 
+from .gguf_file import read_gguf
+
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "8-bit": 1.0, "4-bit": 0.5}
 _GIB = 2**30
 MOST_PACKED = _GIB  # bytes of float32 weights of which packed copies are kept on the CPU
@@ -47,6 +49,18 @@ class Shape:
         weights = self.weights(dtype)
         copies = weights if dtype == "float32" and weights <= MOST_PACKED else 0
         return int(1.1 * weights) + copies + self.cache(dtype, rows, tokens)
+
+
+def shape_of(source: str | Path) -> Shape:
+    """The shape of a model, from the headers of its folder or of its GGUF file; no weight is read.
+
+    Raises:
+        ValueError: a file is not what its name says.
+    """
+    if Path(source).is_file():
+        found = read_gguf(source)
+        return Shape(found.parameters, *found.geometry)
+    return shape_of_folder(source)
 
 
 def shape_of_folder(folder: str | Path) -> Shape:

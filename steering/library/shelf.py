@@ -20,8 +20,8 @@ import torch
 
 from ..checkpoints.downloads import fetch, kept
 from ..checkpoints.forms import SPREAD, Form
-from ..checkpoints.memory import MemoryBudget, available, check_fits, shape_of_folder, size
-from ..checkpoints.places import best_device, bundled_models, counted_dtype, source_of
+from ..checkpoints.memory import MemoryBudget, available, check_fits, shape_of, size
+from ..checkpoints.places import best_device, counted_dtype, source_of
 from ..checkpoints.progress import told
 from ..engine.engine import Engine
 from ..models.loading import load_model
@@ -259,7 +259,7 @@ class Shelf:
         place = form.device or best_device()
         dtype = form.options.get("dtype") or ("float32" if place == "cpu" else "auto")
         folder, revision = self._folder(form, download, say, self.room(place))
-        shape, counted = shape_of_folder(folder), counted_dtype(str(folder), dtype, form.options.get("quantize"))
+        shape, counted = shape_of(folder), counted_dtype(str(folder), dtype, form.options.get("quantize"))
         check_fits(form.source, shape, counted, place, free=self.room(place))
         self._make_room(name, shape.needs(counted), place, say, what=form.source)
         try:
@@ -275,9 +275,9 @@ class Shelf:
         return _Held(lm, place)
 
     def _folder(self, form: Form, download: bool, say: Tick, room: int) -> tuple[Path, str | None]:
-        """Where a model's files are, and the revision of one that is from the hub."""
+        """Where a model's files are (a folder, or one GGUF file), and the revision of one that is from the hub."""
         source = source_of(form.source)
-        if form.source in bundled_models() or Path(source).is_dir():
+        if Path(source).exists():
             return Path(source), None
         if download:
             found = fetch(source, tick=_guarded(form, say, room))

@@ -1,4 +1,4 @@
-"""Load a language model: a bundled one, a local Hugging Face folder, or one on the hub."""
+"""Load a language model: a bundled one, a Hugging Face folder, a GGUF file, or one on the hub."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
+from ..checkpoints.bundled import bundled_models
 from ..checkpoints.downloads import Tick, fetch
-from ..checkpoints.memory import check_fits, shape_of_folder
+from ..checkpoints.gguf_file import read_gguf
+from ..checkpoints.memory import check_fits, shape_of
 from ..checkpoints.places import (
     DTYPES,
     best_device,
-    bundled_models,
     counted_dtype,
     default_threads,
     placement,
     source_of,
 )
+from .gguf_reading import unpack
 from .model import Model
 
 
@@ -36,10 +38,11 @@ def load_model(
     quantize: int | None = None,
     tick: Tick | None = None,
 ) -> Model:
-    """A model by bundled name ("organism"), local Hugging Face folder, or hub id, with raw numerics.
+    """A model by bundled name ("smollm2", "organism"), Hugging Face folder, GGUF file, or hub id, with raw numerics.
 
     Raw: no folded norms, no centred weights; activations are those of transformers (and of an un-processed bridge).
-    Only safetensors are read and no remote code is run.
+    Only safetensors and GGUF are read and no remote code is run. The weights of a GGUF file (or of a folder with one,
+    or of an Ollama model, "ollama:llama3.2:1b") are unpacked to the dtype; what quantization took stays lost.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps"; default the best there is.
@@ -52,8 +55,8 @@ def load_model(
         tick: called while a hub model is fetched, with the bytes that are here and the bytes in all; may raise.
 
     Raises:
-        ValueError: not a model folder, no safetensors, no access, not enough memory, or an architecture TransformerLens
-            has no adapter for.
+        ValueError: not a model folder or file, no safetensors, no access, not enough memory, or an architecture
+            TransformerLens has no adapter for.
     """
     source, device = source_of(name), device or best_device()
     if dtype is None:
@@ -62,21 +65,36 @@ def load_model(
         raise ValueError(f"A dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
     options = placement(device, device_map, quantize)
     near, known = _near(str(name)), f" Bundled models: {', '.join(bundled_models()) or 'none'}."
-    if not Path(source).is_dir():
+    if not Path(source).exists():
         try:
             fetched = fetch(source, revision=revision, tick=tick)
         except ValueError as error:
             raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {error}{known}") from error
         source, revision = str(fetched.folder), fetched.revision
+    counted = counted_dtype(source, dtype, quantize)
     if device_map is None:
-        check_fits(str(name), shape_of_folder(source), counted_dtype(source, dtype, quantize), device)
+        check_fits(str(name), shape_of(source), counted, device)
+    from_file = Path(source).is_file()
+    if from_file and quantize:
+        raise ValueError("A GGUF file is quantized already and is unpacked here; open it without quantize.")
     try:
-        hf: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        if from_file:
+            hf, tokenizer = unpack(Path(source), getattr(torch, counted), options)
+        else:
+            hf: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {_first_line(error)}{known}") from error
+        said = _first_line(error)
+        if from_file and "ignore_mismatched_sizes" in said:  # advice for programmers
+            said = "the shapes of its weights are not those that its settings give."
+        raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {said}{known}") from error
+    except (LookupError, TypeError, AttributeError, NotImplementedError) as error:
+        if not from_file:
+            raise
+        # A file that anybody may have written: what transformers stumbles over in it is no error of the program.
+        raise ValueError(f"The GGUF file {str(name)!r} could not be unpacked: {error!r}.{known}") from error
     if any(parameter.is_meta for parameter in hf.parameters()):
         raise ValueError(
             f"{name} does not fit on the devices of this machine: parts of it would wait on the CPU or the disk. Use a "
@@ -84,6 +102,9 @@ def load_model(
         )
     hf = hf if options else hf.to(device)
     model = wrap_model(hf, tokenizer, str(name), revision)
+    if from_file:
+        file = read_gguf(source)
+        model.file = {**file.about, "sha256": file.fingerprint()}
     if threads:
         torch.set_num_threads(threads)
     elif device == "cpu":

@@ -54,6 +54,7 @@ class Model:
     hf: nn.Module
     tokenizer: Any
     revision: str | None = None
+    file: dict[str, str] = field(default_factory=dict)  # of a GGUF file: its name, quantization, license, SHA-256
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     generate: ClassVar[Callable[..., Any]]  # completions by the model's own engine; given by engine/own.py, above
@@ -141,7 +142,8 @@ class Model:
     @property
     def identity(self) -> dict[str, Any]:
         """What a saved direction remembers of the model it was read from."""
-        return {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
+        known = {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
+        return {**known, "file": self.file} if self.file else known
 
     # Sites ----------------------------------------------------------------------------------------------------------
 

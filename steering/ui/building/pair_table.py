@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from ..shared import state
+from ...checkpoints.bundled import trained_here
 from ..widgets.basics import clear_errors, literal
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def suitable(lm: Model) -> list[str]:
     """The bundled sets for a model: those in the bundled models' own small language, or the general ones."""
     from ...directions.pairs import bundled_pairs
 
-    own = lm.name in state.bundled_models()
+    own = trained_here(lm.name)
     names = [name for name in bundled_pairs() if name.startswith("general_") != own]
     return sorted(names, key=lambda name: ("sycophancy" not in name, name))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,12 @@ class ModelOption:
     """A model that can be chosen: where it is, and what is known of it before it is read."""
 
     source: str
-    here: str = ""  # "bundled", "downloaded", "folder", or empty
+    here: str = ""  # "bundled", "downloaded", "folder", "file" (GGUF), or empty
     shape: Shape | None = None
     stored: str = ""
     chat: bool | None = None  # whether it has a chat template, where that is known
     entry: ModelEntry | None = None
+    about: dict[str, str] = field(default_factory=dict)  # what a GGUF file says: name, quantization, license
 
 
 def candidate(source: str) -> ModelOption:
@@ -46,30 +47,36 @@ def candidate(source: str) -> ModelOption:
 
     found = look(folder)
     chat = found.chat if found.kind == "model" else entry and entry.chat
-    return ModelOption(source, here, found.shape or (entry.shape if entry else None), found.stored, chat, entry)
+    shape = found.shape or (entry.shape if entry else None)
+    return ModelOption(source, here, shape, found.stored, chat, entry, found.about)
 
 
 def _place(source: str) -> tuple[str, Path | None]:
     """In a word whether a model is on this machine, and its folder."""
+    from ...checkpoints.bundled import bundled_place
     from ...checkpoints.downloads import kept
-    from ...checkpoints.places import BUNDLED
+    from ...checkpoints.gguf_places import OLLAMA, ollama_file
 
-    if source in state.bundled_models():
-        return "bundled", BUNDLED / source
-    if Path(source).expanduser().is_dir():
-        return "folder", Path(source).expanduser()
+    if (bundled := bundled_place(source)) is not None:
+        return "bundled", bundled
+    if source.startswith(OLLAMA):
+        return "file", ollama_file(source)
+    if (path := Path(source).expanduser()).exists():
+        return "file" if path.is_file() else "folder", path
     found = kept(source) if "/" in source else None
     return ("downloaded", found.folder) if found else ("", None)
 
 
 def sources() -> list[str]:
-    """The models of the table: bundled ones, recommended ones, then others that were downloaded before."""
+    """The models of the table: bundled, in other programs' GGUF files, recommended, downloaded before."""
     from ...checkpoints.downloads import kept, kept_repositories
+    from ...checkpoints.gguf_places import found_files
     from ...library.catalogue import MODELS
 
     known = [entry.hub_id for entry in MODELS]
     others = [repo for repo in kept_repositories() if repo not in known and kept(repo) is not None]
-    return [*state.bundled_models(), *known, *others]
+    files = [place.source for place in found_files()]
+    return [*state.bundled_models(), *files, *known, *others]
 
 
 # The table ------------------------------------------------------------------------------------------------------------
@@ -126,9 +133,15 @@ def _row(one: ModelOption, room: int) -> dict[str, Any]:
         **sizes,
         "Access": "gated" if entry and entry.gated else "open",
         "Chat": {None: "", True: "chat", False: "text"}[one.chat],
-        "License": entry.licence if entry else "",
-        "Note": entry.note if entry else "Comes with Tiller" if one.here == "bundled" else "",
+        "License": one.about.get("license") or (entry.licence if entry else ""),
+        "Note": _note(one),
     }
+
+
+def _note(one: ModelOption) -> str:
+    if one.about:
+        return f"{one.about['name']}, {one.about['quantization']}, in a GGUF file"
+    return one.entry.note if one.entry else "Comes with Tiller" if one.here == "bundled" else ""
 
 
 def _columns() -> list[str]:
@@ -160,9 +173,16 @@ def _about(one: ModelOption) -> str:
         parts.append(f"{_count(one.shape.parameters)} parameters in {one.shape.n_layers} layers")
     if one.chat is not None:
         parts.append("with a chat template" if one.chat else "a base model, no chat template")
-    if one.entry:
-        parts.append(f"license {literal(one.entry.licence)}")
-    places = {"bundled": "comes with Tiller", "folder": "a folder of this machine", "downloaded": "downloaded before"}
+    if one.about:
+        parts.append(f"{literal(one.about['name'])}, stored as {literal(one.about['quantization'])}")
+    if license_ := one.about.get("license") or (one.entry.licence if one.entry else ""):
+        parts.append(f"license {literal(license_)}")
+    places = {
+        "bundled": "comes with Tiller",
+        "file": "a file of this machine",
+        "folder": "a folder of this machine",
+        "downloaded": "downloaded before",
+    }
     parts.append(places.get(one.here, "not on this machine yet"))
     return " · ".join(parts)
 

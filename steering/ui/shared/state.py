@@ -12,7 +12,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from ...checkpoints.bundled import bundled_models
 from ...checkpoints.forms import Form
+from ...checkpoints.gguf_places import OLLAMA
 
 DEFAULT_MODEL = "organism"
 MODEL = "model"
@@ -50,11 +52,6 @@ def model_name() -> str:
     return shared(MODEL, DEFAULT_MODEL) or DEFAULT_MODEL
 
 
-def bundled_models() -> list[str]:
-    """The names of the models that ship with Tiller, without importing torch."""
-    return sorted(folder.parent.name for folder in (ASSETS / "models").glob("*/config.json"))
-
-
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 MODELS_PAGE = "pages/library/models.py"
 
@@ -62,7 +59,7 @@ MODELS_PAGE = "pages/library/models.py"
 def must_be_asked(model: str) -> bool:
     """Whether a model would have to be downloaded: only a button does that, never a link."""
     source = Form.parse(model).source
-    looks_local = source.startswith((".", "/", "~")) or Path(source).is_dir()
+    looks_local = source.startswith((".", "/", "~", OLLAMA)) or Path(source).is_dir()
     if source in bundled_models() or looks_local or not _HUB_ID.fullmatch(source):
         return False
     from ...checkpoints.downloads import kept
