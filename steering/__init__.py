@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 # machine then makes a small model a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from .checkpoints.places import bundled_models
+from .checkpoints.bundled import bundled_models
 from .directions.contrasts import lda, mean_difference, pca, probe
 from .directions.direction import Direction, random_like
 from .directions.pairs import PairSet, PromptPair, bundled_pairs

@@ -363,8 +363,8 @@ def broken(tmp_path: Path, checkpoint: Callable[[str], Path], how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("missing", "A local model is a folder; there is none"),
-        ("file", "A local model is a folder; there is none"),
+        ("missing", "A local model is a folder or a .gguf file; there is none"),
+        ("file", "is a file of another kind"),
         ("no config", "has none. Give a Hugging Face checkpoint"),
         ("no weights", "has no weights"),
         ("pickle", "only pickled weights .pytorch_model.bin., which can run code"),
