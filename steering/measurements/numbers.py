@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..directions.activations import batches
 from ..directions.direction import Direction
+from ..models.hooks import Hook
 from ..models.model import Model
 from ..models.passages import Passage
 from ..sites import Site
@@ -50,22 +51,57 @@ def norm_ratio(h: Float[Tensor, "*batch d_model"], edited: Float[Tensor, "*batch
 def typical_norm(lm: Model, site: Site, texts: Sequence[str] | None = None) -> float:
     """The median length of the activations at a site: the unit in which strengths are compared across models.
 
+    See `typical_norms`, which measures many sites in the time of one.
+    """
+    return typical_norms(lm, [site], texts)[site]
+
+
+@torch.no_grad()
+def typical_norms(
+    lm: Model,
+    sites: Sequence[Site] | None = None,
+    texts: Sequence[str] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict[Site, float]:
+    """The median length of the activations at each site, all of them in one pass.
+
     Measured on `texts`, by default the first neutral texts that ship with Tiller, without the first token of each,
     whose activation is many times longer in most models.
 
+    Args:
+        sites: by default every stream of every layer.
+        progress: called with the share that is done; may raise.
+
     Raises:
-        ValueError: no text with a second token.
+        ValueError: no text with a second token, or a site that the model does not have.
     """
+    if sites is None:
+        sites = [Site(layer, stream) for layer in range(lm.n_layers) for stream in lm.streams]
     texts = neutral_texts(lm.name)[:NORM_TEXTS] if texts is None else texts
     prompts = [ids for ids in (lm.encode(text)[: lm.n_ctx - 1] for text in texts) if len(ids) > 1]
     if not prompts:
         raise ValueError("A typical norm is measured on texts of at least two tokens; got none.")
-    norms = []
-    for batch in batches([len(prompt) for prompt in prompts]):
-        found, mask = lm.activations([prompts[i] for i in batch], [site])
-        later = mask & (mask.long().cumsum(-1) > 1)
-        norms.append(found[site].float().norm(dim=-1)[later].cpu())
-    return float(torch.cat(norms).median())
+    norms: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    parts = list(batches([len(prompt) for prompt in prompts]))
+    for done, batch in enumerate(parts):
+        if progress is not None:
+            progress(done / len(parts))
+        tokens, real, positions = lm.pad([prompts[i] for i in batch])
+        later = real & (real.long().cumsum(-1) > 1)
+        padded = not bool(real.all())
+
+        def reader(site: Site, later: Tensor = later) -> Hook:
+            # The lengths alone are kept: activations of all layers would be as large as a cache.
+            return lambda h: norms[site].append(h.float().norm(dim=-1)[later].cpu())
+
+        lm.forward(
+            tokens,
+            attention_mask=real.long() if padded else None,
+            positions=positions if padded else None,
+            hooks={site: reader(site) for site in norms},
+            last_only=True,
+        )
+    return {site: float(torch.cat(found).median()) for site, found in norms.items()}
 
 
 # Predictions --------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from ..directions.pairs import PairSet, bundled_pairs
 from ..engine.engine import Engine
 from ..measurements.calibration import peaks
 from ..measurements.neutral import neutral_texts
-from ..measurements.numbers import typical_norm
+from ..measurements.numbers import typical_norms
 from ..models.model import Model, Prompt
 from ..saes.sae import Sae
 from ..sites import Site
@@ -218,8 +218,14 @@ class Workbench:
         return neutral_texts(self.lm.name)[:NEUTRAL]
 
     def typical_norm(self, site: Site) -> float:
-        """The median norm of the activations at a site on neutral text: the unit in which a strength is chosen."""
-        return self._kept.get(("norm", site), lambda: typical_norm(self.lm, site, self.neutral))
+        """The median norm of the activations at a site on neutral text: the unit in which a strength is chosen.
+
+        The first call measures every layer and stream in one pass, so that another layer costs nothing.
+        """
+        self.lm.check_site(site)
+        if site.stream not in self.lm.streams:  # inside a part
+            return self._kept.get(("norm", site), lambda: typical_norms(self.lm, [site], self.neutral)[site])
+        return self._kept.get(("norms",), lambda: typical_norms(self.lm, texts=self.neutral))[site]
 
     def projections(self, direction: Direction, source: str = "") -> dict[str, list[float]]:
         """Projections on a direction: of the two sides of a pair set ("positive", "negative"), and of "neutral" tokens.

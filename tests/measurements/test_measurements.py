@@ -22,6 +22,7 @@ from steering.measurements.numbers import (
     perplexity,
     projection,
     typical_norm,
+    typical_norms,
 )
 from steering.models.model import Model
 from steering.saes.sae import Sae
@@ -92,6 +93,18 @@ def test_the_typical_norm_is_the_median_without_first_tokens(lm: Model) -> None:
     assert typical_norm(lm, SITE, texts) == pytest.approx(sorted(norms)[(len(norms) - 1) // 2], rel=1e-4)
     with pytest.raises(ValueError, match="at least two tokens"):
         typical_norm(lm, SITE, [])
+
+
+def test_typical_norms_of_all_sites_are_those_of_each_in_one_pass(lm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["The cat sat on the mat.", "I love you and I hate you"]
+    passes, forward = [], lm.forward
+    monkeypatch.setattr(lm, "forward", lambda *args, **more: passes.append(1) or forward(*args, **more))
+    found, done = typical_norms(lm, texts=texts, progress=(shares := []).append), len(passes)
+    assert done == 1 and shares == [0.0]
+    assert set(found) == {Site(layer, stream) for layer in range(lm.n_layers) for stream in lm.streams}
+    for site in (Site(0, "resid_pre"), Site(1, "attn_out"), Site(2, "mlp_out"), Site(3)):
+        assert found[site] == typical_norm(lm, site, texts)
+    assert found[Site(0)] == found[Site(1, "resid_pre")]
 
 
 # Predictions --------------------------------------------------------------------------------------------------------
