@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..jobs.watching import progressed
 from ..models.model import Model
 from ..models.passages import Passage, passage
 from ..saes.sae import Sae
@@ -134,6 +135,7 @@ def read(
     found = {site: torch.empty(len(sequences), sae.d_sae if sae else lm.width(site)) for site in sites}
     done = 0
     for batch in batches([len(sequence) for sequence in sequences], batch_tokens):
+        progressed(done, len(sequences))
         streams, mask = lm.activations([sequences[row] for row in batch], sites)
         n = mask.shape[1]
         rows = torch.tensor([k for k, row in enumerate(batch) for _ in where[row]])

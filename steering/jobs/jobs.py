@@ -50,6 +50,11 @@ class Job:
         return self.state in ("waiting", "running")
 
     @property
+    def stopping(self) -> bool:
+        """Whether the job was asked to stop and has not come to its next tick yet."""
+        return self.active and self._stop.is_set()
+
+    @property
     def fraction(self) -> float:
         """How much is done, from 0 to 1."""
         if self.state == "done":

@@ -11,6 +11,7 @@ from ..directions.direction import Direction
 from ..engine.engine import Engine
 from ..engine.plan import direction_label
 from ..engine.requests import Request
+from ..jobs.watching import progressed
 from ..models.model import Prompt
 from ..statistics import Estimate, wilson
 
@@ -28,9 +29,16 @@ def peaks(
         Request(prompt, max_new_tokens=max(1, answer_tokens), record=(direction,), top_alternatives=0)
         for prompt in prompts
     ]
-    found = []
-    for handle in engine.submit_all(requests):
+    found: list[float] = []
+    handles = engine.submit_all(requests)
+    for handle in handles:
         row = handle.result()
+        try:
+            progressed(len(found), len(handles))
+        except BaseException:
+            for other in handles:
+                other.cancel()
+            raise
         values = row.projections[direction_label(direction)].before
         # BOS is never steered, and its projection is far off in most models.
         first = len(row.prompt_tokens) - 1 if last else 0

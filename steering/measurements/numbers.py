@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..directions.activations import batches
 from ..directions.direction import Direction
+from ..jobs.watching import progressed
 from ..models.hooks import Hook
 from ..models.model import Model
 from ..models.passages import Passage
@@ -84,6 +85,7 @@ def typical_norms(
     norms: dict[Site, list[Tensor]] = {site: [] for site in sites}
     parts = list(batches([len(prompt) for prompt in prompts]))
     for done, batch in enumerate(parts):
+        progressed(done, len(parts))
         if progress is not None:
             progress(done / len(parts))
         tokens, real, positions = lm.pad([prompts[i] for i in batch])

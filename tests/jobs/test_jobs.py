@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from steering.jobs.jobs import Cancelled, Job, Jobs
+from steering.jobs.watching import progressed, watched
 
 
 @pytest.fixture
@@ -99,3 +100,21 @@ def test_waiting_for_a_job_can_time_out(jobs):
     with pytest.raises(TimeoutError):
         job.result(0.01)
     go_on.set()
+
+
+def test_progress_goes_to_whoever_watches_in_this_thread_and_can_end_the_reading():
+    seen: list[tuple[int, int]] = []
+    progressed(0, 3)  # nobody watches
+    with watched(lambda done, total: seen.append((done, total))):
+        progressed(1, 3)
+        thread = threading.Thread(target=progressed, args=(2, 3))
+        thread.start()
+        thread.join()
+    progressed(3, 3)
+    assert seen == [(1, 3)]
+
+    def stop(done: int, total: int) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled), watched(stop):
+        progressed(1, 3)

@@ -75,4 +75,4 @@ def _start(name: str, id: str) -> None:
         job.tick(0, 0, f"Asking Neuronpedia for {literal(id)}")
         return len(labels.fetch_labels(id, folder, endpoint=labels.ENDPOINT))
 
-    services.transfers().start(name, work)
+    services.begin(services.transfers(), name, work)

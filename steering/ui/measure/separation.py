@@ -49,7 +49,7 @@ def name_of(kind: str, *parts: object) -> str:
 
 def find(name: str) -> Job | None:
     """The newest job of that name, or None."""
-    return next((job for job in services.jobs().all() if job.name == name), None)
+    return services.newest(name)
 
 
 def launch(

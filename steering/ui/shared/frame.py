@@ -10,8 +10,10 @@ import streamlit as st
 from ..widgets import theme
 from . import loading, state
 from . import objects as services
+from .job_cards import stop_button, title
 
 if TYPE_CHECKING:
+    from ...jobs.jobs import Job
     from ...models.model import Model
 
 SOURCES = {"bundled": "Bundled", "folder": "Folder", "hub": "Hub"}
@@ -64,11 +66,18 @@ def _card(lm: Model) -> None:
 
 
 def _status() -> None:
-    running, waiting = services.shelf().work(state.model_name())
-    if not running and not waiting:
-        st.badge("Ready", icon=":material/check:", color="green")
-    else:
-        st.badge(f"{running} running · {waiting} waiting", icon=":material/hourglass_top:", color="gray")
+    """Draws what the engine does, and again every two seconds while it works, so that no old number stays."""
+    name = state.model_name()
+
+    @st.fragment(run_every=2.0 if any(services.shelf().work(name)) else None)
+    def badge() -> None:
+        running, waiting = services.shelf().work(name)
+        if not running and not waiting:
+            st.badge("Ready", icon=":material/check:", color="green")
+        else:
+            st.badge(f"{running} running · {waiting} waiting", icon=":material/hourglass_top:", color="gray")
+
+    badge()
 
 
 def short_name(name: str) -> str:
@@ -156,10 +165,22 @@ def _pick_sae() -> None:
 
 def jobs_line() -> None:
     """Says in the sidebar which long jobs run, so that a job whose page was left is not lost."""
-    active = [job for job in services.jobs().all() if job.active]
-    if not active:
-        return
-    with st.sidebar, st.container(border=True, gap="xsmall"):
-        for job in active[:3]:
-            st.progress(job.fraction, text=job.name)
-            st.button("Cancel", key=f"frame_cancel_{job.id}", on_click=job.cancel)
+    if _under_way():
+        with st.sidebar:
+            _job_cards()
+
+
+def _under_way() -> list[Job]:
+    """The jobs under way that are told of in the sidebar: the visitor's own first, then other visitors'."""
+    active = [job for where in (services.readings(), services.jobs()) for job in where.all() if job.active]
+    return sorted(active, key=lambda job: job.owner != state.visitor())[:3]
+
+
+@st.fragment(run_every=1.0)
+def _job_cards() -> None:
+    if not (active := _under_way()):
+        return  # an empty place; asking for a new run here would end what the page is writing
+    with st.container(border=True, gap="xsmall"):
+        for job in active:
+            st.progress(job.fraction, text=title(job))
+            stop_button(job, "Cancel", f"frame_cancel_{job.id}")

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ..widgets.basics import literal
+from . import objects as services
+from . import state
 
 if TYPE_CHECKING:
     from ...jobs.jobs import Job
+
+
+_HASH = re.compile(r" [0-9a-f]{10}$")
+
+
+def title(job: Job) -> str:
+    """What a job does, as a label: its name without the hash that tells its settings apart."""
+    return literal(_HASH.sub("", job.name), 60)
 
 
 def says(job: Job) -> str:
@@ -36,6 +47,16 @@ def duration(seconds: float) -> str:
     return f"{max(1, seconds):.0f} s"
 
 
+def stop_button(job: Job, label: str, key: str) -> None:
+    """Draws the button that stops a job, which says at once that it does; nothing but a note for another's job."""
+    if job.owner != state.visitor():
+        st.caption("Started by another visitor.")
+    elif job.stopping:
+        st.button("Stopping…", key=key, disabled=True)
+    else:
+        st.button(label, key=key, on_click=services.cancel, args=(job.id,))
+
+
 def show(job: Job, key: str) -> None:
     """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
 
@@ -45,7 +66,7 @@ def show(job: Job, key: str) -> None:
             st.rerun()
         st.progress(job.fraction, text=says(job))
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button("Cancel", key=f"{key}_cancel", on_click=job.cancel, icon=":material/close:")
+            stop_button(job, "Cancel", f"{key}_cancel")
             st.caption("It goes on when you leave this page.", width="content")
 
     card()
@@ -75,8 +96,8 @@ def progress(job: Job, note: str = "What is done so far is kept when you stop it
     def card() -> None:
         if not job.active:
             st.rerun()
-        st.progress(job.fraction, text=literal(job.name))
+        st.progress(job.fraction, text=title(job))
         st.caption(f"{left(job)}It goes on when you leave this page. {note}")
-        st.button("Stop", key=f"stop_{job.id}", on_click=job.cancel)
+        stop_button(job, "Stop", f"stop_{job.id}")
 
     card()

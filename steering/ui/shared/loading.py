@@ -11,7 +11,7 @@ from ..widgets.basics import literal
 from . import objects as services
 from . import state
 from .first_look import forget_example
-from .job_cards import outcome, says
+from .job_cards import outcome, says, stop_button
 
 if TYPE_CHECKING:
     from ...jobs.jobs import Job
@@ -61,7 +61,7 @@ def job_name(model: str, choice: Choice | None = None) -> str:
 
 def find(name: str) -> Job | None:
     """The newest job of that name, or None."""
-    return next((job for job in services.transfers().all() if job.name == name), None)
+    return services.newest(name, services.transfers())
 
 
 def start(model: str, choice: Choice | None = None) -> None:
@@ -80,7 +80,7 @@ def start(model: str, choice: Choice | None = None) -> None:
 
     asked = st.session_state.setdefault(ASKED, {})
     asked[name] = (model, choice)
-    services.transfers().start(name, work)
+    services.begin(services.transfers(), name, work)
 
 
 def leave(name: str) -> None:
@@ -112,7 +112,7 @@ def sidebar() -> None:
             if job.active:
                 st.progress(job.fraction, text=what)
                 st.caption(says(job))
-                st.button("Cancel", key=f"loading_cancel_{job.id}", on_click=job.cancel)
+                stop_button(job, "Cancel", f"loading_cancel_{job.id}")
             elif job.state == "done":
                 st.markdown(f"**{what}** is loaded.")
                 if st.button("Use it", key=f"loading_use_{job.id}", type="primary"):

@@ -110,11 +110,12 @@ def jobs() -> Jobs:
     return Jobs()
 
 
-def start(name: str, work: Callable[[Job], Any]) -> Job:
-    """Starts a background job on the visitor's model, which is not let go while the job is under way."""
-    job = jobs().start(name, work)
-    shelf().use(state.model_name(), lambda: job.active)
-    return job
+@st.cache_resource(show_spinner=False)
+def readings() -> Jobs:
+    """The jobs that read what a page is about to show; apart from the others, so that none waits for a measurement."""
+    from ...jobs.jobs import Jobs
+
+    return Jobs(workers=2)
 
 
 @st.cache_resource(show_spinner=False)
@@ -123,6 +124,36 @@ def transfers() -> Jobs:
     from ...jobs.jobs import Jobs
 
     return Jobs(workers=2)
+
+
+def begin(where: Jobs, name: str, work: Callable[[Job], Any]) -> Job:
+    """Starts a background job of this visitor, or returns the one of that name that anybody has under way."""
+    job = newest(name, where)
+    return job if job is not None and job.active else where.start(name, work, owner=state.visitor())
+
+
+def start(name: str, work: Callable[[Job], Any], where: Jobs | None = None) -> Job:
+    """Begins a job on the visitor's model, which is not unloaded while the job is under way."""
+    job = begin(where or jobs(), name, work)
+    shelf().use(state.model_name(), lambda: job.active)
+    return job
+
+
+def newest(name: str, where: Jobs | None = None) -> Job | None:
+    """The newest job of that name, or None."""
+    return next((job for job in (where or jobs()).all() if job.name == name), None)
+
+
+def job_of(id: str) -> Job | None:
+    """The job with that id among all that this server does."""
+    return jobs().get(id) or readings().get(id) or transfers().get(id)
+
+
+def cancel(id: str) -> None:
+    """Stops a job, if it is the visitor's own; for buttons, which carry ids and never objects."""
+    job = job_of(id)
+    if job is not None and job.owner == state.visitor():
+        job.cancel()
 
 
 @st.cache_resource(show_spinner=False)

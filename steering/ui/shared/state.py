@@ -7,7 +7,10 @@ in the URL, so that a copied link gives the same screen. Streamlit drops hand-se
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
+import secrets
 from pathlib import Path
 
 import streamlit as st
@@ -45,6 +48,24 @@ def publish(name: str, default: str = "") -> None:
         st.query_params.pop(name, None)
     elif st.query_params.get(name) != value:
         st.query_params[name] = value
+
+
+VISITOR = "visitor"
+
+
+def visitor() -> str:
+    """An id of the visitor's browser, which stays when a page is loaded anew; without a cookie it is of the session.
+
+    It is made of the cookie that Streamlit sets against forged requests: nothing else is stored in the browser.
+    """
+    if VISITOR not in st.session_state:
+        try:
+            _, mask, masked, _ = st.context.cookies.get("_streamlit_xsrf", "").split("|")
+            secret = bytes(a ^ b for a, b in zip(bytes.fromhex(masked), itertools.cycle(bytes.fromhex(mask))))
+        except ValueError:
+            secret = secrets.token_bytes(16)
+        st.session_state[VISITOR] = hashlib.sha256(secret).hexdigest()[:16]
+    return st.session_state[VISITOR]
 
 
 def model_name() -> str:

@@ -1,0 +1,116 @@
+"""What a page needs of the model and does not have yet: read in the background when it is asked for, and drawn around.
+
+Opening a page reads nothing. What is quick is there before a progress bar would be; whatever takes longer says how far
+it is, can be stopped, and goes on when the visitor leaves the page. What was read is kept on the workbench.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import streamlit as st
+
+from ..widgets.basics import literal
+from . import job_cards, state
+from . import objects as services
+
+if TYPE_CHECKING:
+    from ...jobs.jobs import Job
+    from ...recipes.workbench import Workbench
+
+T = TypeVar("T")
+QUICK = 0.5  # seconds that a page waits before it draws a progress bar
+
+
+def asked(page: str, label: str, cost: str) -> bool:
+    """Whether the visitor wants this page to read texts with this model, after drawing the button that says so.
+
+    Once pressed, other choices on the page are read without asking again; the link of the page keeps it.
+
+    Args:
+        cost: what will be read, in a sentence.
+    """
+    key = f"{page}_read"
+    if key not in st.session_state:
+        st.session_state[key] = state.model_name() if st.query_params.get(key) == "1" else ""
+    here = st.session_state[key] == state.model_name()
+    if not here:
+        with st.container(border=True, key=f"{page}_ask"):
+            st.button(label, type="primary", icon=":material/play_arrow:", key=f"{page}_go", on_click=_ask, args=(key,))
+            st.caption(literal(cost, 400))
+    elif st.query_params.get(key) != "1":
+        st.query_params[key] = "1"
+    return here
+
+
+def _ask(key: str) -> None:
+    st.session_state[key] = state.model_name()
+
+
+def value(bench: Workbench, key: Hashable, make: Callable[[], T], what: str) -> T | None:
+    """What `make` gives, kept on the workbench under a key; None while it is being made, after drawing how far it is.
+
+    Args:
+        make: reads the model; it is called in a thread and draws nothing.
+        what: what is done, for a reader: "Reading 40 pairs".
+
+    Raises:
+        ValueError: it cannot be made; the message is one sentence.
+    """
+    found = bench.find(key)
+    if found is not None:
+        return found
+    name = f"{what} {hashlib.sha256(repr((bench.lm.fingerprint, key)).encode()).hexdigest()[:10]}"
+    job = services.newest(name, services.readings())
+    if job is None or _again(job):
+        job = services.start(name, _work(bench, key, make), services.readings())
+    end = time.monotonic() + QUICK
+    while job.active and time.monotonic() < end:
+        st.session_state.get("_")  # lets Streamlit end this run here when the visitor has changed something
+        time.sleep(0.01)
+    if job.state == "failed" and isinstance(job.error, ValueError):
+        raise ValueError(str(job.error))
+    if job.state in ("failed", "cancelled"):
+        _over(job)
+        return None
+    if job.state == "done":
+        return bench.kept(key, make)
+    job_cards.progress(job, "What is read is kept.")
+    return None
+
+
+def _work(bench: Workbench, key: Hashable, make: Callable[[], Any]) -> Callable[[Job], None]:
+    def work(job: Job) -> None:
+        from ...jobs.watching import watched
+
+        def watch(done: int, total: int) -> None:
+            job.tick(done, total)
+
+        with watched(watch):
+            bench.kept(key, make)
+
+    return work
+
+
+AGAIN = "readings_again"
+
+
+def _again(job: Job) -> bool:
+    """Whether a reading that is over is made once more: what it gave is no longer kept, or the visitor asks for it."""
+    return job.state == "done" or (not job.active and st.session_state.pop(AGAIN, None) == job.id)
+
+
+def _ask_again(id: str) -> None:
+    st.session_state[AGAIN] = id
+
+
+def _over(job: Job) -> None:
+    with st.container(border=True):
+        if job.state == "cancelled":
+            st.caption("Stopped. Nothing was kept of it.")
+        else:
+            st.error(f"It stopped unexpectedly: {literal(type(job.error).__name__)}.")
+        st.button("Read it", key=f"again_{job.id}", icon=":material/replay:", on_click=_ask_again, args=(job.id,))
