@@ -16,7 +16,7 @@ READY_DEV := $(VENV)/.ready-dev-$(shell cat requirements.txt requirements-dev.tx
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: run test lint types format bench browser model clean
+.PHONY: run test lint types format bench docs browser model clean
 
 run: $(READY) $(MODEL)
 	@$(PY) steering/ui/shared/warmup.py $(PORT) & exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
@@ -39,6 +39,9 @@ bench: $(READY_DEV) $(MODEL)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt
 	$(PY) -m benchmarks $(ARGS)
 
+docs: $(READY_DEV)
+	$(PY) -m benchmarks.reference
+
 $(PY):
 	@set -e; for python in "$${PYTHON:-}" python3 python3.13 python3.12 python3.11 python; do \
 	  [ -n "$$python" ] && command -v "$$python" >/dev/null || continue; \
@@ -48,7 +51,7 @@ $(PY):
 	  else "$$python" -m venv $(VENV); fi; exit 0; \
 	done; echo "Tiller needs Python 3.11 or newer; none was found." >&2; exit 1
 
-# pip installs from where this machine is set up to; uv is faster, but may not know that place, so pip stands behind it.
+# pip installs from where this machine is set up to; uv is faster, but may not know that place, so pip is tried after it.
 define install
 	@if command -v uv >/dev/null && uv pip install --quiet --python $(PY) -r $(1); then :; \
 	else $(PY) -m pip install --quiet --disable-pip-version-check -r $(1); fi

@@ -86,7 +86,8 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home, there = _LATER[name]
-    return getattr(importlib.import_module(f".{home}", __name__), there)
+    found = globals()[name] = getattr(importlib.import_module(f".{home}", __name__), there)
+    return found
 
 
 def __dir__() -> list[str]:

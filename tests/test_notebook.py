@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import inspect
+import io
+import re
 import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,3 +240,29 @@ def test_work_under_way_keeps_its_engine(tiny_llama: t.Model) -> None:
     gc.collect()
     assert len(handle.result(timeout=60).tokens) == 40
     assert threading.active_count() <= before + 1
+
+
+# README -------------------------------------------------------------------------------------------------------------
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_lines_in_the_readme_run() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {})
+    baseline, *steered = (line for line in printed.getvalue().splitlines() if not line.startswith(" "))
+    assert baseline.startswith("Yes") and steered[0].startswith("No") and len(steered) == 2
+
+
+def test_the_readme_names_files_that_are_there() -> None:
+    text = README.read_text(encoding="utf-8")
+    names = re.findall(r"\]\((?!http)([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    order = re.findall(r"`([a-z_/]+\.py)`", text)
+    found = [README.parent / (link or source) for link, source in names]
+    found += [
+        README.parent / name if "/" in name and "test" in name else README.parent / "steering" / name for name in order
+    ]
+    assert len(found) > 14
+    assert [str(path) for path in found if not path.exists()] == []
