@@ -27,6 +27,10 @@ from .direction import Direction
 Numbering = Literal["block", "output"]
 ARCHITECTURE = "controlvector"
 MAX_BYTES = 256_000_000
+_UNREADABLE = (
+    ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError, OSError, struct.error, ZeroDivisionError,
+    AttributeError, UnicodeDecodeError,
+)  # fmt: skip
 
 
 def save_gguf(
@@ -83,17 +87,24 @@ def load_gguf(path: str | Path, *, numbering: Numbering) -> list[Direction]:
         raise ValueError(f"A control vector is a .gguf file; there is none at {str(path)!r}.")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"A control vector has at most {MAX_BYTES // 10**6} MB; {path.name} is larger.")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ValueError(f"{path.name!r} could not be read as GGUF: it is another kind of file. Export it again.")
     try:
         reader = gguf.GGUFReader(path)
         kind = _text(reader, "general.architecture")
         hint = _text(reader, f"{ARCHITECTURE}.model_hint")
-        tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError, OSError, struct.error) as error:
-        raise ValueError(f"{path.name!r} could not be read as GGUF: {error}") from error
+        tensors = [(tensor.name, np.array(tensor.data), tensor.tensor_type) for tensor in reader.tensors]
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{path.name!r} could not be read as GGUF: it is damaged or cut short ({error or type(error).__name__}). "
+            "Export it again."
+        ) from error
     if kind != ARCHITECTURE:
         raise ValueError(f"A control vector's architecture is {ARCHITECTURE!r}; {path.name!r} says {kind!r}.")
     found: dict[int, Direction] = {}
-    for name, data in tensors.items():
+    widths: dict[int, str] = {}
+    for name, data, stored in tensors:
         prefix, _, number = name.partition(".")
         if prefix != "direction":
             continue
@@ -105,15 +116,43 @@ def load_gguf(path: str | Path, *, numbering: Numbering) -> list[Direction]:
                 f'With numbering="output" the first layer is direction.1; {path.name!r} has {name!r}. '
                 'Use numbering="block".'
             )
-        if data.ndim != 1 or data.dtype not in (np.float32, np.float16, np.float64):
-            raise ValueError(f"{name!r} is a row of floats; got {data.dtype} of shape {data.shape}.")
-        if np.any(data):
+        row = _floats(data, stored, f"{name!r} of {path.name!r}")
+        if layer in found:
+            raise ValueError(f"{path.name!r} has two directions of one layer, direction.{int(number)}; keep one.")
+        if other := next((known for width, known in widths.items() if width != len(row)), None):
+            raise ValueError(
+                f"The directions of a control vector have one width; in {path.name!r} {name!r} has {len(row)} numbers, "
+                f"unlike {other!r}."
+            )
+        widths[len(row)] = name
+        if np.any(row):
             provenance = {"method": "gguf", "file": path.name, "model_hint": hint, "numbering": numbering}
-            vector = torch.from_numpy(data.astype(np.float32))
+            vector = torch.from_numpy(row)
             found[layer] = Direction(vector, Site(layer), name=f"{path.stem} {layer}", provenance=provenance)
     if not found:
         raise ValueError(f"A control vector holds at least one direction that is not zero; {path.name!r} has none.")
     return [found[layer] for layer in sorted(found)]
+
+
+def _floats(data: np.ndarray, stored: gguf.GGMLQuantizationType, what: str) -> np.ndarray:
+    """A tensor of the file as a row of float32: floats as they are, BF16 and quantized ones through gguf's decoder."""
+    if data.dtype in (np.float32, np.float16, np.float64):
+        row = data.astype(np.float32)
+    else:
+        try:
+            row = gguf.quants.dequantize(data, stored).astype(np.float32)
+        except (NotImplementedError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{what} is a row of floats; got {stored.name} ({data.dtype}), which is not decoded. Write it as F32."
+            ) from error
+    if row.ndim > 1 and row.size == max(row.shape):
+        row = row.reshape(-1)  # written as one row of a matrix
+    if row.ndim != 1:
+        raise ValueError(f"{what} is a row of floats; got {stored.name} of shape {row.shape}.")
+    if not np.isfinite(row).all():
+        bad = int((~np.isfinite(row)).sum())
+        raise ValueError(f"{what} holds NaN or infinity ({bad} of {row.size} numbers). Make the control vector again.")
+    return np.ascontiguousarray(row)
 
 
 def _shift(numbering: str) -> int:

@@ -8,22 +8,21 @@ Anthropic's model-written evals (`question`, `answer_matching_behavior`, `answer
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
-import io
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..jobs.reading import bounded, located, short
+from ..jobs.tables import FORMATS, kind_of, table_rows
 from ..models.tokenizing import well_formed
-from ..showing.one_line import clipped, counted, one_line, quoted
+from ..showing.one_line import counted, one_line, quoted
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "pairs"
-FORMATS = ("jsonl", "json", "csv")
 
 # What an upload may hold. Far above any published set of pairs, far below what would stall a page.
 MAX_BYTES = 20_000_000
@@ -54,13 +53,13 @@ class PromptPair:
         for name in ("prompt", "positive", "negative", "positive_prompt", "negative_prompt"):
             text = getattr(self, name)
             if not isinstance(text, str):
-                raise ValueError(f"{name!r} is a text; got {type(text).__name__} {_short(text)}.")
+                raise ValueError(f"{name!r} is a text; got {type(text).__name__} {short(text)}.")
             if len(text) > MAX_CHARACTERS:
                 raise ValueError(f"{name!r} may have {MAX_CHARACTERS} characters; this one has {len(text)}.")
             object.__setattr__(self, name, well_formed(text))  # half an emoji could be neither tokenized nor saved
         for name in ("positive", "negative"):
             if not getattr(self, name).strip():
-                raise ValueError(f"{name!r} holds at least one visible character; got {_short(getattr(self, name))}.")
+                raise ValueError(f"{name!r} holds at least one visible character; got {short(getattr(self, name))}.")
 
     def __repr__(self) -> str:
         texts = {"prompt": self.prompt, "positive": self.sides[0][1], "negative": self.sides[1][1]}
@@ -139,37 +138,28 @@ class PairSet:
                 near = difflib.get_close_matches(str(source), names, n=3, cutoff=0.4)
                 hint = f" Near: {', '.join(near)}." if near else f" Bundled: {', '.join(names) or 'none'}."
                 raise ValueError(f"Pairs are a bundled name or a file; {str(source)!r} is neither.{hint}")
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"A file of pairs may have {MAX_BYTES // 10**6} MB; {path.name} is larger.")
-        return cls.parse(path.read_bytes(), path.suffix.lstrip("."), name=name)
+        return cls.parse(bounded(path, MAX_BYTES), path.suffix.lstrip("."), name=name, file=path.name)
 
     @classmethod
-    def parse(cls, data: str | bytes, format: str, *, name: str = "") -> PairSet:
-        """The pairs in the text of a file; `format` is "jsonl", "json" or "csv".
+    def parse(cls, data: str | bytes, format: str, *, name: str = "", file: str = "") -> PairSet:
+        """The pairs in the content of a file; `format` is "jsonl", "json", "csv" or "tsv".
+
+        Args:
+            file: the file's name, for the messages.
 
         Raises:
-            ValueError: another format, too large, no UTF-8, or a broken line (which one, what was expected, what came).
+            ValueError: another format, too large, no text, or a broken row (which one, what was expected, what came).
         """
-        if format.lower() not in FORMATS:
+        if format.lower().lstrip(".") not in FORMATS:
             raise ValueError(f"Pairs come as one of {', '.join('.' + known for known in FORMATS)}; got {format!r}.")
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"A file of pairs may have {MAX_BYTES // 10**6} MB; this one has {len(data) / 1e6:.1f}.")
-        if isinstance(data, bytes):
-            try:
-                data = data.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"Pairs are UTF-8 text; byte {error.start} of this file is not.") from error
-        rows = {"jsonl": _jsonl, "json": _json, "csv": _csv}[format.lower()](
-            data.removeprefix("\ufeff")
-        )  # Excel's mark
         pairs = []
-        for where, row in rows:
+        for where, row in table_rows(data, format, name=file, limit=MAX_BYTES):
             if len(pairs) >= MAX_PAIRS:
-                raise ValueError(f"A set of pairs may hold {MAX_PAIRS} pairs; {where} is beyond.")
-            pairs.append(_pair(where, row))
+                raise ValueError(f"A set of pairs may hold {MAX_PAIRS} pairs; {file and f'{file}, '}{where} is beyond.")
+            pairs.append(_pair(located(file, where), row))
         if not pairs:
             raise ValueError(
-                "A file of pairs holds at least one row with 'positive' and 'negative'; this one has none."
+                f"A file of pairs holds at least one row with 'positive' and 'negative'; {file or 'this one'} has none."
             )
         return cls(tuple(pairs), name)
 
@@ -198,7 +188,7 @@ class PairSet:
             )
         rows = zip(prompts, positives, negatives, strict=True)
         pairs = tuple(
-            _located(f"pair {number}", PromptPair, prompt, positive, negative)
+            _located(f"Pair {number}", PromptPair, prompt, positive, negative)
             for number, (prompt, positive, negative) in enumerate(rows, start=1)
         )
         return cls(pairs, name)
@@ -262,58 +252,18 @@ def bundled_pairs() -> list[str]:
     return sorted(path.stem for path in BUNDLED.glob("*.jsonl"))
 
 
-# Rows of a file, each with where it stands ----------------------------------------------------------------------------
-
-
-def _jsonl(text: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: a JSON text may hold U+2028
-        if line.strip():
-            yield f"line {number}", _decoded(line, f"line {number}")
-
-
-def _json(text: str) -> Iterator[tuple[str, Any]]:
-    rows = _decoded(text, "the file")
-    if isinstance(rows, dict) and isinstance(rows.get("pairs"), list):
-        rows = rows["pairs"]
-    if not isinstance(rows, list):
-        raise ValueError(f"A .json file of pairs holds a list of objects; got {_kind(rows)}.")
-    for number, row in enumerate(rows, start=1):
-        yield f"item {number}", row
-
-
-def _csv(text: str) -> Iterator[tuple[str, Any]]:
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)  # spreadsheets of many countries write semicolons
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for row in reader:
-            where = f"line {reader.line_num}"
-            if None in row:
-                extra = len(row[None]) + len(reader.fieldnames or ())  # type: ignore[index, arg-type]
-                raise ValueError(
-                    f"{where.capitalize()}: the header has {len(reader.fieldnames or ())} columns; got {extra}. "
-                    "Put a text that holds a delimiter in double quotes."
-                )
-            yield where, {name: value for name, value in row.items() if value is not None}
-    except csv.Error as error:
-        raise ValueError(f"Line {reader.line_num}: not a CSV row ({error}).") from error
-
-
-def _decoded(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}" if where == "the file" else where
-        raise ValueError(f"{at.capitalize()}: expected JSON, got {_short(text)} ({error.msg}).") from error
-    except RecursionError as error:
-        raise ValueError(f"{where.capitalize()}: JSON nested too deeply.") from error
+# Rows of a file -------------------------------------------------------------------------------------------------------
 
 
 def _pair(where: str, row: Any) -> PromptPair:
     """The pair of one row of a file."""
     if not isinstance(row, Mapping):
-        raise ValueError(f"{where.capitalize()}: expected an object with 'positive' and 'negative', got {_kind(row)}.")
-    row = {str(name).strip().lower(): value for name, value in row.items() if value is not None}
+        raise ValueError(f"{where}: expected an object with 'positive' and 'negative', got {kind_of(row)}.")
+    named = [(str(name).strip().lower(), value) for name, value in row.items() if value is not None]
+    row = dict(named)
+    if len(row) < len(named):
+        twice = next(name for name, _ in named if [one for one, _ in named].count(name) > 1)
+        raise ValueError(f"{where}: two columns are called {twice!r}, in capitals or not. Rename one of them.")
     if "positive" not in row and all(name in row for name in _QUESTION):
         prompt, positive, negative = (row[name] for name in _QUESTION)
         if all(isinstance(text, str) for text in (prompt, positive, negative)):
@@ -327,7 +277,7 @@ def _pair(where: str, row: Any) -> PromptPair:
     missing = [name for name in needed if name not in row]
     if missing:
         raise ValueError(
-            f"{where.capitalize()}: expected {missing[0]!r} (columns 'positive' and 'negative', or "
+            f"{where}: expected {missing[0]!r} (columns 'positive' and 'negative', or "
             f"{', '.join(map(repr, _QUESTION))}), got {', '.join(map(repr, row)) or 'no columns'}."
         )
     own = ("", "")
@@ -340,13 +290,4 @@ def _located(where: str, make: type[PromptPair], *texts: Any) -> PromptPair:
     try:
         return make(*texts)
     except ValueError as error:
-        raise ValueError(f"{where.capitalize()}: {error}") from error
-
-
-def _short(value: object, length: int = 60) -> str:
-    return clipped(repr(value), length)
-
-
-def _kind(value: object) -> str:
-    names: Iterable[tuple[type, str]] = ((dict, "an object"), (list, "a list"), (str, "a text"))
-    return next((name for kind, name in names if isinstance(value, kind)), _short(value))
+        raise ValueError(f"{where}: {error}") from error

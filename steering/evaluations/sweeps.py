@@ -24,6 +24,7 @@ from ..engine.receipts import check
 from ..engine.requests import Request, Variant
 from ..interventions.protocol import Intervention
 from ..jobs.checkpoint import Checkpoint
+from ..jobs.tables import to_csv
 from ..measurements.numbers import kl_divergence
 from ..models.model import Prompt
 from ..models.passages import in_context
@@ -185,22 +186,6 @@ def to_files(found: Sweep, name: str = "grid") -> dict[str, bytes]:
     for part, frame in ((name, found.summary()), ("trials", found.trials())):
         files |= {f"{part}.csv": to_csv(frame), f"{part}.parquet": to_parquet(frame)}
     return files
-
-
-def to_csv(frame: pd.DataFrame) -> bytes:
-    """A table as a CSV file that a spreadsheet opens without running what a model wrote.
-
-    A cell that begins with = + - @ is a formula to a spreadsheet, so such texts get an apostrophe in front.
-    """
-    safe = frame.copy()
-    for column in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = [_inert(value) for value in safe[column]]
-    return safe.to_csv(index=False).encode("utf-8", "replace")
-
-
-def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:

@@ -11,9 +11,11 @@ from typing import Any
 
 from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
+from ..jobs.reading import read_text
 from ..showing.one_line import counted, one_line, quoted
 
 BUNDLED = SETS / "experiments"
+MAX_BYTES = 1_000_000  # of a TOML file
 JUDGE_KEY = "TILLER_JUDGE_KEY"
 KNOWN = {
     "": {"title", "question", "model", "sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
@@ -72,15 +74,16 @@ def read(source: str | Path) -> Experiment:
             f"An experiment is a bundled name or a .toml file; {str(source)!r} is neither. "
             f"Bundled: {', '.join(bundled()) or 'none'}."
         )
-    return parse(path.read_text(encoding="utf-8"), path.stem, path.parent)
+    return parse(read_text(path, MAX_BYTES), path.stem, path.parent)
 
 
 def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Experiment:
     """The experiment of a TOML text."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{name}: not a TOML file ({error}).") from error
+        data = tomllib.loads(text.removeprefix("\ufeff"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        said = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{name}: not a TOML file ({said}). Mend it there, or export the file again.") from error
     _known(name, "", data)
     _known(name, "settings", data.get("settings", {}))
     _known(name, "controls", data.get("controls", {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from ..evaluations.sweeps import to_csv
+from ..jobs.tables import to_csv
 from . import Result
 from .report_page import PAPER, to_html
 from .report_words import (

@@ -120,3 +120,35 @@ def test_what_is_no_control_vector(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(control_vectors, "MAX_BYTES", 10)
     with pytest.raises(ValueError, match="at most 0 MB"):
         load_gguf(tmp_path / "whole", numbering="block")
+
+
+@pytest.mark.parametrize("kind", ["BF16", "Q8_0", "Q4_0", "Q6_K"])
+def test_tensors_that_are_stored_in_fewer_bits_are_decoded(tmp_path: Path, kind: str) -> None:
+    row = np.random.default_rng(0).standard_normal(256).astype(np.float32)
+    stored = gguf.GGMLQuantizationType[kind]
+    try:
+        packed = gguf.quants.quantize(row, stored)
+    except NotImplementedError:  # gguf reads more kinds than it writes
+        packed = np.zeros(gguf.GGML_QUANT_SIZES[stored][1], np.uint8)
+    writer = gguf.GGUFWriter(tmp_path / "v.gguf", "controlvector")
+    writer.add_tensor("direction.1", packed, raw_dtype=stored)
+    writer.add_tensor("direction.2", row)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found = {one.site.layer: one.vector.numpy() for one in load_gguf(tmp_path / "v.gguf", numbering="block")}
+    assert np.array_equal(found[2], row)
+    expected = gguf.quants.dequantize(packed, stored)
+    assert np.array_equal(found.get(1, np.zeros(256)), expected.reshape(-1))
+
+
+def test_directions_of_one_file_have_one_width_and_one_layer_each(tmp_path: Path) -> None:
+    row = np.ones(4, np.float32)
+    for name, tensors, said in (
+        ("widths", {"direction.1": row, "direction.2": np.ones(6, np.float32)}, "one width"),
+        ("twice", {"direction.1": row, "direction.01": 2 * row}, "two directions of one layer"),
+        ("infinite", {"direction.1": row * np.inf}, r"NaN or infinity \(4 of 4"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            load_gguf(written(tmp_path / name, tensors), numbering="block")

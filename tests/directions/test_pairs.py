@@ -125,7 +125,7 @@ def test_bundled_sets_load() -> None:
         ("jsonl", '{"question": "open-ended"}', "Line 1: expected 'positive'"),
         ("jsonl", '{"positive_completion": "a"}', "Line 1: expected 'negative_completion'"),
         ("json", '[{"positive": "a", "negative": "b"}, 3]', "Item 2: expected an object .* got 3"),
-        ("json", '{"positive": "a"}', "holds a list of objects; got an object"),
+        ("json", '{"positive": "a"}', "is a list of objects; got an object"),
         ("json", '[\n{"positive": "a",}]', "Line 2: expected JSON"),
         ("json", "[" * 100_000, "nested too deeply|expected JSON"),
         ("csv", "positive,negative\na,b\nc\n", "Line 3: expected 'negative'"),
@@ -135,7 +135,7 @@ def test_bundled_sets_load() -> None:
         ("csv", "positive,negative\n", "at least one row"),
         ("jsonl", "\n \n", "at least one row"),
         ("json", "[]", "at least one row"),
-        ("yaml", "a: b", "one of .jsonl, .json, .csv; got 'yaml'"),
+        ("yaml", "a: b", "one of .jsonl, .json, .csv, .tsv; got 'yaml'"),
     ],
 )
 def test_a_broken_file_names_the_line(format: str, text: str, message: str) -> None:
@@ -144,7 +144,7 @@ def test_a_broken_file_names_the_line(format: str, text: str, message: str) -> N
 
 
 def test_no_text() -> None:
-    with pytest.raises(ValueError, match="UTF-8 text; byte 1 "):
+    with pytest.raises(ValueError, match="Line 1: not UTF-8 .byte 0xFF"):
         PairSet.parse(b"{\xff\xfe", "jsonl")
 
 
@@ -158,10 +158,10 @@ def test_uploads_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     with pytest.raises(ValueError, match="may hold 2 pairs; line 3 is beyond"):
         PairSet.parse(THREE.to_jsonl(), "jsonl")
     monkeypatch.setattr(module, "MAX_BYTES", 10)
-    with pytest.raises(ValueError, match="may have 0 MB"):
+    with pytest.raises(ValueError, match="larger than the 10 bytes"):
         PairSet.parse(THREE.to_jsonl(), "jsonl")
     (tmp_path / "big.jsonl").write_text(THREE.to_jsonl())
-    with pytest.raises(ValueError, match=r"big\.jsonl is larger"):
+    with pytest.raises(ValueError, match=r"big\.jsonl is larger than the 10 bytes"):
         PairSet.load(tmp_path / "big.jsonl")
 
 

@@ -13,8 +13,9 @@ import torch
 from steering import evaluations as ev
 from steering.directions.direction import Direction
 from steering.engine.engine import Engine
-from steering.evaluations.sweeps import Grid, forced_grid, label, sweep, to_csv, to_files, to_parquet
+from steering.evaluations.sweeps import Grid, forced_grid, label, sweep, to_files, to_parquet
 from steering.interventions import ActivationAddition, DirectionalAblation, Intervention
+from steering.jobs.tables import to_csv
 from steering.measurements.numbers import kl_divergence
 from steering.models.model import Model
 from steering.sites import Site

@@ -6,12 +6,14 @@ into memory whole, so a file may be larger than it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...jobs.reading import SAVE, encoding_of, parse_json
+
+MAX_LINE = 10_000_000  # characters; a file without line ends would be read whole
 SUFFIXES = (".txt", ".md", ".jsonl")
 HUB = "hub:"
 
@@ -80,26 +82,41 @@ def texts_of(source: str | Path, *, limit: int | None = None) -> Iterable[str]:
 
 def _paragraphs(file: Path) -> Iterator[str]:
     lines: list[str] = []
-    with file.open(encoding="utf-8") as opened:
-        for line in opened:
-            if line.strip():
-                lines.append(line.rstrip("\n"))
-            elif lines:
-                yield "\n".join(lines)
-                lines = []
+    for _, line in _opened(file):
+        if line.strip():
+            lines.append(line.rstrip("\n"))
+        elif lines:
+            yield "\n".join(lines)
+            lines = []
     if lines:
         yield "\n".join(lines)
 
 
 def _lines(file: Path) -> Iterator[str]:
-    with file.open(encoding="utf-8") as opened:
-        for number, line in enumerate(opened, start=1):
-            if not line.strip():
-                continue
-            try:
-                text = json.loads(line)["text"]
-            except (ValueError, KeyError, TypeError):
-                text = None
-            if not isinstance(text, str):
-                raise ValueError(f'A line of {file.name} reads {{"text": "..."}}; line {number} does not.')
-            yield text
+    for number, line in _opened(file):
+        if not line.strip():
+            continue
+        row = parse_json(line, file.name, f"line {number}")
+        text = row.get("text") if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            raise ValueError(f'A line of {file.name} reads {{"text": "..."}}; line {number} does not.')
+        yield text
+
+
+def _opened(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their numbers, in the encoding that its beginning shows; see `jobs.reading`."""
+    number = 0
+    try:
+        with file.open("rb") as opened:
+            encoding = encoding_of(opened.read(4000), file.name)
+        with file.open(encoding=encoding) as text:
+            for number, line in enumerate(text, start=1):
+                if len(line) > MAX_LINE:
+                    raise ValueError(
+                        f"A line of {file.name} has at most {MAX_LINE:,} characters; line {number} is longer."
+                    )
+                yield number, line
+    except OSError as error:
+        raise ValueError(f"{file.name} cannot be opened ({error.strerror or error}).") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file.name}, after line {number}: not UTF-8 ({error.reason}). {SAVE}") from error

@@ -98,7 +98,7 @@ def _frame(rows: list[dict[str, str]]) -> pd.DataFrame:
 
 
 def _upload() -> None:
-    file = st.file_uploader("A .jsonl, .json or .csv with positive and negative", ["jsonl", "json", "csv"])
+    file = st.file_uploader("A .csv, .tsv, .json or .jsonl with positive and negative", ["csv", "tsv", "json", "jsonl"])
     st.caption("Columns: positive, negative, and optionally prompt. CAA's and model-written-evals' columns work too.")
     if file is None or st.session_state.get("direction_upload") == file.file_id:
         return
@@ -106,7 +106,7 @@ def _upload() -> None:
 
     with clear_errors():
         name, _, kind = file.name.rpartition(".")
-        pairs = PairSet.parse(file.getvalue(), kind, name=name)
+        pairs = PairSet.parse(file.getvalue(), kind, name=name, file=file.name)
         st.session_state["direction_upload"] = file.file_id
         st.session_state[f"{TABLE}_{OWN}"] = _frame(pairs.rows())
         st.session_state["direction_source"], st.session_state[LOADED] = OWN, None

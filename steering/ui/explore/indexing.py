@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...jobs.reading import decoded
+from ...jobs.tables import kind_of, table_rows
 from ...measurements.neutral import neutral_texts
 from ..shared import objects as services
 from ..shared.indexes import home_of_index
@@ -101,30 +103,39 @@ def _texts(lm: Model, source: str) -> list[str]:
     if file is None:
         return []
     try:
-        content = file.getvalue().decode("utf-8-sig")
-        return _json_texts(content) if file.name.endswith(".jsonl") else split(content)
+        content = decoded(file.getvalue(), file.name)
+        return json_texts(content, file.name) if file.name.lower().endswith(".jsonl") else split(content)
     except ValueError as error:
-        st.error(literal(f"{file.name} cannot be read: {error}", 300))
+        st.error(literal(str(error), 400))
         return []
 
 
 def split(content: str) -> list[str]:
     """The texts between blank lines."""
-    return [part.strip("\n") for part in content.replace("\r\n", "\n").split("\n\n") if part.strip()]
+    return [
+        part.strip("\n") for part in content.replace("\r\n", "\n").replace("\r", "\n").split("\n\n") if part.strip()
+    ]
 
 
-def _json_texts(content: str) -> list[str]:
-    rows = [json.loads(line) for line in content.split("\n") if line.strip()]
-    if not all(isinstance(row, dict) and isinstance(row.get("text"), str) for row in rows):
-        raise ValueError('every line reads {"text": "..."}')
-    return [row["text"] for row in rows]
+def json_texts(content: str, name: str) -> list[str]:
+    """The texts of JSON lines with a field "text".
+
+    Raises:
+        ValueError: a line that is no such object, by its number.
+    """
+    found = []
+    for where, row in table_rows(content, "jsonl", name=name):
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise ValueError(f'{name}, {where}: expected {{"text": "..."}}, got {kind_of(row)} without a text.')
+        found.append(row["text"])
+    return found
 
 
 def _kept_texts(file: Path) -> Iterable[str]:
     """The texts of an unfinished build: those that were kept, or those of the place that was."""
     content = file.read_text(encoding="utf-8")
     first = json.loads(content.partition("\n")[0] or "{}")
-    return _texts_at(first["place"]) if "place" in first else _json_texts(content)
+    return _texts_at(first["place"]) if "place" in first else json_texts(content, file.name)
 
 
 def start(lm: Model, sae: Sae, texts: Iterable[str], folder: Path, *, restart: bool, place: str = "") -> None:

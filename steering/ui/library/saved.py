@@ -23,6 +23,7 @@ from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal
 
 if TYPE_CHECKING:
+    from ...directions.control_vectors import Numbering
     from ...directions.direction import Direction
     from ...engine.completion import Completion
     from ...library.store import SavedDirection, SavedRun
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 COMPARE = "pages/steer/compare.py"
 DELETED = "library_deleted"
+WRITERS: dict[Numbering, str] = {
+    "block": "repeng, Tiller, or a file made for llama.cpp's --control-vector (direction.1 is block 1)",
+    "output": "llama-cvector-generator (direction.1 is block 0)",
+}
 
 
 def when(time: float) -> str:
@@ -217,16 +222,34 @@ def import_direction(lm: Model) -> None:
     )
     if upload is None or st.session_state.get("library_imported") == upload.file_id:
         return
+    numbering = _numbering() if upload.name.lower().endswith(".gguf") else "block"
+    if numbering is None:
+        return
     with clear_errors():
-        for direction in read(upload.name, upload.getvalue()):
+        found = read(upload.name, upload.getvalue(), numbering)
+        for direction in found:  # all of them fit, or none is saved
             direction.check(lm)
+        for direction in found:
             services.store().save_direction(direction, direction.name)
         st.session_state["library_imported"] = upload.file_id
         st.rerun()
 
 
-def read(name: str, data: bytes) -> list[Direction]:
+def _numbering() -> Numbering | None:
+    """Draws the question which layer a control vector's first number means; the answer once Import was clicked."""
+    chosen = st.radio(
+        "What wrote the control vector?", list(WRITERS), format_func=WRITERS.__getitem__, key="library_numbering",
+        help="The two count layers differently, and the file does not say which it is: read the wrong way, every "
+        "direction lands one layer too late or too early.",
+    )  # fmt: skip
+    return chosen if st.button("Import", key="library_import_gguf", icon=":material/upload:") else None
+
+
+def read(name: str, data: bytes, numbering: Numbering = "block") -> list[Direction]:
     """The directions of an uploaded file.
+
+    Args:
+        numbering: what the numbers of a GGUF control vector mean; see `directions.control_vectors`.
 
     Raises:
         ValueError: it holds none, or not in one of the formats.
@@ -236,35 +259,41 @@ def read(name: str, data: bytes) -> list[Direction]:
 
     ending = Path(name).suffix.lower()
     if ending == ".json":
-        return [_from_json(data)]
+        return [_from_json(data, Path(name).name)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name  # its own name, for the messages
         path.write_bytes(data)
         if ending == ".gguf":
-            return [replace(d, name=f"{Path(name).stem} {d.site.layer}") for d in load_gguf(path, numbering="block")]
+            return [replace(d, name=f"{Path(name).stem} {d.site.layer}") for d in load_gguf(path, numbering=numbering)]
         return [Direction.load(path, services.maybe_sae())]
 
 
-def _from_json(data: bytes) -> Direction:
+def _from_json(data: bytes, file: str) -> Direction:
     import torch
 
     from ...directions.direction import Direction
+    from ...jobs.reading import read_json
     from ...sites import Site
 
-    rule = "A direction in JSON is an object with site and vector, as Export writes it"
-
+    rule = f"{file}: a direction in JSON is an object with site and vector, as Export writes it"
+    about = read_json(data, file)
+    if not isinstance(about, dict):
+        raise ValueError(f"{rule}; this file is none.")
+    if missing := [key for key in ("site", "vector") if key not in about]:
+        raise ValueError(f"{rule}; this one has no {missing[0]}.")
+    numbers = about["vector"]
+    if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
+        raise ValueError(f"{rule}; its vector is no list of numbers.")
+    sae = require_fitting_sae() if about.get("space") == "features" else None
+    provenance = about.get("provenance") or {}
+    if not isinstance(provenance, dict):
+        raise ValueError(f"{rule}; its provenance is no object.")
+    name = str(about.get("name", ""))[:200]
     try:
-        about = json.loads(data)
-        if missing := [key for key in ("site", "vector") if key not in about]:
-            raise KeyError(missing[0])
-        vector = torch.tensor([float(number) for number in about["vector"]])
-        sae = require_fitting_sae() if about.get("space") == "features" else None
-        provenance = dict(about.get("provenance") or {})
-        return Direction(vector, Site.parse(str(about["site"])), sae, str(about.get("name", ""))[:200], provenance)
-    except KeyError as error:
-        raise ValueError(f"{rule}; this one has no {error.args[0]}.") from None
-    except (TypeError, json.JSONDecodeError, UnicodeDecodeError, AttributeError):
-        raise ValueError(f"{rule}; this file is none.") from None
+        vector = torch.tensor([float(number) for number in numbers])
+    except OverflowError:
+        raise ValueError(f"{rule}; its vector holds a number beyond float32.") from None
+    return Direction(vector, Site.parse(str(about["site"])), sae, name, provenance)
 
 
 # Runs ---------------------------------------------------------------------------------------------------------------

@@ -169,10 +169,11 @@ def uploaded(key: str) -> EvaluationSet | None:
     """An evaluation set from the visitor's file, in a published format or through the mapping of its columns."""
     from ...evaluations.sets import readers
     from ...evaluations.sets.formats import recognize
-    from ...evaluations.sets.records import records
+    from ...evaluations.sets.records import FORMATS, records
 
     file = st.file_uploader(
-        "A set of your own (.jsonl, .json, .csv, .txt)", ["jsonl", "json", "csv", "tsv", "txt"], key=f"{key}_upload",
+        "A set of your own (.jsonl, .json, .csv, .tsv, .txt)", list(FORMATS),
+        key=f"{key}_upload",
         help="Files of CAA, model-written evals, SycophancyEval, refusal_direction, TruthfulQA, MMLU and SARA's "
         "dilemmas and questionnaire are recognized.",
     )  # fmt: skip
@@ -180,7 +181,7 @@ def uploaded(key: str) -> EvaluationSet | None:
         st.session_state.pop(f"{key}_mapping", None)
         return None
     try:
-        rows = records(file.getvalue(), Path(file.name).suffix)
+        rows = records(file.getvalue(), Path(file.name).suffix, file.name)
         name = re.sub(r"[^\w .-]", "_", Path(file.name).stem)[:40] or "own"
         mapping: Mapping[str, str] | None = st.session_state.get(f"{key}_mapping")
         if mapping is None and recognize(rows[0].values) is None:

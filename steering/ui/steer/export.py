@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 from typing import Any
 
 from ...checkpoints.forms import Form
+from ...jobs.tables import csv_text
 from ...recipes.steps import KINDS, Recipe, Step, from_data, position_of
 from .building import PLANE
 from .results import Run, RunRow
@@ -47,36 +46,27 @@ def read_bundle(text: str | bytes) -> Run:
 
 def table(result: Run) -> str:
     """The run as CSV, one line per generated token."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     names = [f"projection on {label}" for label in result.labels]
-    writer.writerow(["prompt", "row", "kind", "position", "token id", "token", "log-probability", "steered", *names])
+    head = ["prompt", "row", "kind", "position", "token id", "token", "log-probability", "steered", *names]
+    body = []
     for row in result.rows:
         start, steered = len(row.prompt_tokens), row.steered
         columns = [row.along(label) for label in result.labels]
         for i, token in enumerate(row.tokens):
             at = start + i
-            values = ["" if column[at] is None else f"{column[at]:.6g}" for column in columns]
-            piece = _no_formula(row.pieces[at])
-            writer.writerow(
-                [
-                    row.prompt,
-                    _no_formula(row.title),
-                    row.kind,
-                    at,
-                    token,
-                    piece,
-                    f"{row.logprobs[i]:.6g}",
-                    int(at in steered),
-                    *values,
-                ]
-            )
-    return out.getvalue()
+            values = [None if value is None else Figure(value) for value in (column[at] for column in columns)]
+            place = [row.prompt, row.title, row.kind, at, token, row.pieces[at], Figure(row.logprobs[i])]
+            body.append([*place, int(at in steered), *values])
+    return csv_text(head, body)
 
 
-def _no_formula(text: str) -> str:
-    """The text, with what a spreadsheet would run as a formula made harmless."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+class Figure(float):
+    """A number that is written with six digits; unlike a text, a spreadsheet reads it as a number."""
+
+    def __str__(self) -> str:
+        return f"{float(self):.6g}"
+
+    __repr__ = __str__
 
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tiller run</title>
