@@ -2,12 +2,12 @@
 
 A hook that edits a site can only say what it returned. Whether the stream carries it on is seen further down: the
 output of a block where the next block receives it, the stream between attention and MLP as the block's output less
-what the MLP wrote. Modules are looked up here apart from `Model`, so that a mistake in either shows.
+what the MLP wrote. Only a site whose value is met nowhere else is read by a second hook after the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..sites import Site
-from .hooks import from_input, from_output
+from .hooks import Place, from_input, from_output, in_rows
 
 # Called with a tensor further down, and with what else is in it besides the site's value (None: nothing).
 Reader = Callable[[Float[Tensor, "rows pos d_model"], Float[Tensor, "rows pos d_model"] | None], None]
@@ -26,44 +26,49 @@ _DOWNSTREAM = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 
 @dataclass
 class _Layer:
-    """The modules of one block: where its input is first read, what attention and MLP write, the second norm."""
+    """The modules of one block: where its input is first read, and where each of its streams is."""
 
     block: nn.Module
     next: nn.Module
     entry: nn.Module | None
-    attention: nn.Module
-    mlp: nn.Module
-    middle: nn.Module | None
-    mixing: nn.Module | None
+    at: dict[str, nn.Module]
+    factors: dict[str, float]
     carried: frozenset[str] = frozenset()  # streams that can be read downstream in this family
     seen: dict[str, Tensor] = field(default_factory=dict)  # of the pass under way
+
+    @property
+    def middle(self) -> nn.Module | None:
+        """The module that is given the stream between attention and MLP."""
+        return self.at.get("resid_mid")
 
 
 class Arrivals:
     """Where each site's value can be read after it was edited. One small pass finds out what holds in a family.
 
     Args:
-        parts: TransformerLens' map from parts of a model to names of its modules.
-        parallel: whether attention and MLP read the same input.
+        places: for every block where its streams are.
+        final: the module that is given what the last block gives.
+        pos: how many tokens `run` runs over.
         run: runs the model over a few tokens.
     """
 
     def __init__(
-        self, hf: nn.Module, blocks: nn.ModuleList, parts: Mapping[str, Any], parallel: bool, run: Callable[[], Any]
+        self,
+        blocks: nn.ModuleList,
+        places: Sequence[Mapping[str, Place]],
+        final: nn.Module | None,
+        pos: int,
+        run: Callable[[], Any],
     ) -> None:
-        final = hf.get_submodule(parts["ln_final"].name) if "ln_final" in parts else blocks[-1]
-        inner = parts["blocks"].submodules
-        self._layers = [
-            _layer(block, after, inner, parallel)
-            for block, after in zip(blocks, [*list(blocks)[1:], final], strict=True)
-        ]
-        self._find_out(run)
+        following = [*list(blocks)[1:], final or blocks[-1]]
+        self._layers = [_layer(*one) for one in zip(blocks, following, places, strict=True)]
+        self._find_out(pos, run)
 
     def carried(self, site: Site) -> bool:
         """Whether a site's value is read downstream; if not, by a second hook right after the first."""
         return site.stream in self._layers[site.layer].carried
 
-    def watch_before(self, readers: Mapping[Site, Reader]) -> list[Any]:
+    def watch_before(self, readers: Mapping[Site, Reader], pos: int) -> list[Any]:
         """Handles of the hooks that must run before the edits on the same modules."""
         handles = []
         for site, reader in readers.items():
@@ -71,31 +76,31 @@ class Arrivals:
             if stream not in layer.carried:
                 continue
             if stream == "resid_post":
-                handles.append(_on_entering(layer.next, lambda h, read=reader: read(h, None)))
+                handles.append(_on_entering(layer.next, lambda h, read=reader: read(h, None), pos))
             elif stream == "attn_out":
-                handles.append(_on_entering(layer.middle, _in_sum(layer, "pre", reader)))
+                handles.append(_on_entering(layer.middle, _in_sum(layer, "pre", reader), pos))
             elif stream == "resid_mid":
-                handles.append(_on_leaving(layer.block, _in_sum(layer, "mlp", reader)))
+                handles.append(_on_leaving(layer.block, _in_sum(layer, "mlp", reader), pos))
             elif stream == "mlp_out":
-                handles.append(_on_leaving(layer.block, _in_sum(layer, "mid", reader)))
+                handles.append(_on_leaving(layer.block, _in_sum(layer, "mid", reader), pos))
         return handles
 
-    def watch_after(self, readers: Mapping[Site, Reader]) -> list[Any]:
+    def watch_after(self, readers: Mapping[Site, Reader], pos: int) -> list[Any]:
         """Handles of the hooks that must run after the edits on the same modules."""
         handles = []
         for site, reader in readers.items():
             layer, stream = self._layers[site.layer], site.stream
             read = lambda h, read=reader: read(h, None)  # noqa: E731
             if stream not in layer.carried:
-                handles.append(self._second_hook(layer, stream, read))
+                handles.append(self._second_hook(layer, stream, read, pos))
             elif stream == "resid_pre":
-                handles.append(_on_entering(layer.entry, read))
+                handles.append(_on_entering(layer.entry, read, pos))
             elif stream == "attn_out":
-                handles.append(_on_entering(layer.entry, _keep(layer, "pre")))
+                handles.append(_on_entering(layer.entry, _keep(layer, "pre"), pos))
             elif stream == "resid_mid":
-                handles.append(_on_leaving(layer.mlp, _keep(layer, "mlp")))
+                handles.append(_on_leaving(layer.at["mlp_out"], _keep(layer, "mlp"), pos, layer.factors["mlp_out"]))
             elif stream == "mlp_out":
-                handles.append(_on_entering(layer.middle, _keep(layer, "mid")))
+                handles.append(_on_entering(layer.middle, _keep(layer, "mid"), pos))
         return handles
 
     def forget(self) -> None:
@@ -103,24 +108,18 @@ class Arrivals:
         for layer in self._layers:
             layer.seen.clear()
 
-    def _second_hook(self, layer: _Layer, stream: str, read: Callable[[Tensor], None]) -> Any:
-        if stream == "resid_pre":
-            return _on_entering(layer.block, read)
-        if stream == "resid_mid":
-            return _on_entering(layer.middle, read)
-        if stream == "attn_z":
-            return _on_entering(layer.mixing, read)
-        if stream == "mlp_in":
-            return _on_entering(layer.mlp, read)
-        return _on_leaving({"attn_out": layer.attention, "mlp_out": layer.mlp}.get(stream, layer.block), read)
+    def _second_hook(self, layer: _Layer, stream: str, read: Callable[[Tensor], None], pos: int) -> Any:
+        if stream in ("resid_pre", "resid_mid", "attn_z", "mlp_in"):
+            return _on_entering(layer.at[stream], read, pos)
+        return _on_leaving(layer.at[stream], read, pos, layer.factors[stream])
 
     @torch.no_grad()
-    def _find_out(self, run: Callable[[], Any]) -> None:
+    def _find_out(self, pos: int, run: Callable[[], Any]) -> None:
         """Learns from a pass over a few tokens where each block's input is read, and which sums hold."""
         handles = []
         try:
             for layer in self._layers:
-                handles.append(_on_entering(layer.block, _begin(layer)))
+                handles.append(_on_entering(layer.block, _begin(layer), pos))
                 for child in layer.block.children():
                     handles.append(child.register_forward_pre_hook(_first_reader(layer), with_kwargs=True))
             run()
@@ -129,7 +128,7 @@ class Arrivals:
             self.forget()
         wanted = {Site(n, stream): {} for n in range(len(self._layers)) for stream in _DOWNSTREAM}
         for n, layer in enumerate(self._layers):
-            possible = set(_DOWNSTREAM)
+            possible = set(_DOWNSTREAM) & set(layer.at)
             possible -= set() if layer.entry is not None else {"resid_pre", "attn_out"}
             possible -= set() if layer.middle is not None else {"attn_out", "resid_mid", "mlp_out"}
             possible -= {"resid_post"} if layer.next is layer.block else set()
@@ -139,9 +138,9 @@ class Arrivals:
         try:
             for site, found in wanted.items():
                 layer = self._layers[site.layer]
-                handles.append(self._second_hook(layer, site.stream, _hold(found)))
+                handles.append(self._second_hook(layer, site.stream, _hold(found), pos))
             readers = {site: _compare(found) for site, found in wanted.items()}
-            handles += self.watch_before(readers) + self.watch_after(readers)
+            handles += self.watch_before(readers, pos) + self.watch_after(readers, pos)
             run()
         finally:
             _remove(handles)
@@ -150,41 +149,25 @@ class Arrivals:
             layer.carried = frozenset(s for s in layer.carried if wanted[Site(n, s)].get("agrees", False))
 
 
-def _layer(block: nn.Module, after: nn.Module, inner: Mapping[str, Any], parallel: bool) -> _Layer:
-    def find(path: str | None) -> nn.Module | None:
-        try:
-            return block.get_submodule(path) if path else None
-        except AttributeError:  # a block of another kind, without that part
-            return None
-
-    def child(name: str) -> nn.Module | None:
-        return find(inner[name].name) if name in inner else None
-
-    attention = child("attn")
-    output = getattr(inner.get("attn"), "submodules", {}).get("o")
-    return _Layer(
-        block,
-        after,
-        None,
-        child("ln1_post") or attention or block,
-        child("ln2_post") or child("mlp") or block,
-        None if parallel else child("ln2"),
-        find(f"{inner['attn'].name}.{output.name}") if output is not None else None,
-    )
+def _layer(block: nn.Module, after: nn.Module, places: Mapping[str, Place]) -> _Layer:
+    found = {stream: block.get_submodule(place.path) for stream, place in places.items()}
+    factors = {stream: place.factor for stream, place in places.items()}
+    return _Layer(block, after, None, found, factors)
 
 
-def _on_entering(module: nn.Module | None, read: Callable[[Tensor], None]) -> Any:
+def _on_entering(module: nn.Module | None, read: Callable[[Tensor], None], pos: int) -> Any:
     assert module is not None
 
     def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-        read(from_input(args, kwargs))
+        read(in_rows(from_input(args, kwargs), pos))
 
     return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-def _on_leaving(module: nn.Module, read: Callable[[Tensor], None]) -> Any:
+def _on_leaving(module: nn.Module, read: Callable[[Tensor], None], pos: int, factor: float = 1.0) -> Any:
     def hook(module: nn.Module, args: tuple, output: Any) -> None:
-        read(from_output(output))
+        h = in_rows(from_output(output), pos)
+        read(h if factor == 1.0 else h * factor)
 
     return module.register_forward_hook(hook)
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 Hook = Callable[[Float[Tensor, "rows pos d_model"]], Float[Tensor, "rows pos d_model"] | None]
+
+
+class Place(NamedTuple):
+    """A stream inside a block: the path of a module there ("" is the block itself), its input or its output.
+
+    `factor` is what the family multiplies the output with before it is added to the stream.
+    """
+
+    path: str
+    is_input: bool
+    factor: float = 1.0
 
 
 def from_input(args: tuple, kwargs: dict) -> Tensor:
@@ -21,7 +32,19 @@ def from_output(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def on_input(hook: Hook, *, in_place: bool) -> Callable[..., Any]:
+def in_rows(h: Tensor, pos: int) -> Float[Tensor, "rows pos d_model"]:
+    """A tensor with its rows apart, for families that flatten rows and positions inside a block."""
+    return h if h.ndim == 3 else h.reshape(-1, pos, h.shape[-1])
+
+
+def register(module: nn.Module, place: Place, hook: Hook, pos: int, *, in_place: bool = False) -> Any:
+    """The handle of a hook that is registered at a place; `pos` is the number of tokens in a row."""
+    if place.is_input:
+        return module.register_forward_pre_hook(on_input(hook, pos=pos, in_place=in_place), with_kwargs=True)
+    return module.register_forward_hook(on_output(hook, pos=pos, factor=place.factor))
+
+
+def on_input(hook: Hook, *, pos: int, in_place: bool) -> Callable[..., Any]:
     """A forward pre-hook that changes `hidden_states`, wherever the family passes it.
 
     In place for `resid_mid`: there the block keeps the same tensor as its residual, and a new tensor would reach the
@@ -30,9 +53,10 @@ def on_input(hook: Hook, *, in_place: bool) -> Callable[..., Any]:
 
     def wrapped(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         h = from_input(args, kwargs)
-        new = hook(h)
+        new = hook(in_rows(h, pos))
         if new is None:
             return None
+        new = _like(new, h)
         if in_place:
             h.copy_(new)
             return None
@@ -41,13 +65,23 @@ def on_input(hook: Hook, *, in_place: bool) -> Callable[..., Any]:
     return wrapped
 
 
-def on_output(hook: Hook) -> Callable[..., Any]:
+def on_output(hook: Hook, *, pos: int, factor: float = 1.0) -> Callable[..., Any]:
     """A forward hook that changes a module's output, a tensor or the first of a tuple."""
 
     def wrapped(module: nn.Module, args: tuple, output: Any) -> Any:
-        if isinstance(output, Tensor):
-            return hook(output)
-        new = hook(output[0])
-        return None if new is None else (new, *output[1:])
+        h = from_output(output)
+        seen = in_rows(h, pos) if factor == 1.0 else in_rows(h, pos) * factor
+        new = hook(seen)
+        if new is None:
+            return None
+        if factor != 1.0:  # as a difference: what was not changed keeps every bit
+            new = (in_rows(h, pos).float() + (new.float() - seen.float()) / factor).to(h.dtype)
+        new = _like(new, h)
+        return new if isinstance(output, Tensor) else (new, *output[1:])
 
     return wrapped
+
+
+def _like(new: Tensor, h: Tensor) -> Tensor:
+    """In the family's own shape; a hook may have made several rows of one."""
+    return new if h.ndim == 3 else new.flatten(0, 1)

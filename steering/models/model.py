@@ -28,10 +28,11 @@ from transformer_lens.model_bridge.sources.transformers import determine_archite
 
 from ..checkpoints.memory import MOST_PACKED
 from ..showing.one_line import one_line, quoted
-from ..sites import INNER_STREAMS, STREAMS, Site
+from ..sites import STREAMS, Site
 from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
-from .hooks import Hook, on_input, on_output
+from .hooks import Hook, register
+from .identities import MOST_TOKENS, TEXT, Places, located
 from .packing import PackedLinears
 from .tokenizing import added, encode, rendered, token_texts
 
@@ -169,10 +170,22 @@ class Model:
         names = [name for name, _ in self.blocks[0].named_parameters()]
         return any(re.search(r"(v_proj|c_attn|query_key_value|qkv_proj)\.bias$", name) for name in names)
 
-    @property
+    @cached_property
+    def places(self) -> list[Places]:
+        """For every block the place of each stream that it has, found and checked by running a few tokens.
+
+        Raises:
+            ValueError: the blocks do not pass on one residual stream, or overflow in this dtype.
+        """
+        ids = [] if self.tokenizer is None else self.encode(TEXT)
+        ids = [token for token in ids if token < self.d_vocab][:MOST_TOKENS] or list(range(1, 1 + MOST_TOKENS))
+        with self.lock:  # between passes, when nothing of ours stands on the modules
+            return located(self.hf, self.blocks, self.adapter.component_mapping["blocks"].submodules, ids)
+
+    @cached_property
     def streams(self) -> tuple[str, ...]:
-        """The streams this architecture has."""
-        return tuple(stream for stream in STREAMS if not (stream == "resid_mid" and self.parallel))
+        """The streams that every layer has: an edit there does what the stream's name says."""
+        return tuple(stream for stream in STREAMS if all(stream in one for one in self.places))
 
     def check_site(self, site: Site) -> Site:
         """The site, if the model has it.
@@ -182,11 +195,14 @@ class Model:
         """
         if site.layer >= self.n_layers:
             raise ValueError(f"{self.name} has layers 0 to {self.n_layers - 1}; got layer {site.layer} ({site}).")
-        if site.stream not in self.streams and site.stream not in INNER_STREAMS:
-            raise ValueError(
-                f"{self.name} runs attention and MLP in parallel and has no {site.stream}; "
-                f"use one of {', '.join(self.streams)}."
+        if site.stream not in self.places[site.layer] or (site.stream in STREAMS and site.stream not in self.streams):
+            why = (
+                f"{self.name} runs attention and MLP in parallel and has no {site.stream}"
+                if self.parallel and site.stream == "resid_mid"
+                else f"{self.name} ({type(self.hf).__name__}) has no {site.stream} in layer {site.layer} whose numbers "
+                "are what the name says"
             )
+            raise ValueError(f"{why}; use one of {', '.join(self.streams)}.")
         return site
 
     def width(self, site: Site) -> int:
@@ -202,49 +218,35 @@ class Model:
         A family that norms what attention writes scales the result by one more factor per token, and each channel by
         that norm's gain; neither is in it.
         """
-        module, _ = self._module(Site(layer, "attn_z"))
+        site = self.check_site(Site(layer, "attn_z"))
+        module = self.blocks[layer].get_submodule(self.places[layer][site.stream].path)
         weight = module.get_parameter("weight").detach()
         # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
         return weight.T if isinstance(module, nn.Linear) else weight
 
-    def _module(self, site: Site) -> tuple[nn.Module, bool]:
-        """The module of a site, and whether the site is that module's input."""
-        block = self.blocks[site.layer]
-        parts = self.adapter.component_mapping["blocks"].submodules
-        if site.stream in ("resid_pre", "resid_post"):
-            return block, site.stream == "resid_pre"
-        if site.stream == "resid_mid":
-            return block.get_submodule(parts["ln2"].name), True
-        if site.stream == "attn_z":
-            return block.get_submodule(f"{parts['attn'].name}.{parts['attn'].submodules['o'].name}"), True
-        if site.stream == "mlp_in":
-            return block.get_submodule(parts["mlp"].name), True
-        part, post = ("attn", "ln1_post") if site.stream == "attn_out" else ("mlp", "ln2_post")
-        return block.get_submodule(parts[post if post in parts else part].name), False
-
     # Running --------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def hooked(self, hooks: Mapping[Site, Hook], readers: Mapping[Site, Reader] | None = None) -> Iterator[None]:
+    def hooked(
+        self, hooks: Mapping[Site, Hook], readers: Mapping[Site, Reader] | None = None, *, pos: int = 1
+    ) -> Iterator[None]:
         """Hooks at sites for the length of a `with` block; a hook returns new activations, or None for no change.
 
-        `readers` are told what arrives of each site's value further down. Holds the model's lock. Nothing is left on
-        the model afterwards, whatever happened inside.
+        `readers` are told what arrives of each site's value further down; `pos` is the number of tokens in a row. Holds
+        the model's lock. Nothing is left on the model afterwards, whatever happened inside.
         """
         with self.lock:
             handles = []
             try:
                 if readers:
-                    handles += self.arrivals.watch_before(readers)
+                    handles += self.arrivals.watch_before(readers, pos)
                 for site, hook in hooks.items():
-                    module, is_input = self._module(self.check_site(site))
-                    if is_input:
-                        wrapped = on_input(self._at_home(hook), in_place=site.stream == "resid_mid")
-                        handles.append(module.register_forward_pre_hook(wrapped, with_kwargs=True))
-                    else:
-                        handles.append(module.register_forward_hook(on_output(self._at_home(hook))))
+                    place = self.places[self.check_site(site).layer][site.stream]
+                    module = self.blocks[site.layer].get_submodule(place.path)
+                    in_place = site.stream == "resid_mid"
+                    handles.append(register(module, place, self._at_home(hook), pos, in_place=in_place))
                 if readers:
-                    handles += self.arrivals.watch_after(readers)
+                    handles += self.arrivals.watch_after(readers, pos)
                 yield
             finally:
                 for handle in handles:
@@ -257,8 +259,9 @@ class Model:
         """Where the value of each site is next used."""
         few = torch.arange(1, 5, device=self.device)[None] % self.d_vocab
         with self.lock:
-            parts = self.adapter.component_mapping
-            return Arrivals(self.hf, self.blocks, parts, self.parallel, lambda: self.forward(few, last_only=True))
+            final = self.adapter.component_mapping.get("ln_final")
+            after = self.hf.get_submodule(final.name) if final is not None else None
+            return Arrivals(self.blocks, self.places, after, few.shape[1], lambda: self.forward(few, last_only=True))
 
     @cached_property
     def _packed(self) -> PackedLinears:
@@ -287,7 +290,7 @@ class Model:
         last_only: bool = False,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
         """Logits of one pass: of the last position only with `last_only`, of more rows where hooks part them."""
-        with self.hooked(hooks or {}, readers), self._packed.active():
+        with self.hooked(hooks or {}, readers, pos=tokens.shape[1]), self._packed.active():
             extra = {} if positions is None else {"position_ids": positions}
             return self.hf(
                 input_ids=tokens,

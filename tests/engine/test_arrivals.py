@@ -16,7 +16,7 @@ from steering.engine.decoding import run_sequences, score
 from steering.engine.requests import Request
 from steering.engine.rows import Row
 from steering.interventions import ActivationAddition, DirectionalAblation
-from steering.models import model as models
+from steering.models import hooks as models
 from steering.models.loading import load_model
 from steering.models.model import Model
 from steering.sites import RESIDUAL_STREAMS, Site
@@ -172,7 +172,7 @@ def test_a_missing_write_into_the_stream_between_attention_and_mlp_is_reported(
     if "resid_mid" not in lm.streams:
         pytest.skip("a family without that stream")
     on_input = models.on_input
-    monkeypatch.setattr(models, "on_input", lambda hook, in_place: on_input(hook, in_place=False))
+    monkeypatch.setattr(models, "on_input", lambda hook, **how: on_input(hook, **{**how, "in_place": False}))
     row = decode(lm, TEXT, (adding(Site(1, "resid_mid")),), **SHORT)
     agrees, expected, measured = said(row)
     assert not agrees and expected == pytest.approx(6.0) and measured < 1e-3
@@ -184,11 +184,11 @@ def test_one_deaf_site_among_many_is_reported_by_its_name(lm: Model, monkeypatch
     assert decode(lm, TEXT, everywhere, **SHORT).receipts()[0].agrees
     hooked = Model.hooked
 
-    def one_is_deaf(self: Model, hooks: dict, readers: Any = None) -> Any:
+    def one_is_deaf(self: Model, hooks: dict, readers: Any = None, **how: Any) -> Any:
         broken = dict(hooks)
         if Site(2, "resid_post") in broken:
             broken[Site(2, "resid_post")] = lambda h: None
-        return hooked(self, broken, readers)
+        return hooked(self, broken, readers, **how)
 
     monkeypatch.setattr(Model, "hooked", one_is_deaf)
     (receipt,) = decode(lm, TEXT, everywhere, **SHORT).receipts()

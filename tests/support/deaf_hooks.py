@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from steering.models import model as models
+from steering.models import hooks as models
 from steering.models.hooks import Hook
 
 
