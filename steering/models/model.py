@@ -31,7 +31,7 @@ from ..showing.one_line import one_line, quoted
 from ..sites import STREAMS, Site
 from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
-from .hooks import Hook, register
+from .hooks import Hook, Place, register
 from .identities import MOST_TOKENS, TEXT, Places, located
 from .packing import PackedLinears
 from .tokenizing import added, encode, rendered, token_texts
@@ -218,11 +218,15 @@ class Model:
         A family that norms what attention writes scales the result by one more factor per token, and each channel by
         that norm's gain; neither is in it.
         """
-        site = self.check_site(Site(layer, "attn_z"))
-        module = self.blocks[layer].get_submodule(self.places[layer][site.stream].path)
+        module, _ = self._module(self.check_site(Site(layer, "attn_z")))
         weight = module.get_parameter("weight").detach()
         # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
         return weight.T if isinstance(module, nn.Linear) else weight
+
+    def _module(self, site: Site) -> tuple[nn.Module, Place]:
+        """The module of a site, and where in its block and on which side of it the site is."""
+        place = self.places[site.layer][site.stream]
+        return self.blocks[site.layer].get_submodule(place.path), place
 
     # Running --------------------------------------------------------------------------------------------------------
 
@@ -241,10 +245,8 @@ class Model:
                 if readers:
                     handles += self.arrivals.watch_before(readers, pos)
                 for site, hook in hooks.items():
-                    place = self.places[self.check_site(site).layer][site.stream]
-                    module = self.blocks[site.layer].get_submodule(place.path)
-                    in_place = site.stream == "resid_mid"
-                    handles.append(register(module, place, self._at_home(hook), pos, in_place=in_place))
+                    in_place = self.check_site(site).stream == "resid_mid"
+                    handles.append(register(*self._module(site), self._at_home(hook), pos, in_place=in_place))
                 if readers:
                     handles += self.arrivals.watch_after(readers, pos)
                 yield
