@@ -61,7 +61,7 @@ def public_values(lm: t.Model, sae: t.Sae) -> Iterator[Any]:
     yield t.PromptPair("", HOSTILE * 9, HOSTILE * 9, HOSTILE * 9, HOSTILE * 9)
     with t.Engine(lm) as engine:
         (completion,) = engine.generate(HOSTILE[:40], [added], record=[SITE], max_new_tokens=40, ignore_eos=True)
-        yield from [engine, completion, completion.request, *completion.receipts]
+        yield from [engine, completion, t.Request("The cat"), *completion.receipts]
     items = tuple(Item(HOSTILE * 20, labels={"k": k, "note": HOSTILE * 9}) for k in range(400))
     found = t.EvaluationSet(items, SCORERS["claims"], "set" * 99)
     outcome = Outcome("arm", "set", 0, 0, HOSTILE * 9, measures=dict.fromkeys("abcdefgh", 1.0))

@@ -117,13 +117,14 @@ def read(
     sites: Sequence[Site],
     *,
     sae: Sae | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[Site, Float[Tensor, "rows width"]]:
     """The mean activation over the chosen tokens of each sequence, in the order given, float32 on the CPU.
 
     Args:
         where: for each sequence the indices of its tokens that count, one or more.
+        batch_tokens: tokens in one pass; by default so few that others soon get a turn.
         sae: gives features instead; each token is encoded, then the mean is taken.
 
     Raises:
@@ -134,7 +135,7 @@ def read(
         raise ValueError(f"{sae.name} reads {sae.site}; asked for {', '.join(map(str, sites))}.")
     found = {site: torch.empty(len(sequences), sae.d_sae if sae else lm.width(site)) for site in sites}
     done = 0
-    for batch in batches([len(sequence) for sequence in sequences], batch_tokens):
+    for batch in batches([len(sequence) for sequence in sequences], batch_tokens or lm.piece_tokens):
         progressed(done, len(sequences))
         streams, mask = lm.activations([sequences[row] for row in batch], sites)
         n = mask.shape[1]
@@ -214,7 +215,7 @@ def stream(
     waiting: list[tuple[int, list[int]]] = []
 
     def flush() -> Iterator[Chunk]:
-        for batch in batches([len(tokens) for _, tokens in waiting], batch_tokens):
+        for batch in batches([len(tokens) for _, tokens in waiting], min(batch_tokens, lm.piece_tokens)):
             found, mask = lm.activations([waiting[k][1] for k in batch], [site])
             ids = torch.tensor([token for k in batch for token in waiting[k][1]])
             text = torch.tensor([waiting[k][0] for k in batch for _ in waiting[k][1]])

@@ -1,23 +1,58 @@
-"""The handle of a request: the text as it comes, then the receipts and projections of the finished row."""
+"""Completions: the handle of a request, and what is left of a row when it is finished.
+
+A finished completion holds plain data only, neither model nor interventions: whoever keeps it keeps no weights alive.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..jobs.jobs import check_stop, current_job
+from ..models.model import Model
 from ..showing.html import caption, tinted_tokens
 from ..showing.one_line import one_line, quoted
 from .receipts import Receipt
-from .requests import Request
 from .rows import Row, Trace
+
+_LOOK = 0.1  # seconds after which a job that waits for a row looks whether it was cancelled
 
 
 class CacheCheck(NamedTuple):
-    """Log-probabilities of a completion's tokens, decoded with the cache against one pass without it."""
+    """Log-probabilities of a completion's tokens, decoded with the cache against one pass without it.
+
+    `tolerance` is what rounding in the model's dtype explains.
+    """
 
     max_difference: float
     agrees: bool
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a finished row holds, as plain data."""
+
+    prompt: tuple[int, ...]
+    generated: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    alternatives: list[list[tuple[int, float]]] = field(default_factory=list)
+    traces: dict[str, Trace] = field(default_factory=dict)
+    visible: str = ""
+    finish_reason: str | None = None
+    receipts: tuple[Receipt, ...] = ()
+
+    @classmethod
+    def of(cls, row: Row, *, receipts: bool = True) -> Finished:
+        """What a row holds now; without receipts where it failed."""
+        return cls(
+            row.prompt, row.generated, row.logprobs, row.alternatives, row.traces, row.visible, row.finish_reason,
+            row.receipts() if receipts else (),
+        )  # fmt: skip
 
 
 class Completion:
@@ -27,16 +62,19 @@ class Completion:
     time; receipts and projections are complete once `done`.
     """
 
-    def __init__(self, request: Request, row: Row) -> None:
-        self.request, self._row = request, row
+    def __init__(self, row: Row | Finished, model: Model, *, in_job: bool = False, remembered: bool = False) -> None:
+        self._row: Row | Finished = row
+        self._model = weakref.ref(model)
         self._changed = threading.Condition()
         # Whoever wants the end only is not woken at every token: a thread that wakes takes the interpreter's lock.
         self._finished = threading.Event()
         self._watching = 0
         self._cancelled = False
-        self._receipts: tuple[Receipt, ...] = ()
+        self.in_job = in_job
         self.error: Exception | None = None
-        self.remembered = False
+        self.remembered = remembered
+        if isinstance(row, Finished):
+            self._finished.set()
 
     @property
     def prompt_tokens(self) -> list[int]:
@@ -68,8 +106,8 @@ class Completion:
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
-        """What each intervention really did; see `Receipt`."""
-        return self._receipts
+        """What each intervention really did; see `Receipt`. None before the row is finished."""
+        return self._row.receipts if isinstance(self._row, Finished) else ()
 
     @property
     def finish_reason(self) -> str | None:
@@ -85,17 +123,32 @@ class Completion:
         self._cancelled = True
 
     def result(self, timeout: float | None = None) -> Completion:
-        """Itself, once finished.
+        """Itself, once finished. Inside a job that is cancelled meanwhile, the row is cancelled too.
 
         Raises:
             TimeoutError: not finished in time.
+            Cancelled: asked inside a job that was cancelled.
             Exception: what went wrong in the row.
         """
-        if not self._finished.wait(timeout):
+        if not self._wait(timeout):
             raise TimeoutError(f"The completion was not finished after {timeout:g} s.")
         if self.error is not None:
             raise self.error
         return self
+
+    def _wait(self, timeout: float | None) -> bool:
+        if current_job() is None:
+            return self._finished.wait(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            while not self._finished.wait(_LOOK if end is None else min(_LOOK, max(0.0, end - time.monotonic()))):
+                check_stop()
+                if end is not None and time.monotonic() >= end:
+                    return False
+        except BaseException:
+            self.cancel()
+            raise
+        return True
 
     def wait(self, seen: int, timeout: float | None = None) -> bool:
         """Whether there is more text than `seen` characters, or the row is finished; waits at most `timeout`."""
@@ -124,7 +177,8 @@ class Completion:
 
     def _repr_html_(self) -> str:
         """The text for a notebook, each token tinted by its projection where one was recorded, else by its surprise."""
-        texts, what = self._row.model.token_texts(self.tokens), "surprise"
+        model, what = self._model(), "surprise"
+        texts = [str(token) for token in self.tokens] if model is None else model.token_texts(self.tokens)
         values = [-logprob for logprob in self.logprobs]
         if traces := self.projections:
             label, trace = next(iter(traces.items()))
@@ -142,10 +196,13 @@ class Completion:
             with self._changed:
                 self._changed.notify_all()
 
-    def _finish(self, error: Exception | None = None) -> None:
+    def _finish(self, error: Exception | None = None) -> Finished:
+        """Ends the completion; what is left of its row."""
+        assert isinstance(self._row, Row)
         self.error = error
         if error is not None:
             self._row.finish_reason = "error"
-        self._receipts = self._row.receipts() if error is None else ()
+        left = self._row = Finished.of(self._row, receipts=error is None)
         self._finished.set()
         self._notify()
+        return left

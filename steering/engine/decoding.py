@@ -23,11 +23,12 @@ from .sampling import choose
 
 @torch.inference_mode()
 def run_sequences(
-    model: Model, rows: Sequence[Row], cache: RowCache | None = None, *, last_only: bool = True
+    model: Model, rows: Sequence[Row], cache: RowCache | None = None, *, keep: int | Tensor = 1
 ) -> tuple[Float[Tensor, "rows pos vocab"], Bool[Tensor, "rows pos"]]:
     """Logits of one steered pass over the rows' whole sequences, padded on the left, and the mask of real tokens.
 
-    Rows of the same sequence run as one up to the first block in which one of them is steered, and then part.
+    `keep` says of which positions logits are wanted: of the last so many (0: of all), or of those columns. Rows of the
+    same sequence run as one up to the first block in which one of them is steered, and then part.
     """
     sequences = [row.sequence for row in rows]
     unique = list(dict.fromkeys(sequences))
@@ -50,7 +51,7 @@ def run_sequences(
             cache=cache,
             hooks=plan.prompt_hooks(positions[owner], real[owner], owner if shared else None, first),
             readers=plan.readers,
-            last_only=last_only,
+            keep=keep,
         )
     if shared:
         if cache is not None:
@@ -156,7 +157,7 @@ class Decoder:
             cache=self._cache,
             hooks=self._plan.decode_hooks(positions),
             readers=self._plan.readers,
-            last_only=True,
+            keep=1,
         )
         self._emit(self.rows, logits[:, -1])
 
@@ -227,37 +228,3 @@ def generate(rows: Sequence[Row], max_batch: int = 64) -> None:
         decoder.add(rows)
         while len(decoder):
             decoder.step()
-
-
-@torch.inference_mode()
-def score(rows: Sequence[Row], max_batch: int = 64) -> list[list[float]]:
-    """Log-probabilities of the rows' `targets` behind their prompts, by teacher forcing, under their interventions.
-
-    Also fills in the rows' receipts and projections. An intervention with `where="generated"` touches the targets.
-    """
-    found: list[list[float]] = []
-    for start in range(0, len(rows), max_batch):
-        part = list(rows[start : start + max_batch])
-        if any(not row.targets for row in part):
-            raise ValueError("Scoring needs at least one target token in every row; got a row with none.")
-        _ask_conditions([row for row in part if row.needs_prompt_pass])
-        logits, _ = run_sequences(part[0].model, part, last_only=False)
-        for row, one in zip(part, logits, strict=True):
-            # The token at position t is predicted at t - 1; rows end at the same column.
-            n = len(row.targets)
-            logprobs = one[-n - 1 : -1].float().log_softmax(-1)
-            target = torch.tensor(row.targets, device=logprobs.device)[:, None]
-            found.append(logprobs.gather(1, target).squeeze(1).tolist())
-    return found
-
-
-def _ask_conditions(rows: Sequence[Row]) -> None:
-    """Reads the prompts alone: a condition above what it gates has to be known before the targets are read."""
-    if rows:
-        targets = [row.targets for row in rows]
-        for row in rows:
-            row.targets = ()
-        run_sequences(rows[0].model, rows)
-        for row, kept in zip(rows, targets, strict=True):
-            row.targets = kept
-            row.forget()

@@ -1,12 +1,15 @@
-"""The engine: one thread that owns a model, a queue of requests, and handles that stream what becomes of them.
+"""The engine: one thread that decodes, a queue of requests, and handles that stream what becomes of them.
 
-Requests from any thread are decoded together in one batch; they join it while others are under way. A row that was
-decoded before (same model, prompt, recipe, sampling) is remembered, so moving one slider decodes one row.
+Requests from any thread are decoded together in one batch; they join it while others are under way, a person's before
+a job's. A row that was decoded before (same model, prompt, recipe, sampling) is remembered, so moving one slider
+decodes one row. An engine that nobody holds any more ends by itself and frees its model.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import itertools
 import queue
 import threading
 import weakref
@@ -17,22 +20,32 @@ from typing import Any, TypeVar
 
 from ..directions.direction import Direction
 from ..interventions.protocol import Intervention, fingerprint
+from ..jobs.jobs import check_stop, current_job
 from ..models.model import Model, Prompt
-from ..models.passages import in_context
+from ..models.turns import JOB, STREAM
 from ..showing.one_line import one_line, quoted
 from ..sites import Site
-from .completion import CacheCheck, Completion
-from .decoding import Decoder, score
+from .completion import CacheCheck, Completion, Finished
+from .decoding import Decoder
 from .receipts import Receipt, check
 from .requests import Request, Variant, recorded, variants_of
 from .rows import Row
+from .scoring import Scored, rows_of, score, tolerance
 
 T = TypeVar("T")
-Scored = tuple[Prompt, str | Sequence[int], Variant]  # what a score is asked of
+CLOSED = "This engine is closed; make a new one."
+_open: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Closes every engine: a daemon thread inside torch when the interpreter goes ends the process with an abort."""
+    for engine in list(_open):
+        engine.close()
 
 
 class Engine:
-    """Owns a model: decodes every request that is submitted, from any thread, in one batch.
+    """Decodes every request that is submitted, from any thread, in one batch.
 
     `close` it, or use it in a `with` block; one that is dropped ends its thread by itself.
 
@@ -42,21 +55,32 @@ class Engine:
     """
 
     def __init__(self, model: Model, *, max_rows: int = 64, remember: int = 512) -> None:
-        self.model, self.max_rows = model, max_rows
+        self._model: Model | None = model
+        self.max_rows = max_rows
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._waiting: list[Completion] = []
         self._active: list[Completion] = []
-        self._memory: OrderedDict[str, Row] = OrderedDict()
+        self._decoder = Decoder(model, max_rows)
+        self._memory: OrderedDict[str, Finished] = OrderedDict()
+        self._asked: weakref.WeakKeyDictionary[Completion, Request] = weakref.WeakKeyDictionary()
         self._remember = remember
         self._lock = threading.Lock()
         self._closed = False
         self.decoded_rows = 0
-        self._decoder = Decoder(model, max_rows)
-        self._thread = threading.Thread(target=_serve, args=(self._inbox,), name=f"engine:{model.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=_serve, args=(weakref.ref(self), self._inbox), name=f"engine:{model.name}", daemon=True
+        )
+        weakref.finalize(self, self._inbox.put, None).atexit = False
+        _open.add(self)
         self._thread.start()
-        # Once nobody holds the engine, or at exit: a daemon thread that is inside torch when the interpreter goes
-        # aborts the process.
-        self._end = weakref.finalize(self, _end, self._inbox, self._thread)
+
+    @property
+    def model(self) -> Model:
+        """The model that the engine runs; a closed engine has let go of it, whoever still holds the engine."""
+        model = self._model
+        if model is None:
+            raise ValueError(CLOSED)
+        return model
 
     # From any thread ------------------------------------------------------------------------------------------------
 
@@ -66,17 +90,18 @@ class Engine:
 
     def submit_all(self, requests: Sequence[Request]) -> list[Completion]:
         """The handles of requests that belong together: they start in one batch and share what they have in common."""
-        if self._closed:
-            raise ValueError("This engine is closed; make a new one.")
-        handles = [Completion(request, request.row(self.model)) for request in requests]
-        fresh = []
-        for handle in handles:
-            known = self._recall(handle._row)
-            if known is None:
-                fresh.append(handle)
-            else:
-                handle._row, handle.remembered = known, True
-                handle._finish()
+        self._check_open()
+        handles, in_job = [], current_job() is not None
+        for request in requests:
+            row = request.row(self.model)
+            known = self._recall(row)
+            handle = Completion(
+                row if known is None else known, self.model, in_job=in_job, remembered=known is not None
+            )
+            handles.append(handle)
+            with self._lock:
+                self._asked[handle] = request
+        fresh = [handle for handle in handles if not handle.done]
         if fresh:
             self._put(fresh)
         return handles
@@ -145,7 +170,7 @@ class Engine:
         )
 
     def score_all(self, items: Sequence[Scored], *, steer_bos: bool = False) -> list[list[float]]:
-        """`score` for any number of (prompt, continuation, variant), in full batches.
+        """`score` for any number of (prompt, continuation, variant), in passes short enough to let others in between.
 
         Raises:
             ValueError: an empty continuation, one that does not fit into the context after its prompt, or an edit that
@@ -160,30 +185,36 @@ class Engine:
         self, items: Sequence[Scored], *, steer_bos: bool = False
     ) -> list[tuple[list[float], tuple[Receipt, ...]]]:
         """As `score_all`, with the receipts of each item's edits, whether they agree or not."""
-        rows = []
-        for prompt, continuation, variant in items:
-            if isinstance(continuation, str) and continuation:
-                prompt, continuation = in_context(self.model, prompt, continuation)
-            base, targets = Request(prompt, variant, steer_bos=steer_bos).row(self.model), continuation
-            if not targets:
-                raise ValueError(f"A continuation holds at least one token; got {continuation!r}.")
-            if len(base.prompt) + len(targets) > self.model.n_ctx:
-                raise ValueError(
-                    f"Prompt and continuation together are at most {self.model.n_ctx} tokens; "
-                    f"got {len(base.prompt)} and {len(targets)}."
-                )
-            base.targets = tuple(int(token) for token in targets)
-            rows.append(base)
-        logprobs = self.call(lambda: score(rows, self.max_rows))
+        self._check_open()
+        rows = rows_of(self.model, items, steer_bos=steer_bos)
+        logprobs = score(rows, self.max_rows, between=self._check_open)
         return [(values, row.receipts()) for values, row in zip(logprobs, rows, strict=True)]
 
-    def check(self, completion: Completion, tolerance: float = 1e-3) -> CacheCheck:
-        """The receipt's cross-check: were the cached steps what one pass without a cache gives for the same tokens?"""
-        row = completion.request.row(self.model)
+    def check(self, completion: Completion, tolerated: float | None = None) -> CacheCheck:
+        """The receipt's cross-check: were the cached steps what one pass without a cache gives for the same tokens?
+
+        Args:
+            tolerated: how far log-probabilities may be apart; by default what rounding in the model's dtype explains.
+
+        Raises:
+            ValueError: a completion of another engine, or one of an SAE that was unloaded.
+        """
+        with self._lock:
+            request = self._asked.get(completion)
+        if request is None:
+            raise ValueError("This engine does not know that completion any more; generate it again to check it.")
+        row = request.row(self.model)
         row.targets = tuple(completion.tokens)
-        (uncached,) = self.call(lambda: score([row]))
-        difference = max(abs(a - b) for a, b in zip(uncached, completion.logprobs, strict=True))
-        return CacheCheck(difference, difference <= tolerance)
+        (uncached,) = score([row]) if row.targets else ([],)
+        pairs = list(zip(uncached, completion.logprobs, strict=True))
+        allowed = [tolerance(self.model.dtype, a) if tolerated is None else tolerated for a, _ in pairs]
+        agrees = all(abs(a - b) <= most for (a, b), most in zip(pairs, allowed, strict=True))
+        return CacheCheck(max((abs(a - b) for a, b in pairs), default=0.0), agrees, max(allowed, default=0.0))
+
+    def forget(self) -> None:
+        """Drops what was asked so far, whose interventions keep SAEs alive; rows that are remembered stay."""
+        with self._lock:
+            self._asked.clear()
 
     def call(self, work: Callable[[], T]) -> T:
         """What `work` returns, run on the engine's thread between two steps."""
@@ -191,17 +222,28 @@ class Engine:
             return work()
         answer: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
         self._put((work, answer))
-        good, value = answer.get()
+        good, value = self._answer(answer)
         if not good:
             raise value
         return value
 
+    @staticmethod
+    def _answer(answer: queue.SimpleQueue[T]) -> T:
+        while True:  # in a job, look now and then whether it was cancelled
+            with contextlib.suppress(queue.Empty):
+                return answer.get(timeout=None if current_job() is None else 0.1)
+            check_stop()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(CLOSED)
+
     def _put(self, item: Any) -> None:
-        """Queue an item, under the lock: nobody would ever answer one that came after the mark to end the thread."""
+        """Under the lock: nothing may come behind the item that ends the thread, or its caller waits for ever."""
         with self._lock:
-            if self._closed:
-                raise ValueError("This engine is closed; make a new one.")
-            self._inbox.put((self, item))  # with the engine: it lives as long as there is work for it
+            self._check_open()
+            # With the engine itself: it lives until what it was asked is done.
+            self._inbox.put((self, item))
 
     @property
     def busy(self) -> tuple[int, int]:
@@ -216,12 +258,17 @@ class Engine:
         """Ends the thread; what is under way is cancelled."""
         with self._lock:
             self._closed = True
-        self._end()
+            self._inbox.put(None)
+        _open.discard(self)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=30)
 
     def __repr__(self) -> str:
         active, waiting = self.busy
         state = "closed" if self._closed else f"{active} decoding, {waiting} waiting"
-        return one_line(self, quoted(self.model.name, 80), state, f"{self.decoded_rows} decoded")
+        return one_line(
+            self, quoted(self._thread.name.removeprefix("engine:"), 80), state, f"{self.decoded_rows} decoded"
+        )
 
     def __enter__(self) -> Engine:
         return self
@@ -235,49 +282,57 @@ class Engine:
         parts = (self.model.fingerprint, row.prompt, row.interventions, row.sampling, row.max_new_tokens, row.stop)
         return fingerprint([*parts, row.record, row.steer_bos, row.ignore_eos, row.top_alternatives, row.cached])
 
-    def _recall(self, row: Row) -> Row | None:
+    def _recall(self, row: Row) -> Finished | None:
         with self._lock:
             key = self._key(row)
             if key in self._memory:
                 self._memory.move_to_end(key)
             return self._memory.get(key)
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: Row, left: Finished) -> None:
         with self._lock:
-            self._memory[self._key(row)] = row
+            self._memory[self._key(row)] = left
             while len(self._memory) > self._remember:
                 self._memory.popitem(last=False)
 
     # The thread -----------------------------------------------------------------------------------------------------
 
-    def _work(self, item: Any) -> bool:
-        """Take an item and decode until nothing is under way; False once the engine is closed."""
+    def _serve(self, item: Any) -> bool:
+        """Does what was asked, and what is asked meanwhile, until nothing is left; False when the engine is to end."""
         self._take(item)
         while self._receive():
             self._drop_cancelled()
             self._admit()
             if self._active:
-                self._guarded(self._decoder.step)
+                self._guarded(self._active, self._decoder.step)
                 self._report()
-            elif not self._waiting:
+            if not self._active and not self._waiting:
                 return True
-        for handle in [*self._active, *self._waiting]:
-            handle._row.finish_reason = "cancelled"
-            handle._finish()
+        self._end()
         return False
 
+    def _end(self) -> None:
+        for handle in [*self._active, *self._waiting]:
+            handle._row.finish_reason = "cancelled"  # type: ignore[misc]
+            handle._finish()
+        self._active, self._waiting = [], []
+        del self._decoder
+        self._model = None
+        with self._lock:
+            self._memory.clear()
+            self._asked.clear()
+
     def _receive(self) -> bool:
-        """Take what has arrived; False when the engine is to end."""
+        """Takes what has arrived; False when the engine is to end."""
         with contextlib.suppress(queue.Empty):
             while True:
-                arrived = self._inbox.get_nowait()
-                if arrived is None:
+                message = self._inbox.get(block=False)
+                if message is None:
                     return False
-                self._take(arrived[1])
+                self._take(message[1])
         return True
 
     def _take(self, item: Any) -> None:
-        """Put requests into the line; do a piece of work at once."""
         if isinstance(item, list):
             self._waiting += item
             return
@@ -290,63 +345,75 @@ class Engine:
     def _drop_cancelled(self) -> None:
         for handle in [handle for handle in self._waiting if handle._cancelled]:
             self._waiting.remove(handle)
-            handle._row.finish_reason = "cancelled"
+            handle._row.finish_reason = "cancelled"  # type: ignore[misc]
             handle._finish()
-        cancelled = [handle for handle in self._active if handle._cancelled]
+        cancelled = [handle._row for handle in self._active if handle._cancelled]
         if cancelled:
-            self._decoder.drop([handle._row for handle in cancelled])
+            self._decoder.drop(cancelled)  # type: ignore[arg-type]
             self._report()
 
     def _admit(self) -> None:
-        room = self.max_rows - len(self._active)
-        new, self._waiting = self._waiting[:room], self._waiting[room:]
-        if new:
-            self._active += new
-            self._guarded(lambda: self._decoder.add([handle._row for handle in new]))
-            self._report()
+        """Lets rows in: a person's before a job's, rows of one prompt together, and not too many for one pass."""
+        for in_job in (False, True):
+            asked = [handle for handle in self._waiting if handle.in_job is in_job]
+            room = self.max_rows - sum(in_job or not handle.in_job for handle in self._active)
+            new: list[Completion] = []
+            for prompt, group in itertools.groupby(asked, key=lambda handle: handle._row.prompt):
+                tokens = sum(len(handle._row.prompt) for handle in new)
+                some = list(group)[: max(0, room - len(new))]
+                if new and tokens + len(prompt) * len(some) > self.model.piece_tokens:
+                    break
+                new += some
+            if new:
+                self._waiting = [handle for handle in self._waiting if handle not in new]
+                self._active += new
+                self._guarded(new, lambda new=new: self._decoder.add([handle._row for handle in new]))  # type: ignore[misc]
+                self._report()
+                return
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Does the work; if it fails, every row goes on alone, so that only the one that fails is lost."""
-        try:
-            work()
-            return
-        except Exception:
-            self._decoder.clear()
-        for handle in list(self._active):
-            if handle._row.finish_reason is not None:
-                continue
-            handle._row.forget()
+    def _guarded(self, whose: Sequence[Completion], work: Callable[[], None]) -> None:
+        """Does the work in a turn; if it fails, every row goes on alone, so that only the one that fails is lost."""
+        with self.model.lock.taken(JOB if all(handle.in_job for handle in whose) else STREAM):
             try:
-                self._decoder.add([handle._row])
-            except Exception as error:
-                self._decoder.discard(handle._row)
-                self._active.remove(handle)
-                handle._finish(error)
+                work()
+                return
+            except Exception:
+                self._decoder.clear()
+            for handle in list(self._active):
+                row = handle._row
+                if row.finish_reason is not None or not isinstance(row, Row):
+                    continue
+                row.forget()
+                try:
+                    self._decoder.add([row])
+                except Exception as error:
+                    self._decoder.discard(row)
+                    self._active.remove(handle)
+                    handle._finish(error)
 
     def _report(self) -> None:
         for handle in list(self._active):
             row = handle._row
-            if row.finish_reason is None:
+            if row.finish_reason is None or not isinstance(row, Row):
                 handle._notify()
                 continue
             self._active.remove(handle)
             self.decoded_rows += 1
-            handle._finish()
+            left = handle._finish()
             # A row whose steering did not arrive is decoded again when it is asked for again.
-            if row.finish_reason != "cancelled" and all(receipt.agrees for receipt in handle.receipts):
-                self._keep(row)
+            if row.finish_reason != "cancelled" and all(receipt.agrees for receipt in left.receipts):
+                self._keep(row, left)
 
 
-def _serve(inbox: queue.SimpleQueue[Any]) -> None:
-    """The thread of an engine. While it waits it holds the queue only, so an engine that nobody uses is collected."""
-    while (arrived := inbox.get()) is not None:
-        engine, item = arrived
-        if not engine._work(item):
+def _serve(engine: weakref.ref[Engine], inbox: queue.SimpleQueue[Any]) -> None:
+    """The engine's thread. While it waits it holds nothing of the engine, so that a dropped engine is collected."""
+    while True:
+        message = inbox.get()
+        if message is None:
+            alive = engine()
+            if alive is not None:
+                alive._end()
             return
-        del engine, item, arrived
-
-
-def _end(inbox: queue.SimpleQueue[Any], thread: threading.Thread) -> None:
-    inbox.put(None)
-    if threading.current_thread() is not thread:
-        thread.join(timeout=30)
+        if not message[0]._serve(message[1]):
+            return
+        del message

@@ -63,6 +63,10 @@ class Arm:
         """A hash of what the arm does, whatever it is called."""
         return fingerprint([*self.interventions, self.instruction, self.place, self.seed])
 
+    def bare(self) -> Arm:
+        """The arm without its interventions, for results that are kept: they would keep directions and SAEs alive."""
+        return replace(self, interventions=())
+
 
 BASELINE = Arm("Baseline", kind="baseline")
 

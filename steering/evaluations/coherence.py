@@ -13,11 +13,10 @@ from ..engine.decoding import run_sequences
 from ..engine.engine import Engine
 from ..engine.receipts import check
 from ..engine.requests import Request, Variant
+from ..engine.scoring import batches
 from ..measurements.numbers import distinct_n, kl_divergence
 from ..models.model import Prompt
 from .arms import Arm
-
-CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,15 @@ class SideEffects:
 
 
 def last_logits(engine: Engine, items: Sequence[tuple[Prompt, Variant]]) -> Float[Tensor, "items vocab"]:
-    """Logits of the token behind each prompt under a variant, in full batches."""
-
-    def run(part: Sequence[tuple[Prompt, Variant]]) -> Float[Tensor, "items vocab"]:
-        rows = [Request(prompt, variant).row(engine.model) for prompt, variant in part]
-        logits, _ = run_sequences(engine.model, rows)
-        for row in rows:
-            check(row.receipts())
-        return logits[:, -1].float().cpu()
-
-    parts = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
-    return torch.cat([engine.call(lambda part=part: run(part)) for part in parts])
+    """Logits of the token after each prompt under a variant."""
+    rows = [Request(prompt, variant).row(engine.model) for prompt, variant in items]
+    found: dict[int, Tensor] = {}
+    for part in batches(rows, engine.max_rows):
+        logits, _ = run_sequences(engine.model, [rows[number] for number in part])
+        found |= zip(part, logits[:, -1].float().cpu(), strict=True)
+    for row in rows:
+        check(row.receipts())
+    return torch.stack([found[number] for number in range(len(rows))])
 
 
 def next_token_kl(engine: Engine, prompts: Sequence[Prompt], variant: Variant) -> list[float]:

@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..engine.decoding import run_sequences
 from ..engine.engine import Engine
 from ..engine.receipts import check
-from ..engine.requests import Request, Variant
+from ..engine.requests import Variant
+from ..engine.scoring import rows_of, target_logits
 from ..interventions.protocol import Intervention
 from ..jobs.checkpoint import Checkpoint
 from ..jobs.tables import to_csv
@@ -35,9 +35,6 @@ from .trials import Outcome, Settings, Tick, run
 MAX_POINTS = 5000
 Make = Callable[..., Sequence[Intervention]]
 Point = dict[str, Any]
-
-# Logits of one pass: 64 rows of 40 tokens with a vocabulary of 50,000 are half a gigabyte.
-LOGIT_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -125,12 +122,12 @@ def sweep(
     if isinstance(checkpoint, Path):
         checkpoint = Checkpoint(checkpoint)
     found = run(engine, sets, arms, settings, checkpoint=checkpoint, tick=tick, outcomes=outcomes)
-    return Sweep(tuple(arms), tuple(found))
+    return Sweep(tuple(arm.bare() for arm in arms), tuple(found))
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The arms of a sweep and what came of their trials."""
+    """The arms of a sweep (without their interventions) and what came of their trials."""
 
     arms: tuple[Arm, ...]
     outcomes: tuple[Outcome, ...]
@@ -264,25 +261,14 @@ Located = tuple[Sequence[int], Sequence[int]]  # tokens of a prompt, and of the 
 def _forced(
     engine: Engine, items: Sequence[tuple[Sequence[int], Sequence[int], Variant]]
 ) -> list[Float[Tensor, "targets vocab"]]:
-    """The logits that predict each target token after each prompt, in batches that fit into memory."""
-    found: list[Tensor] = []
-    longest = max(len(prompt) + len(target) for prompt, target, _ in items)
-    size = max(1, min(engine.max_rows, LOGIT_BYTES // (4 * longest * engine.model.d_vocab)))
-
-    def one(part: Sequence[tuple[Sequence[int], Sequence[int], Variant]]) -> list[Tensor]:
-        made = [Request(prompt, variant).row(engine.model) for prompt, _, variant in part]
-        for row, (_, target, _) in zip(made, part, strict=True):
-            row.targets = tuple(target)
-        logits, _ = run_sequences(engine.model, made, last_only=False)
-        for row in made:
-            check(row.receipts())
-        # The token at position t is predicted at t - 1; padding is on the left, so all rows end at one column.
-        return [rows[-len(target) - 1 : -1].float().cpu() for rows, (_, target, _) in zip(logits, part, strict=True)]
-
-    for start in range(0, len(items), size):
-        part = items[start : start + size]
-        found += engine.call(lambda part=part: one(part))
-    return found
+    """The logits that predict each target token after each prompt."""
+    rows = rows_of(engine.model, items)
+    found: list[list[Tensor]] = [[] for _ in rows]
+    for number, logits in target_logits(rows, engine.max_rows):
+        found[number].append(logits.float().cpu())
+    for row in rows:
+        check(row.receipts())
+    return [torch.cat(parts) for parts in found]
 
 
 def _target_logprobs(logits: Sequence[Float[Tensor, "targets vocab"]], items: Sequence[Located]) -> Float[Tensor, "n"]:

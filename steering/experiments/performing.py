@@ -86,7 +86,7 @@ def perform(
     return Result(
         experiment,
         tuple(sets),
-        tuple(arms),
+        tuple(arm.bare() for arm in arms),
         tuple(found),
         table(found, sets, arms, pairs),
         tuple(_side_effects(workshop, arms, tick)),

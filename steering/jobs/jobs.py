@@ -1,7 +1,8 @@
 """Long work in the background: a `Job` to watch, cancel and take the result from, and the registry that runs jobs.
 
 A job is a function that is given its own handle and calls `job.tick(done, total, note)` between steps; a cancelled job
-stops at its next tick. Threads only: whoever shows progress polls `job.state`.
+stops at its next tick, at its next pass through a model, or while it waits for a completion, whichever comes first.
+Threads only: whoever shows progress polls `job.state`.
 """
 
 from __future__ import annotations
@@ -14,19 +15,40 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-State = Literal["waiting", "running", "done", "failed", "cancelled"]
+State = Literal["waiting", "running", "stopping", "done", "failed", "cancelled"]
 
 
 class Cancelled(Exception):
-    """Raised by `Job.tick` inside the work of a job that was cancelled."""
+    """Raised inside the work of a job that was cancelled."""
+
+
+_CURRENT: ContextVar[Job | None] = ContextVar("job", default=None)
+
+
+def current_job() -> Job | None:
+    """The job whose work the calling thread is doing, or None: then a person waits for it."""
+    return _CURRENT.get()
+
+
+def check_stop() -> None:
+    """Raise Cancelled if the calling thread does the work of a job that was cancelled."""
+    job = _CURRENT.get()
+    if job is not None:
+        job.check()
 
 
 @dataclass(eq=False)
 class Job:
-    """A piece of work under way: how far it is, and its result or its error in the end."""
+    """A piece of work under way: how far it is, and its result or its error in the end.
+
+    Attributes:
+        owner: who started it, and alone may stop it; "" is nobody in particular.
+        state: "stopping" from the moment it is cancelled until its work has ended.
+    """
 
     name: str
     owner: str = ""
@@ -43,11 +65,12 @@ class Job:
     partial: list[Any] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
     _over: threading.Event = field(default_factory=threading.Event, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def active(self) -> bool:
-        """Whether the job still waits or runs."""
-        return self.state in ("waiting", "running")
+        """Whether the job still waits, runs, or is about to stop."""
+        return self.state in ("waiting", "running", "stopping")
 
     @property
     def stopping(self) -> bool:
@@ -67,8 +90,23 @@ class Job:
         return 0.0 if self.started is None else (self.ended or time.monotonic()) - self.started
 
     def cancel(self) -> None:
-        """Asks the job to stop; it does at its next tick, and at once when it still waits."""
-        self._stop.set()
+        """Asks the job to stop: it is "stopping" at once, and cancelled within a step, or at once if it still waits."""
+        with self._lock:
+            self._stop.set()
+            if self.state == "running":
+                self.state = "stopping"
+            elif self.state == "waiting":
+                self.state, self.ended = "cancelled", time.monotonic()
+                self._over.set()
+
+    def may_stop(self, by: str) -> bool:
+        """Whether somebody may stop the job: whoever started it, or anybody if that was nobody in particular."""
+        return self.owner in ("", by)
+
+    def check(self) -> None:
+        """Raise Cancelled if the job was cancelled."""
+        if self._stop.is_set():
+            raise Cancelled(self.name)
 
     def tick(self, done: int | None = None, total: int | None = None, note: str | None = None) -> None:
         """Reports progress; called by the work between its steps.
@@ -76,8 +114,7 @@ class Job:
         Raises:
             Cancelled: the job was cancelled.
         """
-        if self._stop.is_set():
-            raise Cancelled(self.name)
+        self.check()
         self.done = self.done if done is None else done
         self.total = self.total if total is None else total
         self.note = self.note if note is None else note
@@ -100,18 +137,32 @@ class Job:
 
     def run(self, work: Callable[[Job], Any]) -> None:
         """Does the work in the calling thread and keeps what comes of it."""
-        try:
-            self.tick()
+        with self._lock:
+            if self._over.is_set():  # cancelled while it waited
+                return
             self.state, self.started = "running", time.monotonic()
+        token, state = _CURRENT.set(self), "done"
+        try:
             self.value = work(self)
-            self.state = "done"
         except Cancelled:
-            self.state = "cancelled"
+            state = "cancelled"
         except Exception as error:  # a job keeps its error for whoever asks for the result
-            self.error, self.details, self.state = error, traceback.format_exc(), "failed"
+            self.details, state = traceback.format_exc(), "failed"
+            self.error = _without_frames(error)
         finally:
-            self.ended = time.monotonic()
-            self._over.set()
+            _CURRENT.reset(token)
+            with self._lock:
+                self.ended, self.state = time.monotonic(), state
+                self._over.set()
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The error without its tracebacks, whose frames keep models and SAEs alive for as long as the job is kept."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    return error
 
 
 class Jobs:
@@ -139,6 +190,16 @@ class Jobs:
                 del self._jobs[id]
             self._pool.submit(job.run, work)
         return job
+
+    def cancel(self, job: Job, by: str = "") -> None:
+        """Asks a job to stop, for somebody.
+
+        Raises:
+            ValueError: somebody else started it.
+        """
+        if not job.may_stop(by):
+            raise ValueError(f"{job.name} was started by somebody else, and only they can stop it.")
+        job.cancel()
 
     def get(self, id: str | None) -> Job | None:
         """The job of that id, or None."""

@@ -336,6 +336,8 @@ class Shelf:
                 del self._benches[name, choice]
         if held is None:
             for name, other in self._held.items():
+                if other.engine is not None and any(_sae_key(name, choice) == key for choice in other.saes):
+                    other.engine.forget()
                 other.saes = {choice: sae for choice, sae in other.saes.items() if _sae_key(name, choice) != key}
             return None
         for choice in held.saes:
@@ -348,6 +350,7 @@ class Shelf:
         for held in gone:
             if held is not None and held.engine is not None:
                 held.engine.close()
+        held = None  # the last of them would be alive while the rest is collected
         gone.clear()
         gc.collect()
         if torch.cuda.is_available():

@@ -83,7 +83,7 @@ def typical_norms(
     if not prompts:
         raise ValueError("A typical norm is measured on texts of at least two tokens; got none.")
     norms: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    parts = list(batches([len(prompt) for prompt in prompts]))
+    parts = list(batches([len(prompt) for prompt in prompts], lm.piece_tokens))
     for done, batch in enumerate(parts):
         progressed(done, len(parts))
         if progress is not None:
@@ -101,7 +101,7 @@ def typical_norms(
             attention_mask=real.long() if padded else None,
             positions=positions if padded else None,
             hooks={site: reader(site) for site in norms},
-            last_only=True,
+            keep=1,
         )
     return {site: float(torch.cat(found).median()) for site, found in norms.items()}
 
@@ -126,7 +126,7 @@ def log_probabilities(lm: Model, passages: Sequence[Passage]) -> list[Float[Tens
     A first token that nothing stands before cannot be predicted and is left out.
     """
     found: list[Tensor] = [torch.empty(0)] * len(passages)
-    for batch in batches([len(passage.tokens) for passage in passages]):
+    for batch in batches([len(passage.tokens) for passage in passages], lm.piece_tokens):
         tokens, mask, positions = lm.pad([passages[i].tokens for i in batch])
         whole = bool(mask.all())
         logits = lm.forward(

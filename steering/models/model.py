@@ -9,9 +9,7 @@ transformers module with raw numerics, which is faster than through the bridge a
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,10 +29,12 @@ from ..showing.one_line import one_line, quoted
 from ..sites import STREAMS, Site
 from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
+from .hashing import weights_hash
 from .hooks import Hook, Place, register
 from .identities import MOST_TOKENS, TEXT, Places, located
 from .packing import PackedLinears
 from .tokenizing import added, encode, rendered, token_texts
+from .turns import Turns, piece_tokens
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
 
@@ -56,7 +56,7 @@ class Model:
     tokenizer: Any
     revision: str | None = None
     file: dict[str, str] = field(default_factory=dict)  # of a GGUF file: its name, quantization, license, SHA-256
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    lock: Turns = field(default_factory=Turns, repr=False)
 
     generate: ClassVar[Callable[..., Any]]  # completions by the model's own engine; given by engine/own.py, above
 
@@ -128,17 +128,17 @@ class Model:
         return sum(p.numel() for p in self.hf.parameters())
 
     @cached_property
+    def piece_tokens(self) -> int:
+        """How many tokens one pass over several sequences may hold, so that others soon get a turn."""
+        return piece_tokens(self.n_parameters, on_cpu=self.device.type == "cpu")
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of the weights (names, shapes and a sample of every tensor): the same file gives the same one.
 
         A direction remembers it, so that it is not used on another model of the same width by mistake.
         """
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.hf.state_dict().items()):
-            flat = tensor.detach().reshape(-1)
-            sample = flat[:: max(1, flat.numel() // 64)][:64].to("cpu", torch.float32)
-            digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_hash(self.hf)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -237,7 +237,7 @@ class Model:
         """Hooks at sites for the length of a `with` block; a hook returns new activations, or None for no change.
 
         `readers` are told what arrives of each site's value further down; `pos` is the number of tokens in a row. Holds
-        the model's lock. Nothing is left on the model afterwards, whatever happened inside.
+        the model's lock; leaves nothing on the model.
         """
         with self.lock:
             handles = []
@@ -260,10 +260,10 @@ class Model:
     def arrivals(self) -> Arrivals:
         """Where the value of each site is next used."""
         few = torch.arange(1, 5, device=self.device)[None] % self.d_vocab
+        final = self.adapter.component_mapping.get("ln_final")
+        after = self.hf.get_submodule(final.name) if final is not None else None
         with self.lock:
-            final = self.adapter.component_mapping.get("ln_final")
-            after = self.hf.get_submodule(final.name) if final is not None else None
-            return Arrivals(self.blocks, self.places, after, few.shape[1], lambda: self.forward(few, last_only=True))
+            return Arrivals(self.blocks, self.places, after, few.shape[1], lambda: self.forward(few, keep=1))
 
     @cached_property
     def _packed(self) -> PackedLinears:
@@ -289,9 +289,9 @@ class Model:
         cache: Any = None,
         hooks: Mapping[Site, Hook] | None = None,
         readers: Mapping[Site, Reader] | None = None,
-        last_only: bool = False,
+        keep: int | Tensor = 0,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
-        """Logits of one pass: of the last position only with `last_only`, of more rows where hooks part them."""
+        """Logits of one pass: of the last `keep` positions (0: all) or of those listed; of more rows where hooks split."""
         with self.hooked(hooks or {}, readers, pos=tokens.shape[1]), self._packed.active():
             extra = {} if positions is None else {"position_ids": positions}
             return self.hf(
@@ -299,7 +299,7 @@ class Model:
                 attention_mask=attention_mask,
                 past_key_values=cache,
                 use_cache=cache is not None,
-                logits_to_keep=1 if last_only else 0,
+                logits_to_keep=keep,
                 **extra,
             ).logits
 
@@ -329,7 +329,7 @@ class Model:
                 attention_mask=None if bool(mask.all()) else mask.long(),
                 positions=None if bool(mask.all()) else positions,
                 hooks={site: reader(site) for site in wanted},
-                last_only=True,
+                keep=1,
             )
         return found, mask
 

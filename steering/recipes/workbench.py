@@ -313,7 +313,7 @@ class Workbench:
     def _tokens(self, direction: Direction, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "tokens"]:
         """The projection of every token but the first of each text, whose activation is far off in most models."""
         unit, sae, found = direction.vector / direction.norm, direction.sae, []
-        for batch in batches([len(ids) for ids in prompts]):
+        for batch in batches([len(ids) for ids in prompts], self.lm.piece_tokens):
             read, mask = self.lm.activations([prompts[row] for row in batch], [direction.site])
             later = mask & (mask.long().cumsum(-1) > 1)
             for part in read[direction.site][later].split(ENCODE_TOKENS):

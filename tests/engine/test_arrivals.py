@@ -12,9 +12,10 @@ from deaf_hooks import deafen
 from steered_rows import PROMPTS, TEXT, batch, decode, direction
 from torch import Tensor
 
-from steering.engine.decoding import run_sequences, score
+from steering.engine.decoding import run_sequences
 from steering.engine.requests import Request
 from steering.engine.rows import Row
+from steering.engine.scoring import score
 from steering.interventions import ActivationAddition, DirectionalAblation
 from steering.models import hooks as models
 from steering.models.loading import load_model

@@ -12,9 +12,11 @@ from reference import addition
 from reference import decoding as naive
 from steered_rows import PROMPTS, TEXT, batch, decode, direction, logits_of
 
-from steering.engine.decoding import Decoder, generate, run_sequences, score
+from steering.engine.decoding import Decoder, generate, run_sequences
 from steering.engine.requests import Request
-from steering.engine.rows import Row, TextStream
+from steering.engine.rows import Row
+from steering.engine.scoring import score
+from steering.engine.text import TextStream
 from steering.interventions import ActAdd, ActivationAddition, DirectionalAblation, ThresholdRegulator
 from steering.models.model import Model
 from steering.saes.sae import Sae

@@ -161,7 +161,7 @@ def test_the_forced_grid_in_small_batches(engine: Engine, monkeypatch: pytest.Mo
         return [DirectionalAblation(add(layer, 1.0)[0].direction)]  # type: ignore[attr-defined]
 
     whole = grid()
-    monkeypatch.setattr("steering.evaluations.sweeps.LOGIT_BYTES", 1)
+    monkeypatch.setattr("steering.engine.scoring.LOGIT_BYTES", 1)
     alone = grid()
     for a, b in zip((*whole.change, *whole.kl), (*alone.change, *alone.kl), strict=True):  # type: ignore[attr-defined]
         assert a == pytest.approx(b, abs=1e-5)

@@ -9,8 +9,8 @@ from reference import decoding as naive
 from steered_rows import PROMPTS, TEXT, apply, batch, decode, direction, logits_of
 
 from steering.directions.direction import Direction
-from steering.engine.decoding import score
 from steering.engine.requests import Request
+from steering.engine.scoring import score
 from steering.interventions import ActAdd, ActivationAddition, Conditional, DirectionalAblation, Sara
 from steering.interventions.conditional import condition_similarity
 from steering.models.model import Model

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 
-from steering.jobs.jobs import Cancelled, Job, Jobs
+from steering.jobs.jobs import Cancelled, Job, Jobs, check_stop, current_job
 from steering.jobs.watching import progressed, watched
 
 
@@ -67,11 +69,89 @@ def test_a_waiting_job_that_was_cancelled_never_starts(jobs):
     second = jobs.start("second", lambda job: started.append(1))
     assert second.state == "waiting" and jobs.place(second) == 1
     second.cancel()
+    assert second.state == "cancelled" and not second.active  # at once, however long the first goes on
+    with pytest.raises(Cancelled):
+        second.result(0)
     go_on.set()
     first.result(10)
+    jobs.start("third", lambda job: None).result(10)
+    assert not started and second.state == "cancelled"
+
+
+def test_a_cancelled_job_says_that_it_is_stopping_at_once(jobs):
+    running, go_on = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        running.set()
+        go_on.wait(10)
+        job.tick()
+
+    job = jobs.start("slow to stop", work)
+    assert running.wait(10) and job.state == "running"
+    job.cancel()
+    assert job.state == "stopping" and job.active
+    go_on.set()
     with pytest.raises(Cancelled):
-        second.result(10)
-    assert not started
+        job.result(10)
+    assert job.state == "cancelled" and not job.active
+
+
+def test_a_job_that_ends_before_it_notices_is_done(jobs):
+    running, go_on = threading.Event(), threading.Event()
+
+    def work(job: Job) -> int:
+        running.set()
+        go_on.wait(10)
+        return 3
+
+    job = jobs.start("quick", work)
+    assert running.wait(10)
+    job.cancel()
+    go_on.set()
+    assert job.result(10) == 3 and job.state == "done"
+
+
+def test_only_who_started_a_job_stops_it(jobs):
+    go_on = threading.Event()
+    mine = jobs.start("mine", lambda job: go_on.wait(10), owner="ann")
+    anyones = jobs.start("nobody's", lambda job: None)
+    with pytest.raises(ValueError, match="mine was started by somebody else, and only they can stop it"):
+        jobs.cancel(mine, by="bob")
+    assert mine.state in ("waiting", "running") and not mine.may_stop("bob") and mine.may_stop("ann")
+    jobs.cancel(mine, by="ann")
+    jobs.cancel(anyones, by="bob")
+    assert anyones.state == "cancelled"
+    go_on.set()
+
+
+def test_work_knows_its_job_and_nobody_elses(jobs):
+    assert current_job() is None
+    job = jobs.start("who", lambda job: current_job() is job)
+    assert job.result(10) is True and current_job() is None
+    check_stop()  # outside a job nothing is to be stopped
+
+
+def test_a_failed_job_keeps_nothing_of_what_it_worked_on(jobs):
+    """Its error's frames would keep a model alive for as long as the job is remembered."""
+
+    class Weights:
+        pass
+
+    found: list[weakref.ref] = []
+
+    def work(job: Job) -> None:
+        weights = Weights()
+        found.append(weakref.ref(weights))
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("no such layer") from error
+
+    job = jobs.start("fail", work)
+    with pytest.raises(ValueError, match="no such layer"):
+        job.result(10)
+    gc.collect()
+    assert found[0]() is None and "KeyError" in job.details
 
 
 def test_the_same_work_of_one_owner_is_not_started_twice(jobs):

@@ -66,7 +66,7 @@ def batch(lm: Model, prompts: Sequence[str], variants: Sequence[Variant], **opti
 def logits_of(lm: Model, prompt: str | Sequence[int], variant: Variant = (), **options) -> Tensor:
     """Logits [pos vocab] of one steered pass over a prompt."""
     row = Request(prompt, variant, **options).row(lm)
-    return run_sequences(lm, [row], last_only=False)[0][0]
+    return run_sequences(lm, [row], keep=0)[0][0]
 
 
 def apply(lm: Model, one: Intervention, h: Tensor, placement: int = 0) -> Effect:

@@ -203,10 +203,10 @@ class Response:
         tokens = torch.tensor([list(ids)], device=self.lm.device)
         if isinstance(self.target, Site):
             with suppress(_Reached):
-                self.lm.forward(tokens, hooks={**hooks, self.target: read}, last_only=True)
+                self.lm.forward(tokens, hooks={**hooks, self.target: read}, keep=1)
             h = reached[0]
         else:
-            h = self.lm.forward(tokens, hooks=hooks, last_only=self.last == 1)
+            h = self.lm.forward(tokens, hooks=hooks, keep=int(self.last == 1))
             if isinstance(self.target, tuple):
                 h = (h[..., self.target[0]] - h[..., self.target[1]])[..., None]
         if tangent:

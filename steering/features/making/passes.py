@@ -88,7 +88,7 @@ class Passes:
         about = [lm.fingerprint, sae.fingerprint, str(sae.site), FORMAT, self.bos, asdict(settings)]
         self.key = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         # About 64 MiB of activations at a time.
-        self.budget = max(settings.context, min(2048, (1 << 24) // (sae.d_sae + self.d_mlp)))
+        self.budget = max(settings.context, min(2048, lm.piece_tokens, (1 << 24) // (sae.d_sae + self.d_mlp)))
 
     @property
     def d_mlp(self) -> int:

@@ -1,0 +1,138 @@
+"""Score given continuations by teacher forcing, in passes of bounded time and memory.
+
+Logits are asked for of the scored tokens only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..models.model import Model, Prompt
+from ..models.passages import in_context
+from .decoding import run_sequences
+from .requests import Request, Variant
+from .rows import Row
+
+Scored = tuple[Prompt, str | Sequence[int], Variant]  # a prompt, what is scored after it, and how it is steered
+
+# The most that the logits of one pass take in memory. What is made of them, row after row, is small beside it.
+LOGIT_BYTES = 2**29
+
+
+def rows_of(model: Model, items: Sequence[Scored], *, steer_bos: bool = False) -> list[Row]:
+    """Rows that score each item's continuation.
+
+    Raises:
+        ValueError: an empty continuation, or one that does not fit into the context after its prompt.
+    """
+    rows = []
+    for prompt, continuation, variant in items:
+        if isinstance(continuation, str) and continuation:
+            prompt, continuation = in_context(model, prompt, continuation)
+        row = Request(prompt, variant, steer_bos=steer_bos).row(model)
+        if not continuation:
+            raise ValueError(f"A continuation holds at least one token; got {continuation!r}.")
+        if len(row.prompt) + len(continuation) > model.n_ctx:
+            raise ValueError(
+                f"Prompt and continuation together are at most {model.n_ctx} tokens; "
+                f"got {len(row.prompt)} and {len(continuation)}."
+            )
+        row.targets = tuple(int(token) for token in continuation)
+        rows.append(row)
+    return rows
+
+
+def score(rows: Sequence[Row], max_rows: int = 64, between: Callable[[], None] | None = None) -> list[list[float]]:
+    """Log-probabilities of the rows' `targets` after their prompts, by teacher forcing, under their interventions.
+
+    Also fills in the rows' receipts and projections. An intervention with `where="generated"` touches the targets.
+    `between` is called after each pass, and may raise to stop.
+    """
+    found: list[list[float]] = [[] for _ in rows]
+    for number, logits in target_logits(rows, max_rows):
+        first = len(found[number])
+        targets = torch.tensor(rows[number].targets[first : first + len(logits)], device=logits.device)
+        found[number] += logits.float().log_softmax(-1).gather(1, targets[:, None]).squeeze(1).tolist()
+        if between is not None:
+            between()
+    return found
+
+
+@torch.inference_mode()
+def target_logits(rows: Sequence[Row], max_rows: int = 64) -> Iterator[tuple[int, Float[Tensor, "targets vocab"]]]:
+    """The logits that predict each row's targets, as (number of the row, logits), in any order of rows.
+
+    A row whose logits alone take more than `LOGIT_BYTES` comes in several parts, in the order of its targets.
+    """
+    if any(not row.targets for row in rows):
+        raise ValueError("Scoring needs at least one target token in every row; got a row with none.")
+    for part in batches(rows, max_rows):
+        some = [rows[number] for number in part]
+        _ask_conditions([row for row in some if row.needs_prompt_pass])
+        if len(some) == 1:
+            for logits in _in_parts(some[0]):
+                yield part[0], logits
+            continue
+        longest = max(len(row.targets) for row in some)
+        logits, _ = run_sequences(some[0].model, some, keep=longest + 1)
+        for number, row, one in zip(part, some, logits, strict=True):
+            # The token at position t is predicted at t - 1; rows end at the same column.
+            yield number, one[-len(row.targets) - 1 : -1]
+
+
+def batches(rows: Sequence[Row], max_rows: int = 64) -> Iterator[list[int]]:
+    """Numbers of rows for one pass each, equal sequences together: bounded in rows, tokens, and bytes of logits.
+
+    What is in a batch follows from the rows and the model alone, not from the clock: scores can be had again.
+    """
+    sequences = [row.sequence for row in rows]
+    batch: list[int] = []
+    targets = 0
+    for number in sorted(range(len(rows)), key=lambda n: (len(sequences[n]), sequences[n])):
+        model, n = rows[number].model, len(batch) + 1
+        targets = max(targets, len(rows[number].targets))
+        full = n * len(sequences[number]) > model.piece_tokens or n > max_rows
+        if batch and (full or 4 * n * (targets + 1) * model.d_vocab > LOGIT_BYTES):
+            yield batch
+            batch, targets = [], len(rows[number].targets)
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _in_parts(row: Row) -> Iterator[Float[Tensor, "targets vocab"]]:
+    """The logits of one row's targets, in as many passes as it takes to hold `LOGIT_BYTES` at a time."""
+    n, most = len(row.targets), max(1, LOGIT_BYTES // (4 * row.model.d_vocab) - 1)
+    before = len(row.sequence) - n - 1
+    if n <= most:
+        yield run_sequences(row.model, [row], keep=n + 1)[0][0, :-1]
+        return
+    for start, end in itertools.pairwise([*range(0, n, most), n]):
+        row.forget()
+        columns = torch.arange(before + start, before + end, device=row.model.device)
+        yield run_sequences(row.model, [row], keep=columns)[0][0]
+
+
+def _ask_conditions(rows: Sequence[Row]) -> None:
+    """Reads the prompts alone: a condition above what it gates has to be known before the targets are read."""
+    if rows:
+        targets = [row.targets for row in rows]
+        for row in rows:
+            row.targets = ()
+        run_sequences(rows[0].model, rows)
+        for row, kept in zip(rows, targets, strict=True):
+            row.targets = kept
+            row.forget()
+
+
+def tolerance(dtype: torch.dtype, logprob: float) -> float:
+    """How far two ways to compute a log-probability may be apart in a dtype.
+
+    Logits are rounded to eps / 2 of their size, layer after layer, and a token far from the top gathers more of it.
+    """
+    return max(1e-3, torch.finfo(dtype).eps * (48 + 8 * abs(logprob)))
