@@ -56,6 +56,6 @@ with toolbar:
     comparing.toolbar(result)
 with evidence:
     if result is None:
-        compared.before_first(slots)
+        compared.before_first()
     else:
         compared.draw(result, slots, lm, sae)

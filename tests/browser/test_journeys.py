@@ -96,6 +96,7 @@ HOSTILE = (
 def test_a_hostile_prompt_stays_text(visitor):
     page = compare(visitor, prompt=HOSTILE)
     generate(page)
+    page.locator(".st-key-tokens_-1 .fold").click()
     shown = visitor.text(-1)
     assert "onerror=alert(1)" in shown.replace(" ", "") and "⟨U+202E⟩" in shown
     assert page.evaluate("document.querySelectorAll('img[src=x], script[src*=example], img[src*=example]').length") == 0
@@ -129,9 +130,9 @@ def test_two_browsers_steer_differently_at_the_same_time(visit):
 
 def test_tokens_are_reached_by_keyboard_and_say_what_they_are(visitor):
     page = compare(visitor, run="1")
-    tokens = page.locator(".st-key-tokens_0 .tok")
-    expect(tokens.first).to_be_visible()
-    tokens.first.focus()
+    first = page.locator('.st-key-tokens_0 .tok[tabindex="0"]')
+    expect(first).to_be_visible()
+    first.focus()
     page.keyboard.press("End")
     tip = page.locator(".st-key-tokens_0 .tip")
     expect(tip).to_be_visible()
@@ -192,3 +193,17 @@ def test_nothing_moves_while_text_streams(visitor):
     expect(page.locator(".st-key-tokens_0 .tv")).to_be_visible()
     visitor.idle()
     assert abs(page.evaluate(place) - top) <= 1
+
+
+def test_a_card_shows_the_answer_and_its_prompt_on_demand(visitor):
+    page = compare(visitor, prompt="Please continue: Finn went to the harbor.")
+    generate(page)
+    fold = page.locator(".st-key-tokens_0 .fold")
+    expect(fold).to_contain_text("tokens, show")
+    assert "harbor" not in visitor.text(0)[:60]
+    fold.click()
+    expect(page.locator(".st-key-tokens_0 .tv")).to_contain_text("went to the harbor")
+    fold.click()
+    scrolls = """[...document.querySelectorAll('[class*="st-key-stream_"], [class*="st-key-stream_"] *')]
+        .filter((e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowY)).length"""
+    assert page.evaluate(scrolls) == 0, "a card has no scroll bar of its own"

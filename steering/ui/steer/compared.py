@@ -27,10 +27,8 @@ EXPLAIN = (
 )
 
 
-def before_first(slots: Slots) -> None:
+def before_first() -> None:
     """Draws what is to come, before anything was run."""
-    for slot in slots.text.values():
-        slot.text(slots.prompt)
     with st.container(border=True, gap="small", key="compare_promise"):
         st.markdown("**Generate, and see here**")
         for name, text in EXPLAIN:
@@ -82,6 +80,7 @@ def _cards(result: Run, slots: Slots, label: str | None, tint: str) -> None:
     rows = result.shown(slots.which)
     scale = evidence.scale_of([*rows, *result.controls(slots.which)], label, tint)
     for row in rows:
+        slots.head[row.variant].empty()  # the view of the tokens has a line of its own for the prompt
         with slots.text[row.variant], st.container(key=f"tokens_{row.variant}"):
             evidence.tokens_card(row, result, label=label, tint=tint, scale=scale, key=f"compare_tokens_{row.variant}")
         with slots.below[row.variant].container(horizontal=True, gap="small", wrap=False):
@@ -90,7 +89,7 @@ def _cards(result: Run, slots: Slots, label: str | None, tint: str) -> None:
 
 def _numbers(row: RunRow, baseline: RunRow, label: str | None) -> None:
     for name, value, change in evidence.numbers(row, baseline, label):
-        st.metric(name, value, change.replace("−", "-") or None, delta_color="off", width="content")
+        st.metric(name, value, change.replace("−", "-") or None, delta_color="off", delta_arrow="off", width="content")
     if row.finish_reason not in ("length", "eos", "stop"):
         st.caption(f"Ended: {row.finish_reason}")
 

@@ -52,6 +52,7 @@ def view_tokens(row: RunRow, baseline: RunRow, label: str | None, tint: str) -> 
     """The tokens of a row for the token view: tinted, marked where they differ, with what the tooltip says."""
     values = row.along(label) if label else [None] * len(row.pieces)
     before = row.along(label, "before") if label else values
+    tinted = ordinary(values)
     start, steered, changed = len(row.prompt_tokens), row.steered, changed_tokens(row, baseline)
     found = []
     for i, piece in enumerate(row.pieces):
@@ -68,24 +69,39 @@ def view_tokens(row: RunRow, baseline: RunRow, label: str | None, tint: str) -> 
             others = row.alternatives[i - start][:4] if row.alternatives else []
             tip += [(f"“{text}”", percent(math.exp(value))) for text, value in others]
         tip += [("steered", "yes" if i in steered else "no"), ("position", str(i))]
-        value = {"projection": values[i], "surprise": surprise}.get(tint)
+        value = {"projection": tinted[i], "surprise": surprise}.get(tint)
         found.append(Token(piece, value, tuple(tip), prompt=i < start, changed=i in changed))
     return found
+
+
+def ordinary(values: Sequence[float | None]) -> list[float | None]:
+    """The values along a text with None for its first token and other massive ones, which would drown the rest.
+
+    In most models a few tokens (the first above all) have activations many times longer than all others.
+    """
+    sizes = sorted(abs(v) for v in values[1:] if v)  # features are zero on most tokens
+    if len(values) < 2:
+        return list(values)
+    limit = max(20 * sizes[len(sizes) // 2], 4 * sizes[int(0.9 * (len(sizes) - 1))]) if sizes else 0.0
+    return [None, *(v if v is not None and abs(v) <= limit else None for v in values[1:])]
 
 
 def scale_of(rows: Sequence[RunRow], label: str | None, tint: str) -> float:
     """One scale for all the rows: the 98th percentile of the magnitudes, so that one outlier does not pale the rest."""
     if tint == "surprise":
         return 6.0
-    values = sorted(abs(v) for row in rows for v in (row.along(label) if label else []) if v is not None)
+    values = sorted(abs(v) for row in rows for v in (ordinary(row.along(label)) if label else []) if v is not None)
     return values[int(0.98 * (len(values) - 1))] if values else 0.0
 
 
 def tokens_card(row: RunRow, result: Run, *, label: str | None, tint: str, scale: float, key: str) -> None:
     """Draws a row's tokens; a click chooses the token to look at."""
-    baseline = result.shown(row.prompt)[0]
+    shown = result.shown(row.prompt)
+    baseline = shown[0]
     legend = {"projection": ("against", "along"), "surprise": ("", "surprising")}
-    low, high = legend.get(tint, ("", "")) if label or tint == "surprise" else ("", "")
+    # One scale for all cards, so one legend, in the last of them.
+    explained = row is shown[-1] and (label or tint == "surprise")
+    low, high = legend.get(tint, ("", "")) if explained else ("", "")
     token_view(
         view_tokens(row, baseline, label, tint),
         key=key,
@@ -95,6 +111,7 @@ def tokens_card(row: RunRow, result: Run, *, label: str | None, tint: str, scale
         high=high,
         label=f"{row.title}: tokens",
         into=TOKEN,
+        fold=" ".join(result.settings.prompts[row.prompt].split()),
     )
 
 
@@ -107,16 +124,19 @@ def along(result: Run, prompt: int, label: str | None) -> None:
         st.caption("No step of this recipe uses a direction, so there is no projection to show along the text.")
         return
     rows = result.shown(prompt)
-    lines = [Line(r.title, r.along(label), r.kind, r.pieces, max(0, r.variant)) for r in rows]
-    lines += [Line(r.title, r.along(label), "control") for r in result.controls(prompt)]
+    controls = result.controls(prompt)
+    lines = [Line(r.title, ordinary(r.along(label)), r.kind, r.pieces, max(0, r.variant)) for r in rows]
+    lines += [Line(r.title, ordinary(r.along(label)), "control") for r in controls]
     figure = plots.along_text(
         lines, theme.palette(), prompt_tokens=len(rows[0].prompt_tokens), selected=st.session_state.get(TOKEN)
     )
     chart(
         figure,
         title=f"Along {literal(label, 60)}",
-        caption="How far each token points along the direction, after the edit. "
-        "Gray band: random directions of equal norm.",
+        caption="How far each token points along the direction, after the edit. The first token is left out: it is far "
+        "off in most models."
+        + (f" Gray: {len(controls)} random directions of equal norm." if len(controls) > 1 else "")
+        + (" Gray line: a random direction of equal norm." if len(controls) == 1 else ""),
         key="compare_along",
         select=_clicked,
     )

@@ -27,25 +27,30 @@ KEPT = 12  # results of a session that are remembered
 
 
 class Slots:
-    """The cards of the texts, claimed before anything streams, so that nothing on the page moves."""
+    """The cards of the texts, claimed before anything streams, so that nothing on the page moves.
+
+    A card shows what was written; the prompt is one gray line above it.
+    """
 
     def __init__(self, variants: list[str], prompt: str, which: int, tokens: int) -> None:
         self.prompt, self.which = prompt, which
         self.note = st.empty()
-        self.text, self.below = {}, {}
+        self.head, self.text, self.below = {}, {}, {}
         # Room for the text that is asked for, so that the cards keep their height while it grows.
-        height = min(460, max(190, 110 + 2 * tokens))
+        height = min(420, 64 + round(2.4 * tokens))
+        st.html(f"<style>[class*='st-key-stream_'] {{ min-height: {height}px; }}</style>")
         grid = st.grid("auto", min_column_width=215, gap="small")
         for number, title in enumerate(["Baseline", *variants], start=-1):
             with grid.cell():
-                self._card(number, title, height)
+                self._card(number, title)
 
-    def _card(self, number: int, title: str, height: int) -> None:
+    def _card(self, number: int, title: str) -> None:
         kind = "baseline" if number < 0 else "steered"
         with st.container(border=True, key=f"card_{kind}_{number}", gap="small", height="stretch"):
             st.markdown(f"**{literal(title, 44)}**")
-            with st.container(height=height, border=False, key=f"stream_{number}"):
-                self.text[number] = st.empty()
+            with st.container(key=f"stream_{number}", gap="xsmall"):
+                self.head[number], self.text[number] = st.empty(), st.empty()
+                self.head[number].caption(literal(self.prompt, 60))
             with st.container(key=f"below_{number}", gap="xsmall"):
                 self.below[number] = st.empty()
                 self.below[number].space(80)  # a container with nothing in it would take no room
@@ -54,7 +59,7 @@ class Slots:
         """Draws a growing text in its card."""
         if row.prompt == self.which and row.kind != "control":
             self.note.empty()
-            self.text[row.variant].text(self.prompt + text)
+            self.text[row.variant].text(text.lstrip())
 
     def waiting(self, seconds: float, busy: tuple[int, int]) -> None:
         """Says what the engine does while this run waits for its turn."""

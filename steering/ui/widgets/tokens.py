@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from ...models.model import Model
 
 _PARTS = Path(__file__).parent / "components"
-_HTML = """<div class="wrap"><div class="tv" role="listbox"></div><div class="tip" hidden></div>
+_HTML = """<div class="wrap">
+<button type="button" class="fold" aria-expanded="false" hidden><span></span><b></b></button>
+<div class="tv" role="listbox"></div>
+<button type="button" class="more" hidden>Show all of it</button>
+<div class="tip" hidden></div>
 <div class="legend" hidden><span class="low"></span><i></i><span class="high"></span></div></div>"""
 
 # A template's own tokens (<|user|>, <s>) are shown small: they are no words of the text.
@@ -107,6 +111,7 @@ def token_view(
     high: str = "",
     label: str = "Tokens",
     into: str | None = None,
+    fold: str | None = None,
 ) -> int | None:
     """The index of the token that was clicked just now, or None.
 
@@ -115,6 +120,7 @@ def token_view(
             chosen token is up to date in the same run.
         scale: the value of the strongest tint; by default the largest magnitude among the tokens. Give the same one to
             views that are to be compared.
+        fold: what is written on the line that the prompt's tokens are folded to; None shows them.
         low, high: what the two ends of the scale mean; no legend without them.
     """
     values = [abs(token.value) for token in tokens if token.value is not None]
@@ -127,6 +133,7 @@ def token_view(
             "low": low,
             "high": high,
             "label": label,
+            "fold": None if fold is None else visible(fold),
         },
         on_picked_change=lambda: _picked(key, into),
     )

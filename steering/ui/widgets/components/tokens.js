@@ -1,5 +1,5 @@
 // Tokens as spans, tinted by a number, with a tooltip. Text only ever goes through textContent.
-// data: {tokens: [{t, v, p, c, x, b, tip: [[name, value], ...]}], scale, selected, low, high, label, tall}
+// data: {tokens: [{t, v, p, c, x, b, tip: [[name, value], ...]}], scale, selected, low, high, label, fold}
 //   t text, v number or null, p in the prompt, c changed against the baseline, x a template's token, b break after it
 
 const latest = new WeakMap()
@@ -9,6 +9,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const tip = parentElement.querySelector(".tip")
   const legend = parentElement.querySelector(".legend")
   const tokens = data.tokens
+  // Where Tab comes in, and where Home goes: a token that is not folded away.
+  const written = data.fold == null ? 0 : Math.max(0, tokens.findIndex((token) => !token.p))
+  const home = tokens[data.selected] && (data.fold == null || !tokens[data.selected].p) ? data.selected : written
 
   while (view.children.length > tokens.length) view.lastChild.remove()
   for (let i = 0; i < tokens.length; i++) {
@@ -17,6 +20,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (!cell.firstChild) {
       cell.append(document.createTextNode(""), document.createElement("span"), document.createTextNode(""))
     }
+    cell.className = token.p ? (tokens[i + 1]?.p ? "before" : "before last") : ""
     // The word is tinted and its leading space is not: wrapped lines would have ragged edges.
     const [lead, word, rest] = cell.childNodes
     const space = token.t.match(/^\s*/)[0]
@@ -29,12 +33,32 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const share = Math.abs(x) < 0.12 ? 0 : 5 + 47 * Math.abs(x) ** 1.3
     const hue = x > 0 ? "var(--st-blue-color)" : "var(--st-orange-color)"
     word.style.background = share ? `color-mix(in srgb, ${hue} ${share.toFixed(0)}%, transparent)` : ""
-    word.tabIndex = i === (data.selected ?? 0) ? 0 : -1
+    word.tabIndex = i === home ? 0 : -1
     word.setAttribute("role", "option")
     word.setAttribute("aria-selected", i === data.selected ? "true" : "false")
     word.dataset.i = i
   }
   view.setAttribute("aria-label", data.label || "Tokens")
+
+  // The prompt folds to one line: what was written is what a reader looks for.
+  const fold = parentElement.querySelector(".fold")
+  const more = parentElement.querySelector(".more")
+  const count = tokens.filter((token) => token.p).length
+  fold.hidden = data.fold == null || !count
+  fold.firstChild.textContent = data.fold || ""
+  const foldTo = (open) => {
+    fold.setAttribute("aria-expanded", open)
+    fold.lastChild.textContent = `prompt, ${count} tokens, ${open ? "hide" : "show"}`
+    view.classList.toggle("folded", !fold.hidden && !open)
+    measure()
+  }
+  const measure = () => {
+    more.hidden = view.classList.contains("whole") || view.scrollHeight <= view.clientHeight + 4
+  }
+  fold.onclick = () => foldTo(fold.getAttribute("aria-expanded") !== "true")
+  more.onclick = () => { view.classList.add("whole"); measure() }
+  foldTo(fold.getAttribute("aria-expanded") === "true")
+  requestAnimationFrame(measure)
 
   legend.hidden = !data.low && !data.high
   legend.querySelector(".low").textContent = data.low || ""
@@ -78,13 +102,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const word = of(event)
     if (!word) return
     const i = +word.dataset.i
-    const go = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: tokens.length - 1 }[event.key]
+    const go = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: view.classList.contains("folded") ? written : 0, End: tokens.length - 1 }[event.key]
     if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(word) }
     if (event.key === "Escape") hide()
     if (go === undefined || !view.children[go]) return
     event.preventDefault()
     word.tabIndex = -1
     const next = view.children[go].querySelector(".tok")
+    if (!next.offsetParent) return  // folded away
     next.tabIndex = 0
     next.focus()
   }
