@@ -291,7 +291,7 @@ class Model:
         readers: Mapping[Site, Reader] | None = None,
         keep: int | Tensor = 0,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
-        """Logits of one pass: of the last `keep` positions (0: all) or of those listed; of more rows where hooks split."""
+        """Logits of one pass: of the last `keep` positions (0: all) or of those listed; more rows where hooks split."""
         with self.hooked(hooks or {}, readers, pos=tokens.shape[1]), self._packed.active():
             extra = {} if positions is None else {"position_ids": positions}
             return self.hf(
