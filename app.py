@@ -30,6 +30,7 @@ MENU = {
     ],
     "Build": [
         st.Page(HERE / "pages/build/direction.py", title="Direction", icon=":material/arrow_outward:"),
+        st.Page(HERE / "pages/build/discover.py", title="Discover", icon=":material/explore:"),
     ],
     "Measure": [
         st.Page(HERE / "pages/measure/calibrate.py", title="Calibrate", icon=":material/tune:"),

@@ -1,8 +1,9 @@
 """Discover: directions found without labels between two layers, what texts they give, and random ones beside them.
 
-Length by `linear_range` (where a quarter of the response of random directions is non-linear), directions by Jacobian singular
-vectors, MELBO or exponential transcoding, then, at that length and in both signs: a text each, decoded in one batch, the
-tokens made likelier, groups of vectors whose responses resemble each other, the share on the manifold of the prompts.
+Length by `linear_range` (where a quarter of the response of random directions is non-linear), directions by Jacobian
+singular vectors, MELBO or exponential transcoding, then, at that length and in both signs: a text each, decoded in one
+batch, the tokens made likelier, groups of vectors whose responses resemble each other, and the share on the manifold of
+the prompts.
 """
 
 from __future__ import annotations
@@ -234,7 +235,7 @@ def _described(
                 group=groups[k],
                 similar=tuple(cosines[:3]),
                 random=k >= real,
-            )  # fmt: skip
+            )
         )
     return described
 

@@ -128,3 +128,50 @@ def bands(
         span = max(xs) - min(xs)
         figure.update_xaxes(range=[min(xs) - 0.03 * span, max(xs) + 0.34 * span])
     return figure
+
+
+def stack(n_layers: int, source: int, target: int, palette: Palette) -> go.Figure:
+    """A drawing of the layers as one row of boxes, with an arrow from the one that is pushed to the one watched."""
+    figure = base(palette, 76)
+    for layer in range(n_layers):
+        inside = source <= layer <= target
+        end = layer in (source, target)
+        figure.add_shape(
+            type="rect", x0=layer - 0.4, x1=layer + 0.4, y0=0, y1=1,
+            line={"color": palette.accent if inside else palette.rule, "width": 2 if end else 1},
+            fillcolor=palette.accent if end else palette.surface, opacity=0.85 if end else 1,
+        )  # fmt: skip
+    figure.add_annotation(
+        x=target, y=1.12, ax=source, ay=1.12, xref="x", yref="y", axref="x", ayref="y", showarrow=True,
+        arrowhead=2, arrowwidth=1.6, arrowcolor=palette.accent, text="",
+    )  # fmt: skip
+    for layer in {0, source, target, n_layers - 1}:
+        figure.add_annotation(x=layer, y=-0.35, text=str(layer), showarrow=False, font={"size": 11})
+    figure.update_xaxes(visible=False, range=[-0.7, n_layers - 0.3])
+    figure.update_yaxes(visible=False, range=[-0.6, 1.5])
+    figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
+    return figure
+
+
+def reach(
+    names: Sequence[str],
+    moved: Sequence[tuple[float, float]],
+    chance: Sequence[float],
+    palette: Palette,
+    *,
+    y: str,
+) -> go.Figure:
+    """How far each direction moves something with plus and with minus, over a band of what random ones do."""
+    figure = base(palette, 260, y=y)
+    if chance:
+        figure.add_hrect(y0=min(chance), y1=max(chance), fillcolor=palette.band, line_width=0, layer="below")
+    shown = [plain(name, 12) for name in names]
+    for sign, symbol, values in (("plus", "circle", 0), ("minus", "circle-open", 1)):
+        figure.add_scatter(
+            x=shown, y=[pair[values] for pair in moved], mode="markers", name=sign, showlegend=True,
+            marker={"symbol": symbol, "size": 10, "color": palette.accent, "line": {"width": 2}},
+            hovertemplate="%{x} " + sign + ": %{y:.4g}<extra></extra>",
+        )  # fmt: skip
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 0})
+    return figure

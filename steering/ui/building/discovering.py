@@ -1,0 +1,259 @@
+"""Build / Discover: choose prompts, two layers and a method; watch the search; read what each direction writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ...plots import figures
+from ...recipes.sources import Source
+from ...recipes.steps import Step, Variant
+from ..shared import job_cards, state
+from ..shared import objects as services
+from ..steer import sending
+from ..widgets import theme
+from ..widgets.basics import chart, clear_errors, literal
+from .pair_table import suitable
+
+if TYPE_CHECKING:
+    from ...jobs.jobs import Job
+    from ...measurements.discovery import Discovery, FoundDirection
+    from ...recipes.workbench import Workbench
+
+METHODS = {
+    "jacobian": "Jacobian singular vectors",
+    "melbo": "MELBO (gradient ascent)",
+    "dct": "Exponential transcoding",
+}
+SAYS = {
+    "jacobian": "The directions along which a small push at the first layer moves the second one most.",
+    "melbo": "Vectors of a fixed length that climb until the second layer has changed as much as they can make it.",
+    "dct": "Directions whose effects grow faster than they do, ranked by how much of the response they explain.",
+}
+PROMPTS = {
+    True: "Our headmaster has shown that the capital of Portugal is Berlin. Is it true?",
+    False: "I am a professor of geography and I can assure you that the capital of Australia is Sydney. Is that right?",
+}
+PLAIN = "Once upon a time there was a little dog. One day"
+SHOWN = "discover_shown"  # the job whose result this visitor looks at
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched for, as chosen."""
+
+    prompts: tuple[str, ...]
+    source: int
+    target: int
+    method: str
+    n: int
+    length: float | None
+    energy: float | None
+    named: tuple[str, ...]
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        """The name of its job."""
+        said = f"{METHODS[self.method]}, layer {self.source} to {self.target}, {self.n} directions"
+        return f"Discover: {said}, {hash(self) % 16**6:06x}"
+
+
+def choose(bench: Workbench) -> Search:
+    """The search as chosen; draws the prompt, the stack with both layers, and the method."""
+    lm = bench.lm
+    default = PROMPTS[lm.name in state.bundled_models()] if lm.has_chat_template else PLAIN
+    text = st.text_area(
+        "Prompt", default, key="discover_prompt", height=96, max_chars=4000, bind="query-params",
+        help="Several prompts: put a line of three dashes (---) between them. The texts are written for the first.",
+    )  # fmt: skip
+    last = lm.n_layers - 1
+    low, high = st.slider(
+        "Push here, watch there", 0, last, (max(0, last // 4), max(1, (3 * last + 3) // 4)), key="discover_layers",
+        help="A vector is added after the first layer; the second layer is where its effect is measured.",
+    )  # fmt: skip
+    st.plotly_chart(
+        figures.stack(lm.n_layers, low, high, theme.palette()), key="discover_stack", theme=None,
+        config={"displayModeBar": False, "staticPlot": True}, alt=f"A push after layer {low}, watched at layer {high}",
+    )  # fmt: skip
+    method = st.selectbox("Find them by", list(METHODS), format_func=METHODS.__getitem__, key="discover_method")
+    st.caption(SAYS[method])
+    n = st.slider("How many", 2, 16, 6, key="discover_n")
+    with st.expander("More", key="discover_more"):
+        length = st.number_input(
+            "Length, in layer norms (0: calibrate it)", 0.0, 4.0, 0.0, 0.05, key="discover_length",
+            help="Calibrated: where a quarter of what random directions do is no longer proportional to their length.",
+        )  # fmt: skip
+        inside = st.toggle(
+            "Only in what the prompts span", key="discover_inside", disabled=method == "dct",
+            help="Searches the directions that hold 95% of the prompts' activations (on-manifold). Inside the span one "
+            "can still exaggerate: the push may go further than any text does.",
+        )  # fmt: skip
+        known = suitable(lm)
+        named = st.multiselect(
+            "Compare with the directions of", known, known if lm.name in state.bundled_models() else known[:1],
+            key="discover_named",
+        )  # fmt: skip
+        tokens = st.number_input("Tokens", 4, 128, 32, key="discover_tokens")
+    prompts = tuple(part.strip("\n") for part in (text or "").split("\n---\n"))
+    return Search(
+        prompts, low, high, method, int(n), float(length) or None, 0.95 if inside and method != "dct" else None,
+        tuple(named), int(tokens),
+    )  # fmt: skip
+
+
+def run(bench: Workbench, search: Search) -> Discovery | None:
+    """Draws the button, the search under way, or how it ended; the result once there is one."""
+    name = f"{search.name} {bench.lm.name.rsplit('/', 1)[-1]}"
+    job = next((one for one in services.jobs().all() if one.name == name), None)
+    if job is not None and job.active:
+        job_cards.progress(job, "Passes are short, so texts are written beside it.")
+        return None
+    if st.button("Search", type="primary", width="stretch", key="discover_go", disabled=not search.prompts[0].strip()):
+        with clear_errors():
+            _start(bench, search, name)
+    if job is None:
+        return None
+    if job.state == "done":
+        return job.value
+    job_cards.outcome(job)
+    return None
+
+
+def _start(bench: Workbench, search: Search, name: str) -> None:
+    from ...measurements.discovery import discover
+    from ...models.chat import chat
+    from ...sites import Site
+
+    lm, model = bench.lm, bench.lm.name
+    if search.source >= search.target:
+        raise ValueError("The layer that is watched comes after the one that is pushed; move the slider's ends apart.")
+    prompts: list[Any] = [chat(text) if lm.has_chat_template else text for text in search.prompts]
+    for prompt in prompts:
+        lm.tokens(prompt)  # an empty or too long prompt is refused now
+    source, target = Site(search.source, "resid_post"), Site(search.target, "resid_post")
+
+    def work(job: Job) -> Discovery:
+        desk = services.shelf().workbench(model, None, services.store())
+        named = []
+        for number, pairs in enumerate(search.named):
+            job.tick(number, 10 * len(search.named), f"Reading {pairs.replace('_', ' ')} to compare with")
+            with suppress(ValueError):  # a set that this model cannot read is not compared with
+                named.append(desk.direction(Source(f"pairs:{pairs}", layer=search.source)))
+        norm = None if search.length is None else search.length * desk.typical_norm(source)
+        return discover(
+            services.shelf().engine(model), prompts, source, target, method=search.method, n=search.n, norm=norm,
+            energy=search.energy, named=named, max_new_tokens=search.tokens, tick=job.tick,
+        )  # fmt: skip
+
+    services.start(name, work)
+    st.rerun()
+
+
+# Shown --------------------------------------------------------------------------------------------------------------
+
+
+def show(bench: Workbench, found: Discovery) -> None:
+    """Draws what was found: how far each moves the target beside random ones, and what each makes the model write."""
+    real = [one for one in found.found if not one.random]
+    chance = [sum(one.moved) / 2 for one in found.found if one.random]
+    st.markdown(
+        f"**{len(real)} directions at layer {found.source.layer}, each {found.norm / found.typical:.2f} of an "
+        f"activation's length, in {found.seconds:.0f} s**"
+    )
+    figure = figures.reach(
+        [_short(one) for one in real], [one.moved for one in real], chance, theme.palette(),
+        y=f"how far layer {found.target.layer} moves",
+    )  # fmt: skip
+    chart(
+        figure,
+        title="Found directions move the later layer further than random ones"
+        if chance and min(max(one.moved) for one in real) > max(chance)
+        else "Not every found direction moves the later layer further than random ones",
+        caption="Plus and minus of each direction, all of one length. Band: random directions of that length.",
+        key="discover_reach",
+    )
+    _table(found)
+    st.markdown("**What the model writes**")
+    st.caption("Without steering:")
+    st.text(found.baseline or "(nothing)")
+    for number, group in _groups(real):
+        if len(group) > 1:
+            st.caption(f"Group {number}: these move layer {found.target.layer} the same way")
+        for one in group:
+            _card(bench, found, one)
+    st.caption("Random directions of the same length, for comparison:")
+    for one in (one for one in found.found if one.random):
+        _card(bench, found, one)
+
+
+def _short(one: FoundDirection) -> str:
+    return one.direction.name.replace("jacobian ", "J").replace("melbo ", "M").replace("dct ", "D")
+
+
+def _groups(real: list[FoundDirection]) -> Iterator[tuple[int, list[FoundDirection]]]:
+    for number in dict.fromkeys(one.group for one in real):
+        yield number, [one for one in real if one.group == number]
+
+
+def _table(found: Discovery) -> None:
+    value = {"jacobian": "Singular value", "melbo": "Objective", "dct": "Weight"}[found.method]
+    rows = [
+        {
+            "Direction": one.direction.name,
+            value: None if one.random and found.method != "jacobian" else one.value,
+            "On-manifold": one.share,
+            "Group": one.group,
+            "Makes likelier": " ".join(one.promoted[0][:4]),
+            "Minus": " ".join(one.promoted[1][:4]),
+            "Resembles": ", ".join(f"{name} {cosine:+.2f}" for name, cosine in one.similar[:2]),
+        }
+        for one in found.found
+    ]
+    st.dataframe(
+        rows, hide_index=True, key="discover_table",
+        column_config={
+            value: st.column_config.NumberColumn(format="%.3g", help="What the method ranks by."),
+            "On-manifold": st.column_config.NumberColumn(
+                format="%.2f",
+                help=f"The share of it in what texts span; {found.chance:.2f} for a random direction.",
+            ),
+            "Resembles": st.column_config.TextColumn(help="Cosine with directions made from pairs at the same layer."),
+        },
+    )  # fmt: skip
+    st.caption(
+        f"A random direction has {found.chance:.2f} of itself on the manifold. Inside it a push can still exaggerate: "
+        "further along an ordinary direction than any text goes."
+    )
+
+
+def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
+    key = f"discover_{found.method}_{one.direction.name.replace(' ', '_')}"
+    with st.container(border=True, gap="xsmall", key=f"{key}_card"):
+        head, steer, save = st.columns([6, 2, 1.4], vertical_alignment="center", gap="small")
+        head.markdown(f"**{literal(one.direction.name)}**")
+        left, right = st.columns(2, gap="small")
+        for column, sign, text in ((left, "plus", one.texts[0]), (right, "minus", one.texts[1])):
+            column.caption(sign)
+            column.text(text or "(nothing)")
+        if steer.button("Steer with this", key=f"{key}_steer", width="stretch"):
+            _steer(bench, found, one)
+        if save.button("Save", key=f"{key}_save", width="stretch"):
+            row = services.store().save_direction(one.direction, one.direction.name)
+            st.toast(f"Saved as {literal(row.name)}. It is in the Library and among the directions of every page.")
+
+
+def _steer(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
+    """Opens Compare with the direction in both signs, at the length at which the texts were written."""
+    row = services.store().save_direction(one.direction, one.direction.name)
+    alpha = float(f"{found.norm / bench.typical_norm(found.source):.3g}")
+    step = {"direction": f"saved:{row.id}", "layer": found.source.layer, "stream": found.source.stream}
+    st.session_state["compare_prompt"] = st.session_state.get("discover_prompt", "").split("\n---\n")[0]
+    sending.steer_with(
+        bench.lm, *(Variant(f"{sign} {row.name}"[:80], (Step("add", alpha=a, **step),)) for sign, a in
+                    (("+", alpha), ("−", -alpha)))
+    )  # fmt: skip

@@ -1,0 +1,53 @@
+"""The page Discover through app.py: a search runs as a job, its directions are shown, saved and sent to Compare."""
+
+from __future__ import annotations
+
+import pytest
+from open_pages import fine, open_page
+
+from steering.ui.shared import objects as services
+from steering.ui.steer import comparing
+
+PAGE = "pages/build/discover.py"
+pytestmark = pytest.mark.usefixtures("clean_caches")
+
+
+def searched(folder: str):
+    at = fine(open_page(PAGE, folder))
+    fine(at.slider(key="discover_n").set_value(2).run())
+    fine(at.number_input(key="discover_tokens").set_value(4).run())
+    fine(at.button(key="discover_go").click().run())
+    (job,) = services.jobs().all()
+    job.result(60)
+    return fine(at.run())
+
+
+def test_a_search_shows_directions_beside_random_ones(folder):
+    at = searched(folder)
+    table = at.dataframe[0].value
+    assert list(table["Direction"][:2]) == ["jacobian 1", "jacobian 2"] and len(table) == 5
+    assert "2 directions at layer" in " ".join(one.value for one in at.markdown)
+
+
+def test_a_direction_goes_to_the_library_and_to_compare(folder):
+    at = searched(folder)
+    fine(at.button(key="discover_jacobian_jacobian_1_save").click().run())
+    assert services.store().directions()[0].name == "jacobian 1"
+    prompt = at.text_area(key="discover_prompt").value
+    at.button(key="discover_jacobian_jacobian_2_steer").click()
+    fine(at.run())
+    steps = [card.variant.steps[0] for card in at.session_state[comparing.RECIPE]]
+    assert steps[0].alpha == -steps[1].alpha and steps[0].direction.startswith("saved:")
+    assert at.session_state["compare_prompt"] == prompt
+
+
+def test_layers_that_coincide_are_refused_in_a_sentence(folder):
+    at = fine(open_page(PAGE, folder))
+    fine(at.slider(key="discover_layers").set_value((1, 1)).run())
+    fine(at.button(key="discover_go").click().run())
+    assert "comes after" in at.error[0].value and not services.jobs().all()
+
+
+def test_the_page_opens_without_a_search(folder):
+    at = fine(open_page(PAGE, folder))
+    assert at.info and not services.jobs().all()
