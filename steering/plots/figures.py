@@ -175,3 +175,25 @@ def reach(
     figure.update_yaxes(rangemode="tozero")
     figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 0})
     return figure
+
+
+def before_after(
+    names: Sequence[str], before: Sequence[float], after: Sequence[float], palette: Palette, *, x: str
+) -> go.Figure:
+    """Two points a row joined by a line: open before, filled after."""
+    figure = base(palette, 90 + 30 * len(names), x=x)
+    rows = [plain(name, 30) for name in names]
+    for row, a, b in zip(rows, before, after, strict=True):
+        figure.add_scatter(
+            x=[a, b], y=[row, row], mode="lines", line={"color": palette.rule, "width": 3}, hoverinfo="skip"
+        )
+    for values, symbol, said, color in (
+        (before, "circle-open", "before", palette.baseline),
+        (after, "circle", "after", palette.accent),
+    ):
+        figure.add_scatter(
+            x=list(values), y=rows, mode="markers", marker={"symbol": symbol, "size": 11, "color": color},
+            hovertemplate="%{y} " + said + ": %{x:.3g}<extra></extra>",
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure

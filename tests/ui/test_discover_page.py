@@ -51,3 +51,26 @@ def test_layers_that_coincide_are_refused_in_a_sentence(folder):
 def test_the_page_opens_without_a_search(folder):
     at = fine(open_page(PAGE, folder))
     assert at.info and not services.jobs().all()
+
+
+def test_the_counter_example_follows_its_sliders(folder):
+    at = fine(open_page(PAGE, folder, discover_view="What an ablation brings in"))
+    fine(at.slider(key="leaks_x").set_value(-1.0).run())
+
+
+def test_leaks_of_a_direction_in_the_bundled_model():
+    at = fine(open_page(PAGE, discover_view="What an ablation brings in"))
+    fine(at.slider(key="leaks_layer").set_value(3).run())
+    fine(at.button(key="leaks_go").click().run())
+    services.jobs().all()[0].result(120)
+    at = fine(at.run())
+    assert len(at.dataframe[0].value) > 3  # the SAE of layer 3 reads at that site
+    assert "oblique projection" in " ".join(one.value for one in at.caption)
+
+
+def test_dimensions_by_layer(folder):
+    at = fine(open_page(PAGE, folder, discover_view="What layers read"))
+    fine(at.button(key="reading_go").click().run())
+    services.jobs().all()[0].result(120)
+    at = fine(at.run())
+    assert "Width of the stream" in " ".join(one.value for one in at.caption)

@@ -92,7 +92,7 @@ def leakage(
     """
     if not others and sae is None:
         raise ValueError("A leak is seen on other directions or on an SAE's features; got neither.")
-    a = _tokens(lm, direction, texts)
+    a = tokens_of(lm, direction, texts)
     u = direction.check(lm).decoded().double()
     u = u / u.norm()
     after = a - (a @ u)[:, None] * u
@@ -167,7 +167,7 @@ def leace(positive: Float[Tensor, "n d_model"], negative: Float[Tensor, "m d_mod
     return LeastLeak((w / (delta @ w)).float(), delta.float(), mean.float())
 
 
-def _tokens(lm: Model, direction: Direction, texts: Sequence[Prompt]) -> Float[Tensor, "n d_model"]:
+def tokens_of(lm: Model, direction: Direction, texts: Sequence[Prompt]) -> Float[Tensor, "n d_model"]:
     """The activations at a direction's site over all tokens of texts but their first, in float64."""
     if isinstance(texts, str) or not texts:
         raise ValueError(f"A leak is seen over a list of texts, at least one; got {texts!r:.60}.")

@@ -174,7 +174,7 @@ def show(bench: Workbench, found: Discovery) -> None:
         title="Found directions move the later layer further than random ones"
         if chance and min(max(one.moved) for one in real) > max(chance)
         else "Not every found direction moves the later layer further than random ones",
-        caption="Plus and minus of each direction, all of one length. Band: random directions of that length.",
+        caption="Filled: plus, open: minus; all of one length. Band: random directions of that length.",
         key="discover_reach",
     )
     _table(found)
@@ -234,17 +234,16 @@ def _table(found: Discovery) -> None:
 def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
     key = f"discover_{found.method}_{one.direction.name.replace(' ', '_')}"
     with st.container(border=True, gap="xsmall", key=f"{key}_card"):
-        head, steer, save = st.columns([6, 2, 1.4], vertical_alignment="center", gap="small")
-        head.markdown(f"**{literal(one.direction.name)}**")
-        left, right = st.columns(2, gap="small")
-        for column, sign, text in ((left, "plus", one.texts[0]), (right, "minus", one.texts[1])):
+        st.markdown(f"**{literal(one.direction.name)}**")
+        for column, sign, text in zip(st.columns(2, gap="small"), ("plus", "minus"), one.texts, strict=True):
             column.caption(sign)
             column.text(text or "(nothing)")
-        if steer.button("Steer with this", key=f"{key}_steer", width="stretch"):
-            _steer(bench, found, one)
-        if save.button("Save", key=f"{key}_save", width="stretch"):
-            row = services.store().save_direction(one.direction, one.direction.name)
-            st.toast(f"Saved as {literal(row.name)}. It is in the Library and among the directions of every page.")
+        with st.container(horizontal=True, gap="small"):
+            if st.button("Steer with this", key=f"{key}_steer", type="tertiary", icon=":material/arrow_outward:"):
+                _steer(bench, found, one)
+            if st.button("Save", key=f"{key}_save", type="tertiary", icon=":material/bookmark_add:"):
+                row = services.store().save_direction(one.direction, one.direction.name)
+                st.toast(f"Saved as {literal(row.name)}. It is in the Library and among the directions of every page.")
 
 
 def _steer(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
