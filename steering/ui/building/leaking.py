@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -61,7 +62,7 @@ def leaks(bench: Workbench) -> None:
         _show_leaks(report)
 
 
-def _job(name: str, label: str, key: str, work) -> object | None:
+def _job(name: str, label: str, key: str, work: Callable[[Job], T]) -> T | None:
     """A button that starts a job, the job under way, or its result."""
     job = next((one for one in services.jobs().all() if one.name == name), None)
     if job is not None and job.active:
@@ -173,8 +174,8 @@ def reading(bench: Workbench) -> None:
             theme.palette(), x="after layer", y="dimensions", height=300,
         ),
         title="How many of them matter for the next token",
-        caption=f"From {prediction.samples} gradients of the model's own prediction, which bounds the count; the stream "
-        f"has {prediction.stream} dimensions.",
+        caption=f"From {prediction.samples} gradients of the model's own prediction, which bounds the count. Width of "
+        f"the stream: {prediction.stream}.",
         key="reading_prediction",
     )  # fmt: skip
     rows = [{"Layer": one.layer, **{literal(k): v for k, v in one.heads.items()}} for one in found.layers]
