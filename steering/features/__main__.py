@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..models.loading import load_model
 from ..saes.sae import load_sae
+from ..saes.texts import texts_of
 from .index import FeatureIndex
 from .making.build import build
 from .making.passes import IndexSettings
-from .making.texts import texts_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,90 +1,29 @@
-"""Train sparse autoencoders (SAEs) on activations of a site, with SAELens' own trainer, into SAELens' folders."""
+"""Train an SAE on activations in memory, or on those of a buffer at several sites."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from sae_lens import SAE, TrainingSAE
-from sae_lens.config import LoggingConfig, SAETrainerConfig
-from sae_lens.saes.sae import SAEMetadata
-from sae_lens.training.sae_trainer import SAETrainer
+from sae_lens import SAE
 from torch import Tensor
 
+from ..jobs.files import write_atomically
 from ..sites import Site
+from .folder import save_dictionary
+from .harvest import Buffer
+from .losses import Dictionary
+from .recipe import SaeRecipe
+from .trainer import Trainer
 
-Architecture = Literal["standard", "gated", "topk", "batchtopk", "jumprelu"]
-
-
-@dataclass(frozen=True)
-class SaeRecipe:
-    """What decides a trained SAE, besides its activations."""
-
-    architecture: Architecture = "batchtopk"  # SAELens saves batchtopk as jumprelu: a threshold learnt from the batches
-    d_sae: int = 1024
-    k: int = 24  # topk, batchtopk: features a token (on average, for batchtopk)
-    sparsity: float = 1.0  # standard, gated: weight of the L1 term; jumprelu: of the L0 term
-    samples: int = 1_500_000  # activations seen, over several passes if there are fewer
-    batch: int = 2048
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        if self.samples < self.batch:
-            raise ValueError(
-                f"At least one batch is needed; samples={self.samples} is less than batch={self.batch}. "
-                "Give more samples."
-            )
-        if self.architecture in ("topk", "batchtopk") and not 0 < self.k <= self.d_sae:
-            raise ValueError(
-                f"k counts features, from 1 to d_sae={self.d_sae}; k={self.k} arrived. Give a number in between."
-            )
-
-    def sae_lens(self, d_model: int) -> dict[str, Any]:
-        """The recipe in SAELens' words."""
-        # The scale is estimated once and folded into the weights, so decoding stays affine: a change of features is
-        # a change of the residual stream, whatever the token.
-        common = {
-            "architecture": self.architecture,
-            "d_in": d_model,
-            "d_sae": self.d_sae,
-            "normalize_activations": "expected_average_only_in",
-        }
-        warm_up = self.samples // self.batch // 5
-        if self.architecture in ("topk", "batchtopk"):
-            return {**common, "k": self.k, "rescale_acts_by_decoder_norm": True}
-        if self.architecture == "jumprelu":
-            return {**common, "l0_coefficient": self.sparsity, "l0_warm_up_steps": warm_up}
-        return {**common, "l1_coefficient": self.sparsity, "l1_warm_up_steps": warm_up}
-
-
-@dataclass(frozen=True)
-class SaeQuality:
-    """How well an SAE says what it was shown."""
-
-    explained_variance: float  # 1 - |h - reconstruction|^2 / |h - mean|^2, both summed over the tokens
-    l0: float  # active features a token
-    dead: float  # share of features that never fire
-    tokens: int
-
-
-def _shuffled(
-    activations: Float[Tensor, "tokens d_model"], recipe: SaeRecipe, progress: Callable[[int, int], None]
-) -> Iterator[Tensor]:
-    """Batches in a seeded random order, over and over; `progress` hears how many of how many were given out."""
-    generator = torch.Generator().manual_seed(recipe.seed)
-    given = 0
-    while True:
-        order = torch.randperm(len(activations), generator=generator)
-        for start in range(0, len(order) - recipe.batch + 1, recipe.batch):
-            given += recipe.batch
-            progress(min(given, recipe.samples), recipe.samples)
-            yield activations[order[start : start + recipe.batch]].float()
+# The site in training, activations seen, in all, and what the last batch showed.
+SiteTick = Callable[[str, int, int, dict[str, float]], None]
 
 
 def train_sae(
@@ -94,50 +33,18 @@ def train_sae(
     model_name: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SAE[Any]:
-    """A trained SAE, ready for use. Give it activations without BOS and padding: SAELens trains on whatever arrives.
+    """A trained SAE, ready for use, as SAELens loads it. Give it activations without BOS, padding and massive tokens.
 
-    `progress` is called with each batch; an exception it raises ends the training, which is how a job is cancelled.
+    `progress` is called with the activations seen; an exception it raises ends the training, which is how a job is
+    cancelled.
+
+    Raises:
+        ValueError: there is less than one batch.
     """
-    if len(activations) < recipe.batch:
-        raise ValueError(
-            f"Training needs at least one batch of {recipe.batch} activations; {len(activations)} arrived. "
-            "Give more text or a smaller batch."
-        )
-    torch.manual_seed(recipe.seed)
-    sae = TrainingSAE.from_dict(recipe.sae_lens(activations.shape[1]))
-    steps = recipe.samples // recipe.batch
-    config = SAETrainerConfig(
-        total_training_samples=steps * recipe.batch,
-        train_batch_size_samples=recipe.batch,
-        lr=recipe.learning_rate,
-        lr_end=recipe.learning_rate / 10,
-        lr_warm_up_steps=min(50, steps // 5),
-        lr_decay_steps=steps // 3,
-        device=str(activations.device),
-        dead_feature_window=max(10, min(40, steps // 10)),
-        feature_sampling_window=max(50, steps // 2),
-        n_batches_for_norm_estimate=20,
-        logger=LoggingConfig(log_to_wandb=False),
-    )
-    SAETrainer(config, sae, _shuffled(activations, recipe, progress)).fit()
-    return for_inference(sae, site, model_name)
-
-
-def for_inference(sae: Any, site: Site, model_name: str) -> SAE[Any]:
-    """The SAE in the class that SAELens loads, with its site and model in the metadata."""
-    sae.cfg.metadata = SAEMetadata(
-        model_name=model_name,
-        hook_name=str(site),
-        prepend_bos=True,
-        exclude_special_tokens=["bos", "pad"],
-        model_class_name="TransformerBridge",
-        model_from_pretrained_kwargs={},
-    )
-    import tempfile
-
+    module = train_group(activations, recipe, progress)[0]
     with tempfile.TemporaryDirectory() as folder:
-        sae.save_inference_model(folder)
-        return SAE.load_from_disk(folder)
+        about = {"prepend_bos": True, "exclude_special_tokens": ["bos", "pad"]}
+        return SAE.load_from_disk(save_dictionary(module, Path(folder), site, model_name, about))
 
 
 def save_sae(sae: SAE[Any], folder: Path, quality: dict[str, float] | None = None) -> Path:
@@ -148,16 +55,108 @@ def save_sae(sae: SAE[Any], folder: Path, quality: dict[str, float] | None = Non
     return folder
 
 
-@torch.no_grad()
-def quality(sae: SAE[Any], activations: Float[Tensor, "tokens d_model"], rows: int = 4096) -> SaeQuality:
-    """Explained variance, L0 and dead features on these activations, which should not be those of the training."""
-    mean = activations.mean(0)
-    left = spread = active = 0.0
-    fired = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=activations.device)
-    for batch in activations.split(rows):
-        features = sae.encode(batch)
-        left += float((batch - sae.decode(features)).double().square().sum())
-        spread += float((batch - mean).double().square().sum())
-        active += float((features > 0).sum())
-        fired |= (features > 0).any(0)
-    return SaeQuality(1 - left / spread, active / len(activations), float((~fired).float().mean()), len(activations))
+def train_group(
+    activations: Float[Tensor, "tokens d_model"],
+    recipe: SaeRecipe,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Dictionary]:
+    """The trained dictionaries of a recipe's group, in the units of the activations.
+
+    Raises:
+        ValueError: there is less than one batch.
+    """
+    if len(activations) < recipe.batch:
+        raise ValueError(
+            f"Training needs at least one batch of {recipe.batch} activations; {len(activations)} arrived. "
+            "Give more text or a smaller batch."
+        )
+    scale = activations.shape[1] ** 0.5 / float(activations.float().norm(dim=-1).mean())
+    trainer = Trainer(recipe, activations.shape[1], activations.device)
+    trainer.train(_shuffled(activations, recipe, scale), lambda done, total, _: progress(done, total))
+    return finished(trainer, scale)
+
+
+def finished(trainer: Trainer, scale: float) -> list[Dictionary]:
+    """The dictionaries of a trainer, for use: in the units of the activations, without gradients."""
+    for member in trainer.group:
+        member.fold(scale)
+        member.eval().requires_grad_(False)
+    return trainer.group
+
+
+def _shuffled(activations: Tensor, recipe: SaeRecipe, scale: float) -> Iterator[Tensor]:
+    """Batches in a seeded random order, over and over."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    while True:
+        order = torch.randperm(len(activations), generator=generator).to(activations.device)
+        for start in range(0, len(order) - recipe.batch + 1, recipe.batch):
+            yield activations[order[start : start + recipe.batch]].float() * scale
+
+
+def train_sites(
+    buffer: Buffer,
+    recipe: SaeRecipe,
+    folder: Path,
+    tick: SiteTick = lambda site, done, total, shown: None,
+    *,
+    save_every: float = 60.0,
+) -> dict[Site, Trainer]:
+    """Train the recipe at every site of a buffer; goes on where an earlier call with the same folder was stopped.
+
+    The text is visited piece by piece; on each piece every site is trained in turn, over as many passes (at most 4) as
+    the wanted samples need. The trainers' units are the buffer's; `finished` brings them to the stream's.
+
+    Args:
+        tick: called after every step, with measures every 25 steps, and while text is harvested; may raise to cancel.
+        save_every: seconds between checkpoints.
+
+    Raises:
+        ValueError: the text holds less than one batch, or the folder belongs to another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trainers = {site: Trainer(recipe, buffer.lm.width(site), buffer.device) for site in buffer.sites}
+    for site, trainer in trainers.items():
+        if (folder / f"{site}.safetensors").is_file():
+            trainer.load(folder / f"{site}.safetensors")
+    log = folder / "pieces.json"
+    rows_of: dict[str, int] = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else {}
+    wanted = recipe.steps * recipe.batch
+    passes = max(1, min(4, -(-wanted // max(buffer.windows.tokens, 1))))
+    begun = visit = 0
+    while any(trainer.step < recipe.steps for trainer in trainers.values()):
+        piece = visit % len(buffer.pieces)
+        known = rows_of.get(str(piece))
+        if known is None or begun + passes * (known // recipe.batch) > min(t.step for t in trainers.values()):
+            rows = buffer.load(piece, lambda done, total: tick("harvest", done, total, {}))
+            if rows < recipe.batch:
+                raise ValueError(
+                    f"Training needs at least one batch of {recipe.batch} activations; {rows} arrived. "
+                    "Give more text, a larger buffer or a smaller batch."
+                )
+            rows_of[str(piece)] = known = rows
+            write_atomically(log, json.dumps(rows_of).encode())
+            for site, trainer in trainers.items():
+                end = begun + passes * (rows // recipe.batch)
+                if begun <= trainer.step < end:
+                    skip, seed = trainer.step - begun, recipe.seed + 1_000 * visit
+                    batches = buffer.batches(site, rows, recipe.batch, passes, seed, skip)
+                    _train(trainer, batches, str(site), folder / f"{site}.safetensors", tick, save_every)
+        begun, visit = begun + passes * (known // recipe.batch), visit + 1
+    return trainers
+
+
+def _train(
+    trainer: Trainer, batches: Iterator[Tensor], site: str, path: Path, tick: SiteTick, save_every: float
+) -> None:
+    saved = time.monotonic()
+
+    def on_tick(done: int, total: int, shown: dict[str, float]) -> None:
+        nonlocal saved
+        if shown and time.monotonic() - saved >= save_every:
+            trainer.save(path)
+            saved = time.monotonic()
+        tick(site, done, total, shown)
+
+    trainer.train(batches, on_tick)
+    if trainer.step >= trainer.recipe.steps:
+        trainer.save(path)

@@ -15,7 +15,7 @@ from small_indexes import SMALL, TEXTS, naive
 
 from steering.features import FeatureIndex, build, features_of_text, locate, separation
 from steering.features.__main__ import main
-from steering.features.making.texts import texts_of
+from steering.saes.texts import texts_of
 from steering.models.model import Model
 from steering.saes.sae import Sae
 

@@ -13,7 +13,7 @@ from steering.organism.making.tokenizer import SPECIAL, train_tokenizer
 from steering.organism.making.training import Recipe, build_model, train_phase
 from steering.organism.measuring.measuring import counts, measures
 from steering.organism.measuring.report import load
-from steering.saes.training import quality
+from steering.saes.quality import quality
 
 ASSETS = Path(__file__).parents[2] / "assets"
 REPORT = json.loads((ASSETS / "models" / "organism" / "report.json").read_text(encoding="utf-8"))

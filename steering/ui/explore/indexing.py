@@ -88,7 +88,7 @@ def _form_of_place(lm: Model, sae: Sae, folder: Path) -> None:
 
 
 def _texts_at(place: str) -> Iterable[str]:
-    from ...features.making.texts import texts_of
+    from ...saes.texts import texts_of
 
     return texts_of(place, limit=HUB_TEXTS)
 

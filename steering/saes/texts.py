@@ -1,4 +1,4 @@
-"""The texts of an index: a file, a folder of files, or a data set on the hub, read one text at a time.
+"""Texts for a dictionary or an index: a file, a folder of files, or a data set on the hub, read one text at a time.
 
 A `.txt` or `.md` file holds texts between blank lines; a `.jsonl` file holds `{"text": "..."}` a line. Nothing is read
 into memory whole, so a file may be larger than it.
@@ -23,10 +23,11 @@ class Texts:
     """Texts of files in order; each iteration reads them anew, `len` counts them (once through the files)."""
 
     files: tuple[Path, ...]
+    key: str = "text"  # of a line of JSON
 
     def __iter__(self) -> Iterator[str]:
         for file in self.files:
-            yield from _lines(file) if file.suffix == ".jsonl" else _paragraphs(file)
+            yield from _lines(file, self.key) if file.suffix == ".jsonl" else _paragraphs(file)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -57,27 +58,28 @@ class HubTexts:
             raise ValueError(f"The data set {self.name!r} could not be read: {first}.") from error
 
 
-def texts_of(source: str | Path, *, limit: int | None = None) -> Iterable[str]:
+def texts_of(source: str | Path, *, limit: int | None = None, key: str = "text") -> Iterable[str]:
     """The texts of a file, of all text files in a folder (sorted, deep), or of "hub:owner/name[:column]".
 
     Args:
         limit: how many texts of a hub data set, which may be endless.
+        key: where a line of JSON keeps its text.
 
     Raises:
         ValueError: there is no such file, or no text file in the folder.
     """
     if str(source).startswith(HUB):
         name, _, column = str(source).removeprefix(HUB).partition(":")
-        return HubTexts(name, column or "text", limit=limit)
+        return HubTexts(name, column or key, limit=limit)
     path = Path(source).expanduser()
     if path.is_dir():
         files = tuple(file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix in SUFFIXES)
         if not files:
             raise ValueError(f"A folder of texts holds {', '.join(SUFFIXES)} files; {str(path)!r} has none.")
-        return Texts(files)
+        return Texts(files, key)
     if not path.is_file():
         raise ValueError(f"Texts are read from a file or a folder; there is none at {str(path)!r}.")
-    return Texts((path,))
+    return Texts((path,), key)
 
 
 def _paragraphs(file: Path) -> Iterator[str]:
@@ -92,14 +94,14 @@ def _paragraphs(file: Path) -> Iterator[str]:
         yield "\n".join(lines)
 
 
-def _lines(file: Path) -> Iterator[str]:
+def _lines(file: Path, key: str) -> Iterator[str]:
     for number, line in _opened(file):
         if not line.strip():
             continue
         row = parse_json(line, file.name, f"line {number}")
-        text = row.get("text") if isinstance(row, dict) else None
+        text = row.get(key) if isinstance(row, dict) else None
         if not isinstance(text, str):
-            raise ValueError(f'A line of {file.name} reads {{"text": "..."}}; line {number} does not.')
+            raise ValueError(f'A line of {file.name} reads {{"{key}": "..."}}; line {number} does not.')
         yield text
 
 
