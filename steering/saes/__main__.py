@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from ..models.loading import load_model
-from .making import Plan, make
+from .making import TrainingPlan, make
 
 
-class Bar:
+class ProgressLine:
     """A line that is rewritten: the step, how far it is, the time left and the latest measures."""
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_float32_matmul_precision("high")  # on a GPU: the training's products in TensorFloat-32
     try:
-        plan = Plan.parse(options.plan.read_text(encoding="utf-8"))
+        plan = TrainingPlan.parse(options.plan.read_text(encoding="utf-8"))
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(options.dtype)
         if dtype is None:
             raise ValueError(f"--dtype is float32 or bfloat16; {options.dtype!r} arrived.")
         lm = load_model(plan.model, device=options.device, dtype=dtype)
         folder = options.out or options.plan.with_suffix("")
-        make(plan, lm, folder, Bar(), keep_work=options.keep_work)
+        make(plan, lm, folder, ProgressLine(), keep_work=options.keep_work)
     except (ValueError, OSError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 2

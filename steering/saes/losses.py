@@ -40,6 +40,7 @@ def squared_error(x: Float[Tensor, "batch d_in"], y: Float[Tensor, "batch d_in"]
 class Dictionary(nn.Module):
     """Encoder, decoder and biases: f = act((x - b_dec) W_enc + b_enc), reconstruction f W_dec + b_dec."""
 
+    b_enc: Tensor
     saved_as = "standard"  # the architecture of the SAELens folder that it becomes
     biases = ("b_enc",)  # names of what is added to pre-activations, in the activations' units
 
@@ -115,6 +116,8 @@ class Standard(Dictionary):
 class Gated(Dictionary):
     """f = 1[gate > 0] ReLU(magnitude), with tied encoders (Rajamanoharan et al. 2024, arXiv 2404.16014)."""
 
+    b_gate: Tensor
+    b_mag: Tensor
     saved_as = "gated"
     biases = ("b_gate", "b_mag")
 
@@ -224,7 +227,7 @@ class Matryoshka(BatchTopK):
         return Loss(torch.stack(list(parts.values())).sum(), parts, found.features, found.reconstruction)
 
 
-class _Step(torch.autograd.Function):
+class _Fires(torch.autograd.Function):
     """1[x > threshold]; the gradient of the threshold by a rectangle kernel, none for x."""
 
     @staticmethod
@@ -258,7 +261,7 @@ class JumpReLU(Dictionary):
         with torch.no_grad():
             self.threshold.clamp_(min=0.0)
         pre = self.pre(x)
-        fires = _Step.apply(pre, self.threshold)
+        fires = _Fires.apply(pre, self.threshold)
         assert isinstance(fires, Tensor)
         f = _Jump.apply(pre, self.threshold)
         assert isinstance(f, Tensor)

@@ -14,7 +14,7 @@ from ..jobs.checkpoint import Checkpoint
 from ..models.model import Model
 from ..sites import Site
 from .folder import rounded, save_dictionary
-from .harvest import Buffer
+from .harvest import Buffer, Norms
 from .quality import Bench, measure, table
 from .recipe import SaeRecipe
 from .texts import texts_of
@@ -26,7 +26,7 @@ Tick = Callable[[str, int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What `python -m steering.saes train CONFIG.toml` reads: the model, sites and texts, and the recipe.
 
     Raises:
@@ -61,7 +61,7 @@ class Plan:
             raise ValueError("A plan needs context >= 16, buffer_gb > 0 and measure_tokens >= 1.")
 
     @classmethod
-    def parse(cls, text: str) -> Plan:
+    def parse(cls, text: str) -> TrainingPlan:
         """The plan of a TOML file; paths stay as written.
 
         Raises:
@@ -87,7 +87,7 @@ def _names(cls: type) -> set[str]:
     return {field.name for field in fields(cls)}
 
 
-def chats_of(plan: Plan, lm: Model, folder: Path, tick: Tick) -> list[list[dict[str, str]]]:
+def chats_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> list[list[dict[str, str]]]:
     """The plan's prompts with the model's own answers, sampled once and kept in `folder/answers.jsonl`."""
     prompts = [text for source in plan.prompts for text in texts_of(source, key=plan.prompt_key)]
     return answers(
@@ -97,7 +97,7 @@ def chats_of(plan: Plan, lm: Model, folder: Path, tick: Tick) -> list[list[dict[
     ) if prompts else []  # fmt: skip
 
 
-def windows_of(plan: Plan, lm: Model, folder: Path, tick: Tick) -> tuple[Windows, Windows]:
+def windows_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> tuple[Windows, Windows]:
     """The windows to train on and those held out, tokenized once."""
     chats = chats_of(plan, lm, folder, tick)
 
@@ -121,7 +121,7 @@ def windows_of(plan: Plan, lm: Model, folder: Path, tick: Tick) -> tuple[Windows
 
 
 def make(
-    plan: Plan, lm: Model, folder: Path, tick: Tick, *, name: str = "", keep_work: bool = False
+    plan: TrainingPlan, lm: Model, folder: Path, tick: Tick, *, name: str = "", keep_work: bool = False
 ) -> dict[str, dict[str, float]]:
     """Train the plan's dictionaries into `folder/<site>`, one SAELens folder each; returns their measures.
 
@@ -153,7 +153,7 @@ def make(
                 rounded(module)
             found = measure(bench, module, lambda what, place=place: tick(f"measure {place}, {what}", 0, 0, {}))
             measured[place] = found
-            about = _about(plan, lm, train, found, norms.threshold, norms.median, buffer.massive)
+            about = _about(plan, lm, train, found, norms, buffer.massive)
             save_dictionary(module, folder / place, site, name or plan.model, about, half=plan.half)
     (folder / "measures.md").write_text(table(list(measured.items())), encoding="utf-8")
     (folder / "measures.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
@@ -164,7 +164,7 @@ def make(
 
 
 def _about(
-    plan: Plan, lm: Model, train: Windows, found: dict[str, float], threshold: float, median: float, massive: float
+    plan: TrainingPlan, lm: Model, train: Windows, found: dict[str, float], norms: Norms, massive: float
 ) -> dict[str, Any]:
     """What the saved folder says of its making."""
     bos = lm.tokenizer.bos_token_id
@@ -172,8 +172,8 @@ def _about(
         "prepend_bos": bos is not None and lm.tokenizer.encode("a")[:1] == [bos],
         "context_size": plan.context,
         "exclude_special_tokens": True,
-        "massive_threshold": threshold if threshold < float("inf") else None,
-        "median_norm": median,
+        "massive_threshold": norms.threshold if norms.threshold < float("inf") else None,
+        "median_norm": norms.median,
         "massive_left_out": massive,
         "training_tokens": train.tokens,
         "sources": plan.sources,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..checkpoints.forms import Form
@@ -48,6 +49,16 @@ def place_of(lm: Model, metadata: Any) -> tuple[Site, Callable[[Tensor], Tensor]
     if place == "hook_mlp_in" and str(metadata.hf_hook_name or "").endswith("layernorm.output"):
         return lm.check_site(Site(layer, "mlp_in")), None
     return lm.check_site(Site.parse(hook)), None
+
+
+def trained_on(metadata: Any, h: Float[Tensor, "*batch d_model"]) -> Bool[Tensor, "*batch 1"] | None:
+    """Which tokens are like those that a dictionary was trained on; None where it left none out.
+
+    A model's first token can have a norm a hundred times that of the others. A dictionary that was trained without
+    such tokens (`massive_threshold` in its metadata) reads noise in them, so there it has no features.
+    """
+    threshold = metadata.massive_threshold
+    return None if threshold is None else h.float().norm(dim=-1, keepdim=True) <= float(threshold)
 
 
 def differences(lm: Model, config: Any, site: Site) -> Iterator[str]:

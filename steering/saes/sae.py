@@ -31,7 +31,7 @@ from ..checkpoints.downloads import Tick, fetch, kept
 from ..models.model import Model
 from ..showing.one_line import one_line, quoted
 from ..sites import STREAMS, Site
-from .origins import differences, place_of
+from .origins import differences, place_of, trained_on
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "saes"
 
@@ -164,7 +164,9 @@ class Sae:
         with self._lock:
             out = self.sae.decode(self.sae.encode(self._centered(h)))
         # A centred dictionary has never seen the mean over channels; it is not part of its error, so it is put back.
-        return out + h.to(out.dtype).mean(-1, keepdim=True) if self.center else out
+        out = out + h.to(out.dtype).mean(-1, keepdim=True) if self.center else out
+        known = trained_on(self.sae.cfg.metadata, h)
+        return out if known is None else torch.where(known, out, h.to(out.dtype))
 
     @torch.no_grad()
     def decode(self, f: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_model"]:
@@ -222,7 +224,9 @@ class Sae:
             for name in ("ln_mu", "ln_std", "x_norm_coeff") if self.normalizes else ():
                 if hasattr(sae, name):
                     delattr(sae, name)
-        return features.to_dense() if features.is_sparse else features
+        features = features.to_dense() if features.is_sparse else features
+        known = trained_on(self.sae.cfg.metadata, h)
+        return features if known is None else features * known
 
 
 class SaeSlice:

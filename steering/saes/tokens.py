@@ -90,8 +90,8 @@ def write_windows(
 def text_windows(lm: Model, texts: Iterable[str], context: int) -> Iterator[tuple[list[int], int]]:
     """Windows of at most `context` tokens of each text, with BOS in front of each where the tokenizer puts one."""
     bos = lm.tokenizer.bos_token_id
-    adds = bos is not None and lm.tokenizer.encode("a")[:1] == [bos]
-    first = [bos] if adds else []
+    adds = lm.tokenizer.encode("a")[:1] == [bos]
+    first: list[int] = [int(bos)] if bos is not None and adds else []
     room = context - len(first)
     for text in texts:
         ids = lm.tokenizer.encode(text, add_special_tokens=False)

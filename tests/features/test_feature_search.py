@@ -15,9 +15,9 @@ from small_indexes import SMALL, TEXTS, naive
 
 from steering.features import FeatureIndex, build, features_of_text, locate, separation
 from steering.features.__main__ import main
-from steering.saes.texts import texts_of
 from steering.models.model import Model
 from steering.saes.sae import Sae
+from steering.saes.texts import texts_of
 
 # Looking things up --------------------------------------------------------------------------------------------------
 
