@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...jobs.reading import SAVE, encoding_of, parse_json
+from ..jobs.reading import SAVE, encoding_of, parse_json
 
 MAX_LINE = 10_000_000  # characters; a file without line ends would be read whole
 SUFFIXES = (".txt", ".md", ".jsonl")
