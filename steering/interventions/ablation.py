@@ -9,6 +9,7 @@ from ..directions.direction import Direction
 from ..models.model import Model
 from ..sites import RESIDUAL_STREAMS, Site
 from .edits import RankOne
+from .knobs import EVERYWHERE, Number, Setup, Vector
 from .protocol import Intervention, Placement
 
 
@@ -30,6 +31,17 @@ class DirectionalAblation(Intervention):
     everywhere: bool = False
     strength: float = 1.0
 
+    setup = Setup(
+        "ablate",
+        "Ablate",
+        "Takes the direction out: its projection becomes zero.",
+        (
+            Vector(),
+            Number("strength", "Strength", 0.0, 2.0, 1.0, help="1 takes all of it out, 2 reflects."),
+            EVERYWHERE,
+        ),
+    )
+
     def placements(self, model: Model) -> Sequence[Placement]:
         self.direction.check(model)
         r = self.direction.decoded().to(model.device)
@@ -49,6 +61,17 @@ class AffineAblation(Intervention):
     direction: Direction
     reference: Direction
     alpha: float = 0.0
+
+    setup = Setup(
+        "ablate_affine",
+        "Move to a class",
+        "Puts every token where a class of the pairs lies along the direction (affine ablation, ACE).",
+        (
+            Vector(),
+            Vector("reference", "Reference", default="negative", controlled=False),
+            Number("alpha", "Alpha", -2.0, 2.0, 0.0, said="0 the negative class, 1 the positive one"),
+        ),
+    )
 
     def placements(self, model: Model) -> Sequence[Placement]:
         self.direction.check(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -14,7 +14,8 @@ from ..directions.direction import Direction
 from ..models.model import Model
 from ..sites import Site
 from .edits import AtPositions, RankOne
-from .protocol import Intervention, Placement
+from .knobs import NORMS, Number, Place, Setup, Text, Vector
+from .protocol import Intervention, Placement, Where
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,13 @@ class ActivationAddition(Intervention):
 
     direction: Direction
     alpha: float = 1.0
+
+    setup = Setup(
+        "add",
+        "Add",
+        "Adds the direction to every token (CAA, RepE).",
+        (Vector(), Number("alpha", "Alpha", -2.0, 2.0, 0.5, unit=NORMS, help="How far tokens are shifted.")),
+    )
 
     def placements(self, model: Model) -> Sequence[Placement]:
         self.direction.check(model)
@@ -46,6 +54,19 @@ class ActAdd(Intervention):
     site: Site
     alpha: float = 1.0
 
+    setup = Setup(
+        "actadd",
+        "Add a prompt contrast",
+        "Adds the difference of two prompts to the first tokens (ActAdd).",
+        (
+            Text("positive", "Toward", "a text to move toward"),
+            Text("negative", "Away from", "a text to move away from", required=False),
+            Place(),
+            Number("alpha", "Alpha", -2.0, 2.0, 0.5, unit=NORMS, help="The largest shift of the positions."),
+        ),
+        make="from_prompts",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.difference.ndim != 2 or not len(self.difference):
@@ -54,7 +75,16 @@ class ActAdd(Intervention):
     @classmethod
     @torch.no_grad()
     def from_prompts(
-        cls, lm: Model, positive: str, negative: str, site: Site, *, alpha: float = 1.0, start: int = 0, pad: str = " "
+        cls,
+        lm: Model,
+        positive: str,
+        negative: str,
+        site: Site,
+        *,
+        alpha: float = 1.0,
+        where: Where = "all",
+        start: int = 0,
+        pad: str = " ",
     ) -> Self:
         """The difference of two prompts' activations; the shorter is padded on the right with `pad`, a space.
 
@@ -71,7 +101,7 @@ class ActAdd(Intervention):
         filled = [side + filler[-1:] * (longest - len(side)) for side in sides]
         found, _ = lm.activations(filled, [site])
         h = found[site].float()
-        return cls(h[0] - h[1], site, alpha, start=start)
+        return cls(h[0] - h[1], site, alpha, where=where, start=start)
 
     def placements(self, model: Model) -> Sequence[Placement]:
         model.check_site(self.site)
@@ -82,6 +112,16 @@ class ActAdd(Intervention):
         matrix = self.alpha * self.difference.float().to(model.device)
         start = torch.tensor([self.start], device=model.device)
         return [Placement(self.site, AtPositions(matrix[None], start), where="prompt")]
+
+    @property
+    def unit_shift(self) -> float:
+        return float(self.difference.norm(dim=-1).max())
+
+    def randomized(self, seed: int) -> Self:
+        """The control: random rows, each as long as the difference's."""
+        noise = torch.randn(self.difference.shape, generator=torch.Generator().manual_seed(seed))
+        size = self.difference.float().norm(dim=-1, keepdim=True)
+        return replace(self, difference=noise / noise.norm(dim=-1, keepdim=True) * size.cpu())
 
     def span(self, prompt_length: int) -> tuple[int, float]:
         low, high = super().span(prompt_length)

@@ -12,6 +12,7 @@ from ..directions.direction import Direction
 from ..models.model import Model
 from .ablation import residual_sites
 from .edits import Rotation
+from .knobs import DEGREES, EVERYWHERE, Flag, Number, Setup, Vector
 from .protocol import Intervention, Placement
 
 
@@ -33,6 +34,19 @@ class AngularSteering(Intervention):
     degrees: float = 180.0
     adaptive: bool = False
     everywhere: bool = False
+
+    setup = Setup(
+        "rotate",
+        "Rotate",
+        "Turns the activation to an angle with the direction.",
+        (
+            Vector(),
+            Vector("plane", "Plane with", default="random:1000"),
+            Number("degrees", "Angle", -180.0, 180.0, 0.0, step=5.0, unit=DEGREES, help="0 is along the direction."),
+            Flag("adaptive", "Only tokens on its positive side"),
+            EVERYWHERE,
+        ),
+    )
 
     def placements(self, model: Model) -> Sequence[Placement]:
         self.direction.check(model)

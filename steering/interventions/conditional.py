@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..directions.direction import Direction
 from ..models.model import Model
+from .knobs import Flag, Inner, Number, Setup, Vector
 from .protocol import Gate, Intervention, Placement
 
 
@@ -39,6 +40,18 @@ class Conditional(Intervention):
     threshold: float
     then: Intervention
     above: bool = True
+
+    setup = Setup(
+        "conditional",
+        "If the prompt is like",
+        "Does another step only where the prompt's mean activation resembles a direction (CAST).",
+        (
+            Vector("condition", "Condition", controlled=False),
+            Number("threshold", "Threshold", -1.0, 1.0, 0.0, step=0.01, said="similarity of the prompt, a cosine"),
+            Inner("then", "Then"),
+            Flag("above", "Above the threshold", True, help="Off: where the similarity is below it."),
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,6 +10,7 @@ import torch
 from ..models.model import Model
 from ..saes.sae import Sae
 from .edits import FeatureEdit, RankOne
+from .knobs import Features, Setup
 from .protocol import Intervention, Placement
 
 
@@ -40,6 +41,8 @@ class FeatureAddition(Intervention):
     sae: Sae
     amounts: Mapping[int, float]
 
+    setup = Setup("boost", "Add features", "Adds amounts of SAE features to every token.", (Features("amounts"),))
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _known(self.sae, self.amounts)
@@ -64,6 +67,8 @@ class FeatureClamp(Intervention):
     sae: Sae
     values: Mapping[int, float]
 
+    setup = Setup("clamp", "Clamp features", "Sets SAE features to values on every token.", (Features("values"),))
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _known(self.sae, self.values)
@@ -80,6 +85,13 @@ class FeatureAblation(Intervention):
 
     sae: Sae
     features: Sequence[int]
+
+    setup = Setup(
+        "silence",
+        "Switch features off",
+        "Takes out what SAE features write.",
+        (Features("features", valued=False),),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,6 +25,7 @@ from torch import Tensor
 from ..models.model import Model
 from ..showing.one_line import LONGEST, clipped
 from ..sites import Site
+from .knobs import Setup
 
 # Which tokens an intervention touches. "from_last" begins with the last prompt token, the one that predicts the first
 # generated token; "generated" leaves that one alone, so the first new token is the baseline's.
@@ -98,17 +99,29 @@ class Placement:
     gate: Gate | None = None
 
 
+# Every method that declares its knobs, by the short name that it declares.
+METHODS: dict[str, type[Intervention]] = {}
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Intervention(ABC):
     """What is done to activations. Immutable; knows nothing of rows, padding, caches or threads.
+
+    A subclass that declares `setup` (see knobs.py) is offered by every page, file and link.
 
     Attributes:
         where: which tokens: "all", "prompt", "generated", or "from_last" (the last prompt token on).
         start: the first absolute position that is touched (0 is the first token, usually BOS).
     """
 
+    setup: ClassVar[Setup]
     where: Where = "all"
     start: int = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "setup" in cls.__dict__:
+            METHODS[cls.setup.name] = cls
 
     def __post_init__(self) -> None:
         if self.where not in get_args(Where):
@@ -134,6 +147,20 @@ class Intervention(ABC):
         """The absolute positions that it may touch: from the first to before the second."""
         low, high = span_of(self.where, prompt_length)
         return max(low, self.start), high
+
+    @property
+    def place(self) -> Site:
+        """Where a strength in layer norms is measured: its own site, or its direction's."""
+        return getattr(self, "site", None) or self.direction.site  # type: ignore[attr-defined]
+
+    @property
+    def unit_shift(self) -> float:
+        """The largest shift that a strength of 1 makes at a token: the norm of its direction in the stream."""
+        return float(self.direction.decoded().norm())  # type: ignore[attr-defined]
+
+    def randomized(self, seed: int) -> Self:
+        """The control for what it holds besides directions and features: itself, where there is nothing else."""
+        return self
 
     def notes(self, prompt_length: int) -> tuple[str, ...]:
         """What a reader of the receipt has to know about this prompt."""

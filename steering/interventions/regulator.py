@@ -15,6 +15,7 @@ from ..directions.direction import Direction
 from ..models.model import Model
 from ..saes.sae import Sae
 from .edits import FeatureEdit, RankOne
+from .knobs import ERROR, PROJECTION, Dictionary, Flag, Number, Setup, Vector
 from .protocol import Intervention, Placement
 
 
@@ -45,6 +46,20 @@ class ThresholdRegulator(Intervention):
     lambda_: float = 3.0
     error: Literal["keep", "drop"] = "keep"
     clamp_nonneg: bool = False
+
+    setup = Setup(
+        "regulate",
+        "Regulate",
+        "Nothing below tau; above it the excess is pushed back with gain lambda (threshold regulator, DIR). "
+        "Lambda 1 caps the projection at tau.",
+        (
+            Vector(),
+            Number("tau", "Tau", -10.0, 10.0, None, unit=PROJECTION, said="threshold"),
+            Number("lambda_", "Lambda", 0.0, 5.0, 1.0, step=0.1, said="feedback gain"),
+            ERROR,
+            Flag("clamp_nonneg", "Push no feature below zero", only="feature"),
+        ),
+    )
 
     def __post_init__(self) -> None:
         if math.isnan(self.tau) or self.tau == -math.inf:
@@ -96,6 +111,13 @@ class SaeAblation(Intervention):
     direction: Direction
     error: Literal["keep", "drop"] = "keep"
 
+    setup = Setup(
+        "ablate_features",
+        "Ablate in feature space",
+        "Takes the direction out of the SAE's features, whose error stays: the like-for-like baseline of Regulate.",
+        (Vector(spaces=("feature",)), ERROR),
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.direction.sae is None:
@@ -117,6 +139,13 @@ class SaeReconstruction(Intervention):
     """h' = decode(encode(h)): what an SAE's error alone does, the control for every method that drops it."""
 
     sae: Sae
+
+    setup = Setup(
+        "reconstruct",
+        "Reconstruct only",
+        "Replaces the activation by the SAE's reconstruction: the control of methods that drop its error.",
+        (Dictionary(),),
+    )
 
     def placements(self, model: Model) -> Sequence[Placement]:
         model.check_site(self.sae.site)

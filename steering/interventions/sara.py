@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from ..models.model import Model
 from ..sites import Site
 from .edits import Gain, SignGain
-from .protocol import Intervention, Placement
+from .knobs import Choice, Number, Place, Setup, Text
+from .protocol import Intervention, Placement, Where
 
 Sign = Literal["align", "canonical", "raw"]
 
@@ -65,6 +66,36 @@ class Sara(Intervention):
     mode: Literal["frozen", "recompute", "paper"] = "frozen"
     sign: Sign = "align"
 
+    setup = Setup(
+        "sara",
+        "Rescale channels",
+        "Strengthens the channels that resemble the first text and weakens those that resemble the second (SARA).",
+        (
+            Text("attract", "Attract", "a text to attract"),
+            Text("repel", "Repel", "a text to repel"),
+            Place(),
+            Number("alpha", "Gain", -4.0, 4.0, 1.0, step=0.1),
+            Choice(
+                "mode",
+                "The gain is found",
+                {
+                    "frozen": "Once, from the prompt",
+                    "recompute": "Anew at every token",
+                    "paper": "As the authors' code does it",
+                },
+                "frozen",
+            ),
+            Choice(
+                "sign",
+                "Signs of components",
+                {"": "As the mode needs", "align": "Aligned", "canonical": "Canonical", "raw": "As they come"},
+                "",
+                help="A singular vector's sign is arbitrary; the authors leave it as it comes.",
+            ),
+        ),
+        make="from_prompts",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.mode not in ("frozen", "recompute", "paper"):
@@ -84,10 +115,18 @@ class Sara(Intervention):
         alpha: float = 1.0,
         mode: Literal["frozen", "recompute", "paper"] = "frozen",
         sign: Sign | None = None,
+        where: Where = "all",
+        start: int = 0,
     ) -> Self:
         """SARA with the activations of two prompts; the authors steer at `resid_pre`."""
         sides = [lm.activations([lm.tokens(text)], [site])[0][site][0].float() for text in (attract, repel)]
-        return cls(sides[0], sides[1], site, alpha, mode, sign or ("raw" if mode == "paper" else "align"))
+        sign = sign or ("raw" if mode == "paper" else "align")
+        return cls(sides[0], sides[1], site, alpha, mode, sign, where=where, start=start)
+
+    def randomized(self, seed: int) -> Self:
+        """The control: the channels of both prompts shuffled alike, which keeps the gains' sizes, not their places."""
+        order = torch.randperm(self.attract.shape[1], generator=torch.Generator().manual_seed(seed))
+        return replace(self, attract=self.attract[:, order], repel=self.repel[:, order])
 
     def placements(self, model: Model) -> Sequence[Placement]:
         model.check_site(self.site)
