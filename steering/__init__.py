@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from .checkpoints.bundled import bundled_models
+from .directions.class_means import class_mean
 from .directions.contrasts import lda, mean_difference, pca, probe
 from .directions.direction import Direction, random_like
 from .directions.pairs import PairSet, PromptPair, bundled_pairs
@@ -129,6 +130,7 @@ __all__ = [
     "bundled_saes",
     "bundled_sets",
     "chat",
+    "class_mean",
     "lda",
     "load_experiment",
     "load_model",

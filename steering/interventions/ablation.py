@@ -40,6 +40,7 @@ class DirectionalAblation(Intervention):
             Number("strength", "Strength", 0.0, 2.0, 1.0, help="1 takes all of it out, 2 reflects."),
             EVERYWHERE,
         ),
+        rank=3,
     )
 
     def placements(self, model: Model) -> Sequence[Placement]:
@@ -71,6 +72,7 @@ class AffineAblation(Intervention):
             Vector("reference", "Reference", default="negative", controlled=False),
             Number("alpha", "Alpha", -2.0, 2.0, 0.0, said="0 the negative class, 1 the positive one"),
         ),
+        rank=10,
     )
 
     def placements(self, model: Model) -> Sequence[Placement]:

@@ -34,6 +34,7 @@ class ActivationAddition(Intervention):
         "Add",
         "Adds the direction to every token (CAA, RepE).",
         (Vector(), Number("alpha", "Alpha", -2.0, 2.0, 0.5, unit=NORMS, help="How far tokens are shifted.")),
+        rank=1,
     )
 
     def placements(self, model: Model) -> Sequence[Placement]:
@@ -65,6 +66,7 @@ class ActAdd(Intervention):
             Number("alpha", "Alpha", -2.0, 2.0, 0.5, unit=NORMS, help="The largest shift of the positions."),
         ),
         make="from_prompts",
+        rank=8,
     )
 
     def __post_init__(self) -> None:

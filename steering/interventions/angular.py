@@ -46,6 +46,7 @@ class AngularSteering(Intervention):
             Flag("adaptive", "Only tokens on its positive side"),
             EVERYWHERE,
         ),
+        rank=4,
     )
 
     def placements(self, model: Model) -> Sequence[Placement]:

@@ -51,6 +51,7 @@ class Conditional(Intervention):
             Inner("then", "Then"),
             Flag("above", "Above the threshold", True, help="Off: where the similarity is below it."),
         ),
+        rank=11,
     )
 
     def __post_init__(self) -> None:

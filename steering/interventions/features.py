@@ -41,7 +41,9 @@ class FeatureAddition(Intervention):
     sae: Sae
     amounts: Mapping[int, float]
 
-    setup = Setup("boost", "Add features", "Adds amounts of SAE features to every token.", (Features("amounts"),))
+    setup = Setup(
+        "boost", "Add features", "Adds amounts of SAE features to every token.", (Features("amounts"),), rank=6
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,7 +69,9 @@ class FeatureClamp(Intervention):
     sae: Sae
     values: Mapping[int, float]
 
-    setup = Setup("clamp", "Clamp features", "Sets SAE features to values on every token.", (Features("values"),))
+    setup = Setup(
+        "clamp", "Clamp features", "Sets SAE features to values on every token.", (Features("values"),), rank=5
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,6 +95,7 @@ class FeatureAblation(Intervention):
         "Switch features off",
         "Takes out what SAE features write.",
         (Features("features", valued=False),),
+        rank=7,
     )
 
     def __post_init__(self) -> None:

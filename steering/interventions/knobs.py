@@ -140,6 +140,7 @@ class Setup:
         help: what it does, in a sentence.
         knobs: in the order of the constructor's arguments, those that are looked at most first.
         make: the class method that makes one from texts, called with the model first; "" for the constructor.
+        rank: where it stands in a list of methods, the most used ones first.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Setup:
     help: str
     knobs: tuple[Knob, ...]
     make: str = ""
+    rank: int = 100
 
     def of(self, *kinds: type) -> list[Knob]:
         """The knobs of these kinds."""

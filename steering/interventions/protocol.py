@@ -122,6 +122,9 @@ class Intervention(ABC):
         super().__init_subclass__(**kwargs)
         if "setup" in cls.__dict__:
             METHODS[cls.setup.name] = cls
+            ordered = sorted(METHODS.items(), key=lambda pair: pair[1].setup.rank)
+            METHODS.clear()
+            METHODS.update(ordered)
 
     def __post_init__(self) -> None:
         if self.where not in get_args(Where):

@@ -59,6 +59,7 @@ class ThresholdRegulator(Intervention):
             ERROR,
             Flag("clamp_nonneg", "Push no feature below zero", only="feature"),
         ),
+        rank=2,
     )
 
     def __post_init__(self) -> None:
@@ -116,6 +117,7 @@ class SaeAblation(Intervention):
         "Ablate in feature space",
         "Takes the direction out of the SAE's features, whose error stays: the like-for-like baseline of Regulate.",
         (Vector(spaces=("feature",)), ERROR),
+        rank=12,
     )
 
     def __post_init__(self) -> None:
@@ -145,6 +147,7 @@ class SaeReconstruction(Intervention):
         "Reconstruct only",
         "Replaces the activation by the SAE's reconstruction: the control of methods that drop its error.",
         (Dictionary(),),
+        rank=13,
     )
 
     def placements(self, model: Model) -> Sequence[Placement]:

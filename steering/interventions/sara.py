@@ -94,6 +94,7 @@ class Sara(Intervention):
             ),
         ),
         make="from_prompts",
+        rank=9,
     )
 
     def __post_init__(self) -> None:

@@ -1,1 +1,1 @@
-"""A steering setup as plain data: its steps, and everything that is derived from them."""
+"""A steering setup as plain data: its steps, and everything that is derived from what the methods declare."""

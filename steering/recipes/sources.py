@@ -56,7 +56,7 @@ class Source:
 
     def __post_init__(self) -> None:
         for name, known in (("contrast", CONTRASTS), ("space", SPACES), ("stream", STREAMS)):
-            if getattr(self, name) not in known:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
                 raise ValueError(f"A step's {name} is one of {', '.join(known)}; got {getattr(self, name)!r}.")
         for name in ("direction", "position", "positive", "negative"):
             if not isinstance(getattr(self, name), str):

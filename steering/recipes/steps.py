@@ -1,160 +1,272 @@
-"""Recipes as plain data: what a visitor chose, before any tensor exists. They travel in links, saved runs and exports.
+"""Recipes as plain data: what somebody chose, before any tensor exists. They travel in links, saved runs and files.
 
-A recipe is a list of variants beside the baseline; a variant is a list of steps; a step is one intervention with its
-settings. Everything that comes from a link or a file is checked here, and a mistake is one sentence.
+A recipe is a list of variants beside the baseline; a variant is a list of steps; a step is one method with settings.
+Which settings there are, and what is right for them, every method declares (interventions/knobs.py). What comes from a
+link or a file is checked here, and a mistake is one sentence.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-import zlib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, NamedTuple, get_args
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Any, get_args
 
-from ..interventions.protocol import Where
-from ..sites import STREAMS
+from .. import interventions  # noqa: F401  the methods declare themselves when they are imported
+from ..interventions.knobs import (
+    NORMS,
+    PROJECTION,
+    Choice,
+    Dictionary,
+    Features,
+    Flag,
+    Inner,
+    Knob,
+    Number,
+    Place,
+    Setup,
+    Text,
+    Vector,
+)
+from ..interventions.protocol import METHODS, Intervention, Where
+from .sources import DEFAULTS as SOURCE
+from .sources import MAX_TEXT, Source
 
-
-class Kind(NamedTuple):
-    """A method as the recipe editor offers it: what it needs (a direction, two texts, features) and its sliders."""
-
-    title: str
-    needs: str
-    sliders: tuple[str, ...]
-    help: str
-
-
-KINDS: dict[str, Kind] = {
-    "add": Kind("Add", "direction", ("alpha",), "Adds the direction to every token (CAA, RepE)."),
-    "regulate": Kind(
-        "Regulate",
-        "direction",
-        ("tau", "lambda_"),
-        "Nothing below tau; above it the excess is pushed back with gain lambda (threshold regulator, DIR). "
-        "Lambda 1 caps the projection at tau.",
-    ),
-    "ablate": Kind("Ablate", "direction", (), "Takes the direction out: its projection becomes zero."),
-    "rotate": Kind("Rotate", "direction", ("degrees",), "Turns the activation to an angle with the direction."),
-    "clamp": Kind("Clamp features", "features", (), "Sets SAE features to values on every token."),
-    "boost": Kind("Add features", "features", (), "Adds amounts of SAE features to every token."),
-    "silence": Kind("Switch features off", "features", (), "Takes out what SAE features write."),
-    "actadd": Kind(
-        "Add a prompt contrast", "texts", ("alpha",), "Adds the difference of two prompts to the first tokens (ActAdd)."
-    ),
-    "sara": Kind(
-        "Rescale channels",
-        "texts",
-        ("gain",),
-        "Strengthens the channels that resemble the first text and weakens those that resemble the second (SARA).",
-    ),
-}
-CONTRASTS = {"mean_difference": "Mean difference", "pca": "PCA of pairs", "probe": "Logistic probe", "lda": "LDA"}
-POSITIONS = {
-    "completion_mean": "Mean over the answer",
-    "prompt_mean": "Mean over the prompt",
-    "prompt_last": "Last token of the prompt",
-    "last": "Last token",
-    "differing": "The one token that differs",
-}
-
-
-def position_of(text: str) -> str | int:
-    """Where a direction is read, as the package takes it: a name, or an index that stands in a recipe as text."""
-    return int(text) if text.removeprefix("-").isdecimal() else text
-
-
-def shown_position(text: str) -> str:
-    """A position as a person reads it."""
-    return POSITIONS.get(text) or f"Token {text}"
-
-
-SPACES = {"residual": "Residual stream", "feature": "SAE features"}
 WHERE = {
     "all": "All tokens",
     "prompt": "Prompt only",
     "generated": "Generated only",
     "from_last": "From the last prompt token",
 }
-LIMITS = {
-    "alpha": (-4.0, 4.0),
-    "tau": (-1e4, 1e4),
-    "lambda_": (0.0, 10.0),
-    "degrees": (-180.0, 180.0),
-    "gain": (-4.0, 4.0),
-}
-MAX_VARIANTS, MAX_STEPS = 8, 6
+assert set(WHERE) == set(get_args(Where))
+MAX_VARIANTS, MAX_STEPS, MAX_FEATURES, MAX_START = 8, 6, 64, 100_000
+COMMON = {"where": "all", "start": 0}
+MAIN = "direction"  # the vector whose source's settings are a step's own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Step:
-    """One intervention as chosen.
+    """One method as chosen: its short name, whether it is done, and its settings.
 
-    Attributes:
-        kind: a key of KINDS.
-        on: whether it is done.
-        position: where in a pair's texts the direction is read.
-        direction: "pairs:NAME" (a pair set), "saved:ID" (the Library) or "texts" (the two texts' difference).
-        layer: None stands for the model's middle layer, so that a recipe fits models of any depth.
-        alpha: in units of the layer's typical norm.
-        tau: in units of the projection; None stands for the midpoint between the pair set's two classes.
-        features: number -> value, for the feature methods.
+    A setting is read as an attribute: `step.alpha`. Which there are depends on the method:
+
+    - every knob by its name; a strength in layer norms also as `alpha_raw`, which then counts instead;
+    - of the direction: `direction`, `contrast`, `space`, `position`, `layer`, `stream`, `positive`, `negative`, `top_k`
+      (see `Source`); of a second direction a `Source`;
+    - `features`: number -> value; `then`: another step; `where` and `start`: which tokens.
+
+    Settings of other methods are kept, so that choosing another method and going back loses nothing, but not written.
+
+    Raises:
+        ValueError: no such method or setting, or a value that it cannot have.
     """
 
-    kind: str = "add"
-    on: bool = True
-    direction: str = "pairs:"
-    contrast: str = "mean_difference"
-    space: str = "residual"
-    position: str = "completion_mean"
-    layer: int | None = None
-    stream: str = "resid_post"
-    where: str = "all"
-    everywhere: bool = False
-    alpha: float = 0.5
-    tau: float | None = None
-    lambda_: float = 1.0
-    degrees: float = 0.0
-    gain: float = 1.0
-    features: dict[int, float] = field(default_factory=dict)
-    positive: str = ""
-    negative: str = ""
+    method: str
+    on: bool
+    settings: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        choices = {
-            "kind": KINDS,
-            "contrast": CONTRASTS,
-            "space": SPACES,
-            "stream": STREAMS,
-            "where": get_args(Where),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"A step's {name} is one of {', '.join(known)}; got {getattr(self, name)!r}.")
-        if not (
-            isinstance(self.position, str)
-            and (self.position in POSITIONS or isinstance(position_of(self.position), int))
-        ):
-            raise ValueError(
-                f"A step's position is one of {', '.join(POSITIONS)}, or an index as text; got {self.position!r}."
-            )
-        if self.layer is not None and (isinstance(self.layer, bool) or not 0 <= self.layer < 1000):
-            raise ValueError(f"A step's layer is a block's number from 0 on; got {self.layer!r}.")
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if not (name == "tau" and value is None) and not (math.isfinite(value) and low <= value <= high):
-                raise ValueError(f"A step's {name.rstrip('_')} is a number from {low:g} to {high:g}; got {value}.")
-        if len(self.features) > 64 or not all(math.isfinite(value) for value in self.features.values()):
-            raise ValueError("A step names at most 64 features, each with a finite number.")
-        if max(len(self.positive), len(self.negative), len(self.direction)) > 4000:
-            raise ValueError("A step's texts have at most 4000 characters.")
+    def __init__(self, /, method: str = "add", on: bool = True, **settings: Any) -> None:
+        _known(method)
+        if not isinstance(on, bool):
+            raise ValueError(f"A step's on cannot be {on!r}.")
+        own = defaults(METHODS[method])
+        checked = {name: _checked(method, name, value) for name, value in settings.items()}
+        kept = {name: value for name, value in checked.items() if name not in own or value != own[name]}
+        object.__setattr__(self, "method", method)
+        object.__setattr__(self, "on", on)
+        object.__setattr__(self, "settings", MappingProxyType(kept))
+        _whole(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "settings":
+            raise AttributeError(name)
+        if name in self.settings:
+            return self.settings[name]
+        for method in (self.method, *METHODS):
+            found = defaults(METHODS[method])
+            if name in found:
+                return found[name]
+        raise AttributeError(f"A step has no setting {name!r}.")
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.method, self.on, dict(self.settings))
+
+    @property
+    def intervention(self) -> type[Intervention]:
+        """The method's class."""
+        return METHODS[self.method]
+
+    @property
+    def setup(self) -> Setup:
+        """What the method declares."""
+        return METHODS[self.method].setup
+
+    @property
+    def key(self) -> str:
+        """The step as text: equal steps have equal keys."""
+        return json.dumps(step_data(self), sort_keys=True)
+
+    def but(self, **changes: Any) -> Step:
+        """The step with some settings (or its method, or whether it is on) changed."""
+        return Step(**{"method": self.method, "on": self.on, **self.settings, **changes})
+
+    def source(self, knob: Vector) -> Source:
+        """Where the direction of a knob comes from."""
+        if knob.name != MAIN:
+            return getattr(self, knob.name)
+        return Source(**{name: getattr(self, name) for name in SOURCE})
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where the step's directions come from, and those of the step inside it."""
+        found = [self.source(knob) for knob in self.setup.knobs if isinstance(knob, Vector)]
+        return found + [source for inner in self.inner for source in inner.sources]
+
+    @property
+    def inner(self) -> list[Step]:
+        """The steps that this one is put around."""
+        return [getattr(self, knob.name) for knob in self.setup.knobs if isinstance(knob, Inner)]
+
+    @property
+    def needs_sae(self) -> bool:
+        """Whether the step, or one inside it, works with an SAE."""
+        own = bool(self.setup.of(Features, Dictionary)) or any(one.space == "feature" for one in self.sources)
+        return own or any(step.needs_sae for step in self.inner)
+
+    def offers(self, knob: Knob) -> bool:
+        """Whether a knob means something with the other settings: some are about an SAE's feature space only."""
+        return getattr(knob, "only", "") in ("", self.space if self.setup.of(Vector) else "")
+
+
+def _known(method: Any) -> str:
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"A step's method is one of {', '.join(METHODS)}; got {method!r}.")
+    return method
+
+
+def _restored(method: str, on: bool, settings: dict[str, Any]) -> Step:
+    return Step(method, on, **settings)
+
+
+@cache
+def defaults(method: type[Intervention]) -> dict[str, Any]:
+    """The settings of a method's step, each with its default."""
+    found: dict[str, Any] = dict(COMMON)
+    for knob in method.setup.knobs:
+        if isinstance(knob, Vector) and knob.name == MAIN:
+            found |= SOURCE | {"direction": knob.default}
+            found |= {} if "residual" in knob.spaces else {"space": knob.spaces[0]}
+        elif isinstance(knob, Vector):
+            found[knob.name] = Source(knob.default)
+        elif isinstance(knob, Features):
+            found["features"] = {}
+        elif isinstance(knob, Text):
+            found[knob.name] = ""
+        elif isinstance(knob, Place):
+            found |= {"layer": None, "stream": "resid_post"}
+        elif isinstance(knob, Inner):
+            found[knob.name] = Step()
+        elif isinstance(knob, Number):
+            found[knob.name] = knob.default
+            found |= {f"{knob.name}_raw": None} if knob.unit == NORMS else {}
+        elif isinstance(knob, Choice | Flag):
+            found[knob.name] = knob.default
+    return found
+
+
+def _checked(method: str, name: str, value: Any) -> Any:
+    """A setting's value, by the method's own declaration or else by the first method that has it."""
+    for one in (method, *METHODS):
+        if name in defaults(METHODS[one]):
+            return _value(METHODS[one].setup, name, value)
+    raise ValueError(f"A step has no setting {name!r}.")
+
+
+def _value(setup: Setup, name: str, value: Any) -> Any:
+    if name == "where":
+        return value if _in(value, WHERE) else _one_of(name, WHERE, value)
+    if name == "start":
+        return value if _is_number(value, int) and 0 <= value <= MAX_START else _wrong(name, value)
+    if name == "features":
+        return _features(value)
+    knob = next(
+        (knob for knob in setup.knobs if getattr(knob, "name", None) in (name, name.removesuffix("_raw"))), None
+    )
+    if isinstance(knob, Number):
+        return _number(knob, name, value)
+    if isinstance(knob, Choice):
+        return value if _in(value, knob.options) else _one_of(name, knob.options, value)
+    if isinstance(knob, Flag):
+        return value if isinstance(value, bool) else _wrong(name, value)
+    if isinstance(knob, Text):
+        if not isinstance(value, str) or len(value) > MAX_TEXT:
+            raise ValueError(f"A step's texts have at most {MAX_TEXT} characters; {name} is none such.")
+        return value
+    if isinstance(knob, Inner):
+        return value if isinstance(value, Step) else step_from(value)
+    if isinstance(knob, Vector) and name != MAIN:
+        return value if isinstance(value, Source) else Source.from_data(value)
+    return getattr(Source(**{name: value}), name)
+
+
+def _number(knob: Number, name: str, value: Any) -> Any:
+    if value is None and (knob.default is None or name != knob.name):
+        return None
+    if knob.unit == PROJECTION and isinstance(value, str):  # an experiment's calibration of that name finds it
+        return value
+    if value is None or not _is_number(value, int, float):
+        return _wrong(name, value)
+    if not knob.fits(value):
+        low, high = knob.limits
+        raise ValueError(f"A step's {name.rstrip('_')} is a number from {low:g} to {high:g}; got {value}.")
+    return float(value)
+
+
+def _whole(step: Step) -> None:
+    """Raise ValueError if settings that belong together do not fit."""
+    for knob in step.setup.knobs:
+        if isinstance(knob, Vector) and step.source(knob).space not in knob.spaces:
+            raise ValueError(f"{step.setup.title} takes a direction in {' or '.join(knob.spaces)} space.")
+        if isinstance(knob, Inner) and getattr(step, knob.name).inner:
+            raise ValueError(f"{step.setup.title} is put around one step that has none inside it; list two instead.")
+
+
+def _in(value: Any, known: Mapping[str, Any]) -> bool:
+    return isinstance(value, str) and value in known
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _one_of(name: str, known: Mapping[str, Any], value: Any) -> Any:
+    shown = ", ".join(one or '""' for one in known)
+    raise ValueError(f"A step's {name} is one of {shown}; got {value!r}.")
+
+
+def _wrong(name: str, value: Any) -> Any:
+    raise ValueError(f"A step's {name.rstrip('_')} cannot be {value!r}.")
+
+
+def _features(value: Any) -> dict[int, float]:
+    try:
+        found = {int(number): float(amount) for number, amount in dict(value).items()}
+    except (TypeError, ValueError):
+        raise ValueError("A step's features are numbers with values, such as {17: 8.0}.") from None
+    if len(found) > MAX_FEATURES or not all(math.isfinite(amount) for amount in found.values()):
+        raise ValueError(f"A step names at most {MAX_FEATURES} features, each with a finite number.")
+    return found
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One card beside the baseline: its steps in order, and whether random directions are run beside it."""
+    """One card beside the baseline: its steps in order, and whether it is run."""
 
     name: str = ""
     steps: tuple[Step, ...] = (Step(),)
@@ -162,34 +274,59 @@ class Variant:
 
     @property
     def title(self) -> str:
-        return self.name or " + ".join(KINDS[step.kind].title for step in self.steps if step.on) or "No step"
+        return self.name or " + ".join(step.setup.title for step in self.active) or "No step"
+
+    @property
+    def active(self) -> tuple[Step, ...]:
+        """The steps that are on."""
+        return tuple(step for step in self.steps if step.on)
 
 
 Recipe = tuple[Variant, ...]
+
+
+def steps_of(recipe: Recipe) -> Iterator[Step]:
+    """Every step of a recipe, also those inside others."""
+    for variant in recipe:
+        for step in variant.steps:
+            yield step
+            yield from step.inner
+
+
+# As JSON data -------------------------------------------------------------------------------------------------------
 
 
 def to_data(recipe: Recipe) -> list[dict[str, Any]]:
     """The recipe as JSON data, without what is at its default."""
     found = []
     for variant in recipe:
-        entry: dict[str, Any] = {"steps": [_differences(step) for step in variant.steps]}
+        entry: dict[str, Any] = {"steps": [step_data(step) for step in variant.steps]}
         entry |= {"name": variant.name} if variant.name else {}
         entry |= {} if variant.on else {"on": False}
         found.append(entry)
     return found
 
 
-def _differences(step: Step) -> dict[str, Any]:
-    data = asdict(step)
-    default = Step()
-    kept = {name: value for name, value in data.items() if value != getattr(default, name)}
-    if "features" in kept:
-        kept["features"] = {str(number): value for number, value in step.features.items()}
-    return kept
+def step_data(step: Step) -> dict[str, Any]:
+    """A step as JSON data: its method and the settings that it has and that are not at their default."""
+    own = defaults(step.intervention)
+    data: dict[str, Any] = {"method": step.method, **({} if step.on else {"on": False})}
+    for name, value in step.settings.items():
+        if name in own:
+            data[name] = _plain(value)
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Step):
+        return step_data(value)
+    if isinstance(value, Source):
+        return value.to_data()
+    return {str(number): one for number, one in value.items()} if isinstance(value, dict) else value
 
 
 def from_data(data: Any) -> Recipe:
-    """The recipe of JSON data.
+    """The recipe of JSON data, also of data that an earlier version wrote.
 
     Raises:
         ValueError: it is no recipe; the message says what is wrong.
@@ -205,70 +342,48 @@ def _variant(entry: Any) -> Variant:
     steps = entry.get("steps", [])
     if len(steps) > MAX_STEPS:
         raise ValueError(f"A variant has at most {MAX_STEPS} steps; got {len(steps)}.")
-    return Variant(str(entry.get("name", ""))[:80], tuple(_step(step) for step in steps), bool(entry.get("on", True)))
+    return Variant(str(entry.get("name", ""))[:80], tuple(map(step_from, steps)), bool(entry.get("on", True)))
 
 
-def _step(entry: Any) -> Step:
-    if not isinstance(entry, Mapping):
-        raise ValueError("A step is an object with the settings of one intervention.")
-    known = {one.name: one for one in fields(Step)}
-    if unknown := sorted(set(map(str, entry)) - set(known)):
-        raise ValueError(f"A step has no setting {unknown[0]!r}.")
-    values: dict[str, Any] = {}
-    for name, value in entry.items():
-        default = known[name].default
-        if name == "features":
-            values[name] = _features(value)
-        elif name == "layer":
-            values[name] = value if value is None or isinstance(value, int) else _wrong(name, value)
-        elif name == "tau" and value is None:
-            values[name] = None
-        elif name == "tau" or isinstance(default, float):
-            good = isinstance(value, int | float) and not isinstance(value, bool)
-            values[name] = float(value) if good else _wrong(name, value)
-        elif default is not MISSING and isinstance(value, type(default)):
-            values[name] = value
-        else:
-            _wrong(name, value)
-    return Step(**values)
-
-
-def _wrong(name: str, value: Any) -> Any:
-    raise ValueError(f"A step's {name.rstrip('_')} cannot be {value!r}.")
-
-
-def _features(value: Any) -> dict[int, float]:
-    try:
-        return {int(number): float(amount) for number, amount in dict(value).items()}
-    except (TypeError, ValueError):
-        raise ValueError("A step's features are numbers with values, such as {17: 8.0}.") from None
-
-
-def encode(recipe: Recipe) -> str:
-    """The recipe as a short text for a link."""
-    text = json.dumps(to_data(recipe), separators=(",", ":"), ensure_ascii=False)
-    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
-
-
-def decode(text: str) -> Recipe:
-    """The recipe of a link's text.
+def step_from(entry: Any) -> Step:
+    """The step of JSON data.
 
     Raises:
-        ValueError: the link was cut or changed.
+        ValueError: it is none; the message says what is wrong.
     """
-    try:
-        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        # A few bytes can unpack to gigabytes, and links come from anywhere.
-        unpacker = zlib.decompressobj()
-        raw = unpacker.decompress(packed, 200_000)
-        if unpacker.unconsumed_tail:
-            raise ValueError("too long")
-        data = json.loads(raw.decode())
-    except (ValueError, zlib.error, UnicodeDecodeError):
-        raise ValueError(
-            "The recipe in this link cannot be read; it may have been cut. The example is shown."
-        ) from None
-    return from_data(data)
+    if not isinstance(entry, Mapping):
+        raise ValueError("A step is an object with the settings of one intervention.")
+    data = {str(name): value for name, value in entry.items()}
+    return Step(**(data if "method" in data else renewed(data)))
+
+
+# What version 1 called a setting of a method -> what it is called now.
+RENAMED = {"sara": {"gain": "alpha", "positive": "attract", "negative": "repel"}}
+
+
+def renewed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a step that version 1 wrote, under their present names.
+
+    There a step had every method's settings, two texts were read over the whole text whatever was chosen, and ablation
+    of a direction in feature space was ablation in feature space.
+    """
+    kind = data.get("kind", "add")
+    if kind == "ablate" and data.get("space") == "feature" and not data.get("everywhere", False):
+        kind = "ablate_features"
+    names = {name: name for name in defaults(METHODS[_known(kind)])} | RENAMED.get(kind, {})
+    if kind in RENAMED:
+        names.pop("alpha", None)
+        names["gain"] = "alpha"
+    old = {"kind", "on", "everywhere", "alpha", "tau", "lambda_", "degrees", "gain", "features", "where", *SOURCE}
+    if unknown := sorted(set(data) - old):
+        raise ValueError(f"A step has no setting {unknown[0]!r}.")
+    found = {names[name]: value for name, value in data.items() if name in names}
+    if data.get("direction") == "texts":
+        found.pop("position", None)
+    return {"method": kind, "on": data.get("on", True), **found}
+
+
+# Features as text ---------------------------------------------------------------------------------------------------
 
 
 def parse_features(text: str) -> dict[int, float]:
@@ -290,23 +405,5 @@ def parse_features(text: str) -> dict[int, float]:
 
 
 def show_features(features: Mapping[int, float]) -> str:
-    """Feature numbers and values as the visitor types them."""
+    """Feature numbers and values as a person types them."""
     return ", ".join(f"{number}: {value:g}" for number, value in features.items())
-
-
-def moved(recipe: Recipe, index: int, by: int) -> Recipe:
-    """The recipe with one variant moved."""
-    variants = list(recipe)
-    variants.insert(max(0, min(len(variants) - 1, index + by)), variants.pop(index))
-    return tuple(variants)
-
-
-def with_variant(recipe: Recipe, index: int, **changes: Any) -> Recipe:
-    """The recipe with some settings of one variant replaced."""
-    return tuple(replace(v, **changes) if i == index else v for i, v in enumerate(recipe))
-
-
-def with_step(recipe: Recipe, index: int, number: int, step: Step) -> Recipe:
-    """The recipe with one step replaced."""
-    steps = tuple(step if i == number else old for i, old in enumerate(recipe[index].steps))
-    return with_variant(recipe, index, steps=steps)

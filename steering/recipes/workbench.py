@@ -185,6 +185,11 @@ class Workbench:
         if main.kind == "saved":
             known = str(dict(like.provenance.get("pairs") or {}).get("name", ""))
             position = like.provenance.get("position", "completion_mean")
+            if self._pairs_or_none(known) is None:
+                raise ValueError(
+                    f"The saved direction {like.name!r} does not say which pairs at hand it was made from, so the mean "
+                    "of their negative texts is not known. Choose another reference."
+                )
             main = replace(Source(), direction=f"pairs:{known}", position=str(position))
         position_: Position = position_of(main.position)  # type: ignore[assignment]
         key = ("negative", main.direction, main.positive, main.negative, main.position, like.site, like.sae is None)
