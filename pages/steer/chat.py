@@ -7,7 +7,8 @@ from steering.ui.shared.directions import direction_choices
 from steering.ui.steer import chatting, comparing, editor
 from steering.ui.widgets.basics import clear_errors
 
-lm, sae = services.require_model(), services.maybe_sae()
+bench = services.require_workbench()
+lm = bench.lm
 chatting.start(comparing.available(lm)[0].recipe)
 
 st.title("Chat", anchor=False)
@@ -17,7 +18,7 @@ choices, shown = st.columns([29, 71], gap="medium")
 with choices:
     sampling = chatting.choose(lm)
     chatting.buttons(sampling["seed"])
-    recipe = editor.edit(chatting.RECIPE, lm, sae, direction_choices(), single=True)
+    recipe = editor.edit(chatting.RECIPE, bench, direction_choices(), single=True)
 
 question = st.chat_input("Say something to both", key="chat_question", max_chars=4000)
 if question:
@@ -36,5 +37,5 @@ with shown:
     slots = [chatting.draw(number, turn) for number, turn in enumerate(chatting.turns())]
     if chatting.turns() and chatting.turns()[-1].open:
         with clear_errors():
-            chatting.answer(chatting.turns()[-1], slots[-1], lm, sae, recipe, sampling)
+            chatting.answer(chatting.turns()[-1], slots[-1], bench, recipe, sampling)
             st.rerun()

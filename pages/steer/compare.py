@@ -7,7 +7,8 @@ from steering.ui.shared.directions import direction_choices
 from steering.ui.steer import compared, comparing, editor, running
 from steering.ui.widgets.basics import clear_errors, literal
 
-lm, sae = services.require_model(), services.maybe_sae()
+bench = services.require_workbench()
+lm = bench.lm
 comparing.start(lm)
 
 title, tools = st.columns([2, 3], vertical_alignment="bottom")
@@ -29,7 +30,7 @@ with choices:
         key="compare_go",
         on_click=comparing.go,
     )
-    recipe = editor.edit(comparing.RECIPE, lm, sae, direction_choices())
+    recipe = editor.edit(comparing.RECIPE, bench, direction_choices())
 comparing.publish(recipe)
 
 with shown:
@@ -51,11 +52,11 @@ with shown:
 result = running.remembered(settings, recipe)
 if result is None and comparing.ran():
     with shown, clear_errors():
-        result = running.run(settings, recipe, lm, sae, slots)
+        result = running.run(settings, recipe, bench, slots)
 with toolbar:
     comparing.toolbar(result)
 with evidence:
     if result is None:
         compared.before_first()
     else:
-        compared.draw(result, slots, lm, sae)
+        compared.draw(result, slots, bench)

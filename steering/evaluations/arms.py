@@ -6,17 +6,13 @@ norm, the SAE's reconstruction alone, or a sentence in the prompt that asks for 
 
 from __future__ import annotations
 
-import dataclasses
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import torch
-
-from ..directions.direction import Direction, random_like
-from ..interventions import ActAdd, FeatureAblation, FeatureAddition, FeatureClamp, SaeReconstruction, Sara
-from ..interventions.protocol import Intervention, fingerprint
+from ..interventions.protocol import Intervention, fingerprint, made
+from ..recipes.controls import controls, has_control
+from ..recipes.workbench import Workbench
 from ..saes.sae import Sae
 from ..showing.one_line import one_line, quoted
 
@@ -94,56 +90,22 @@ def prompting(instruction: str, place: str = "system", name: str = "Prompting") 
 
 def reconstruction(sae: Sae) -> Arm:
     """The SAE's reconstruction alone: what its error does, the control of every method that drops it."""
-    return Arm("SAE reconstruction only", (SaeReconstruction(sae),), "control", group="SAE reconstruction")
+    return Arm("SAE reconstruction only", (made("reconstruct", sae=sae),), "control", group="SAE reconstruction")
 
 
-def random_control(arm: Arm, seed: int) -> Arm:
-    """The arm with every direction replaced by a random one of equal norm, and features by others drawn at random."""
-    made = tuple(randomized(one, seed) for one in arm.interventions)
+def random_control(arm: Arm, seed: int, bench: Workbench | None = None) -> Arm:
+    """The arm with every direction and feature replaced by random ones; thresholds fire as often (recipes/controls.py).
+
+    Without a workbench thresholds stay as they are.
+    """
     return replace(
         arm,
         name=f"Random {seed + 1} for {arm.name}",
-        interventions=made,
+        interventions=controls(bench, arm.interventions, seed),
         kind="control",
         of=arm.name,
         group=f"random for {arm.name}",
     )
-
-
-def randomized(one: Intervention, seed: int) -> Intervention:
-    """The intervention with random directions, matrices or features of the same size.
-
-    For SARA the channels of both prompts are shuffled alike, which keeps the sizes of its gains and loses their places.
-    """
-    if isinstance(one, (FeatureAblation, FeatureAddition, FeatureClamp)):
-        return _other_features(one, seed)
-    if isinstance(one, Sara):
-        order = torch.randperm(one.attract.shape[1], generator=torch.Generator().manual_seed(seed))
-        return replace(one, attract=one.attract[:, order], repel=one.repel[:, order])
-    changes: dict[str, Any] = {}
-    for number, entry in enumerate(dataclasses.fields(one)):
-        value = getattr(one, entry.name)
-        if isinstance(value, Direction):
-            changes[entry.name] = random_like(value, 1000 * number + seed)
-        elif isinstance(value, Intervention):
-            changes[entry.name] = randomized(value, seed)
-    if isinstance(one, ActAdd):
-        noise = torch.randn(one.difference.shape, generator=torch.Generator().manual_seed(seed))
-        size = one.difference.float().norm(dim=-1, keepdim=True)
-        changes["difference"] = noise / noise.norm(dim=-1, keepdim=True) * size
-    return replace(one, **changes)
-
-
-def _other_features(one: Any, seed: int) -> Intervention:
-    names = {"FeatureAblation": "features", "FeatureAddition": "amounts", "FeatureClamp": "values"}
-    name = names[type(one).__name__]
-    now = getattr(one, name)
-    others = [feature for feature in range(one.sae.d_sae) if feature not in now]
-    if len(others) < len(now):
-        raise ValueError(f"A control takes {len(now)} other features; {one.sae.name} has only {len(others)} left.")
-    drawn = random.Random(seed).sample(others, len(now))
-    made = drawn if name == "features" else dict(zip(drawn, now.values(), strict=True))
-    return replace(one, **{name: made})
 
 
 def with_controls(
@@ -156,8 +118,4 @@ def with_controls(
         found.append(prompting(instruction))
     if sae is not None:
         found.append(reconstruction(sae))
-    return found + [random_control(arm, seed) for arm in steered for seed in seeds if _has_control(arm)]
-
-
-def _has_control(arm: Arm) -> bool:
-    return bool(arm.interventions) and not all(isinstance(one, SaeReconstruction) for one in arm.interventions)
+    return found + [random_control(arm, seed) for arm in steered for seed in seeds if has_control(arm.interventions)]

@@ -1,9 +1,9 @@
 """Experiments: a TOML file says model, directions, sets, arms and controls; out come tables and what they say."""
 
+from ..recipes.tables import to_toml
 from .config import Experiment, bundled, parse, read
 from .performing import Result, perform, run_experiment
 from .workshop import Calibrated, Workshop
-from .writing import to_toml
 
 __all__ = [
     "Calibrated",

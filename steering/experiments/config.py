@@ -13,6 +13,7 @@ from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
 from ..jobs.reading import read_text
 from ..showing.one_line import counted, one_line, quoted
+from ..recipes.tables import ARM, DIRECTION, every_key
 
 BUNDLED = SETS / "experiments"
 MAX_BYTES = 1_000_000  # of a TOML file
@@ -21,12 +22,9 @@ KNOWN = {
     "": {"title", "question", "model", "sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
     | {"compare", "side_effects", "measures", "judge"},
     "settings": {"max_new_tokens", "temperature", "top_p", "seed", "samples", "chat"},
-    "direction": {"pairs", "saved", "positive", "negative", "contrast", "position", "site", "space", "top_k"},
+    "direction": DIRECTION,
     "calibration": {"direction", "concept", "other", "method", "answer_tokens", "last"},
     "set": {"name", "source", "format", "scorer", "where", "limit", "by", "part", "mapping"},
-    "arm": {"name", "steps", "method", "family", "target", "grid", "where", "start", "direction", "site", "layer"}
-    | {"tau", "lambda_", "alpha", "alpha_norms", "strength", "error", "clamp_nonneg", "everywhere", "features"}
-    | {"positive", "negative", "attract", "repel", "mode", "sign", "degrees", "instruction", "place"},
     "controls": {"random", "of", "reconstruction", "prompting", "place", "baseline_again"},
     "side_effects": {"neutral", "sets", "limit"},
     "judge": {"url", "model", "key_variable"},
@@ -111,8 +109,9 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
 def _known(where: str, kind: str, values: Any) -> None:
     if not isinstance(values, dict):
         raise ValueError(f"{where}: {kind or 'an experiment'} is a table of settings; got {values!r}.")
-    if unknown := sorted(set(values) - KNOWN[kind]):
-        raise ValueError(f"{where}: there is no setting {unknown[0]!r}; known are {', '.join(sorted(KNOWN[kind]))}.")
+    known = ARM | every_key() if kind == "arm" else KNOWN[kind]
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"{where}: there is no setting {unknown[0]!r}; known are {', '.join(sorted(known))}.")
 
 
 def points(spec: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -186,6 +186,18 @@ class Intervention(ABC):
         return clipped(self, LONGEST)
 
 
+def made(method: str, **settings: Any) -> Intervention:
+    """The intervention of a method by its short name, such as "add", with its class's own arguments.
+
+    Raises:
+        ValueError: there is no such method, or an argument is not right for it.
+    """
+    if method not in METHODS:
+        raise ValueError(f"A method is one of {', '.join(METHODS)}; got {method!r}.")
+    kind: Any = METHODS[method]
+    return kind(**settings)
+
+
 def check_finite(name: str, value: Any) -> None:
     """Nothing; raises a ValueError when a number or tensor holds NaN or infinity."""
     if isinstance(value, float) and not math.isfinite(value):

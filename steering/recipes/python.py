@@ -131,8 +131,9 @@ def _direction(name: str, source: Source, main_name: str, main: Source, in_featu
     made_from = main if source.kind == "negative" else source
     if source.kind == "negative" and main.kind == "saved":
         about = f"{main_name}.provenance"
-        made = f"t.PairSet.load({about}['pairs']['name']), {main_name}.site"
-        return [f"{name} = t.class_mean(lm, {made}, position={about}.get('position', 'completion_mean'), sae={main_name}.sae)"]
+        pairs = f"t.PairSet.load({about}['pairs']['name'])"
+        read = f"position={about}.get('position', 'completion_mean'), sae={main_name}.sae"
+        return [f"{name} = t.class_mean(lm, {pairs}, {main_name}.site, {read})"]
     pairs = (
         f"t.PairSet.from_lists([{made_from.positive!r}], [{made_from.negative!r}])"
         if made_from.kind == "texts"

@@ -86,6 +86,11 @@ class Source:
         """The pair set's name, the Library's id or the seed."""
         return self.direction.partition(":")[2]
 
+    @property
+    def read_at(self) -> Any:
+        """The position as the package takes it."""
+        return position_of(self.position)
+
     def to_data(self) -> dict[str, Any]:
         """JSON data, without what is at its default."""
         return {name: value for name, value in asdict(self).items() if value != DEFAULTS[name]}

@@ -6,7 +6,7 @@ An arm of such a file is a variant: it names its methods by their classes and it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from .steps import COMMON, MAIN, Recipe, Step, Variant
 from .workbench import Workbench
 
 DIRECTION = {"pairs", "saved", "positive", "negative", "contrast", "position", "site", "space", "top_k"}
+ARM = {"name", "steps", "family", "target", "grid", "instruction", "place"}  # settings of an arm, not of a method
 DERIVED = ("random", "negative")  # second directions that are made from the first, and need no table of their own
 
 
@@ -177,23 +178,22 @@ def recipe_of(data: Mapping[str, Any]) -> Recipe:
 
 
 def steps_of_arm(arm: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The steps of an arm, in order: its own, each with the arm's common settings, itself, or none."""
-    common = {key: value for key, value in arm.items() if key not in ("steps", "grid", "name")}
-    if "steps" in arm:
-        return [{**common, **step} for step in arm["steps"]]
-    return [common] if "method" in arm else []
+    """The steps of an arm, in order: its own, each with the arm's settings that it takes; or itself; or none."""
+    common = {key: value for key, value in arm.items() if key not in ARM}
+    if "steps" not in arm:
+        return [common] if "method" in arm else []
+    found = []
+    for step in arm["steps"]:
+        takes = keys_of(by_class(step.get("method", arm.get("method", ""))))
+        found.append({**{key: value for key, value in common.items() if key in takes}, **step})
+    return found
 
 
-def step_of(
-    table: Mapping[str, Any],
-    directions: Mapping[str, Mapping[str, Any]],
-    also: Callable[[str], bool] = lambda key: False,
-) -> Step:
+def step_of(table: Mapping[str, Any], directions: Mapping[str, Mapping[str, Any]]) -> Step:
     """The step of a table.
 
     Args:
         directions: the tables of directions by name.
-        also: says which other settings the table may have; they are not the step's.
 
     Raises:
         ValueError: a method, setting or direction that there is not.
@@ -201,7 +201,7 @@ def step_of(
     """
     kind = by_class(table.get("method", ""))
     known = keys_of(kind)
-    if unknown := sorted(key for key in table if key not in known and not also(key)):
+    if unknown := sorted(key for key in table if key not in known):
         raise ValueError(f"{kind.__name__} has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}.")
     site = _site(table)
     settings: dict[str, Any] = {key: table[key] for key in COMMON if key in table}

@@ -30,7 +30,7 @@ from ..measurements.numbers import typical_norms
 from ..models.model import Model, Prompt
 from ..saes.sae import Sae
 from ..sites import Site
-from .sources import Source, position_of, shown_position
+from .sources import Source, shown_position
 
 T = TypeVar("T")
 KEPT_BYTES = 256 * 2**20  # directions of 1,000 dictionaries of 65,536 features
@@ -151,8 +151,7 @@ class Workbench:
 
     def _made(self, source: Source, site: Site) -> Direction:
         sae = self.sae if source.space == "feature" else None
-        position: Position = position_of(source.position)  # type: ignore[assignment]
-        found = CONTRASTS[source.contrast](self.lm, self.pair_set(source), site, sae=sae, position=position)
+        found = CONTRASTS[source.contrast](self.lm, self.pair_set(source), site, sae=sae, position=source.read_at)
         if source.kind == "pairs":
             how = "" if source.contrast == "mean_difference" else f", {source.contrast}"
             how += "" if source.position == "completion_mean" else f", {shown_position(source.position).lower()}"
@@ -184,18 +183,18 @@ class Workbench:
             raise ValueError('A "negative" mean belongs to the pairs of another direction; there is none.')
         if main.kind == "saved":
             known = str(dict(like.provenance.get("pairs") or {}).get("name", ""))
-            position = like.provenance.get("position", "completion_mean")
+            read_at = like.provenance.get("position", "completion_mean")
             if self._pairs_or_none(known) is None:
                 raise ValueError(
                     f"The saved direction {like.name!r} does not say which pairs at hand it was made from, so the mean "
                     "of their negative texts is not known. Choose another reference."
                 )
-            main = replace(Source(), direction=f"pairs:{known}", position=str(position))
-        position_: Position = position_of(main.position)  # type: ignore[assignment]
-        key = ("negative", main.direction, main.positive, main.negative, main.position, like.site, like.sae is None)
+            main = replace(Source(), direction=f"pairs:{known}", position=str(read_at))
+        position = main.read_at
+        key = ("negative", main.direction, main.positive, main.negative, position, like.site, like.sae is None)
 
         def make() -> Direction:
-            return class_mean(self.lm, self.pair_set(main), like.site, position=position_, sae=like.sae)
+            return class_mean(self.lm, self.pair_set(main), like.site, position=position, sae=like.sae)
 
         return self._kept.get(key, make)
 

@@ -13,6 +13,7 @@ from every_step import every_step
 import steering as t
 from steering.directions.direction import Direction
 from steering.engine.engine import Engine
+from steering.interventions.knobs import Vector
 from steering.interventions.protocol import METHODS, fingerprint
 from steering.library.store import Store
 from steering.recipes import python
@@ -92,7 +93,7 @@ def test_link_file_and_python_make_the_same_interventions_and_text(
     namespace: dict = {}
     exec("\n".join([*head, *lines, f"made = [{', '.join(names)}]", f"records = [{', '.join(records)}]"]), namespace)
     assert [fingerprint(list(made)) for made in namespace["made"]] == expected
-    assert len(namespace["records"]) == sum("direction" in METHODS[v.steps[0].method].__annotations__ for v in recipe)
+    assert len(namespace["records"]) == sum(bool(v.steps[0].setup.of(Vector)) for v in recipe)
 
     options = {"max_new_tokens": 4, "temperature": 1.0, "seed": 3}
     with Engine(bench.lm) as engine, Engine(namespace["lm"]) as other:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ...recipes.steps import CONTRASTS, POSITIONS, SPACES, Step, Variant
+from ...recipes.sources import CONTRASTS, POSITIONS, SPACES
+from ...recipes.steps import Step, Variant
 from ..shared import objects as services
 from ..shared import state
 from ..steer import sending
@@ -244,10 +245,8 @@ def steer(found: PairStudy, name: str) -> None:
     """Opens Compare with the direction in both signs; pairs of one's own are saved first, so that the link works."""
     step = Step("add", direction=_reference(found, name), contrast=found.choice.contrast, space=found.choice.space)
     if found.choice.sae is None:
-        step = replace(step, layer=found.choice.site.layer, stream=found.choice.site.stream)
-    variants = [
-        Variant(f"{sign} {name}"[:80], (replace(step, alpha=alpha),)) for sign, alpha in (("+", 0.4), ("−", -0.4))
-    ]
+        step = step.but(layer=found.choice.site.layer, stream=found.choice.site.stream)
+    variants = [Variant(f"{sign} {name}"[:80], (step.but(alpha=alpha),)) for sign, alpha in (("+", 0.4), ("−", -0.4))]
     sending.steer_with(found.lm, *variants)
 
 

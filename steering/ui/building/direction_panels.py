@@ -10,7 +10,7 @@ import streamlit as st
 from ...plots import charts as plots
 from ...plots import matrices
 from ...plots.base import percent
-from ...recipes.steps import CONTRASTS
+from ...recipes.sources import CONTRASTS
 from ..explore import browsing as explore
 from ..shared import job_cards
 from ..shared import objects as services

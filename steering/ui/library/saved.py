@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ...engine.completion import Completion
     from ...library.store import SavedDirection, SavedRun
     from ...models.model import Model
-    from ...saes.sae import Sae
 
 COMPARE = "pages/steer/compare.py"
 DELETED = "library_deleted"
@@ -356,9 +355,8 @@ def replayed(result: Run) -> list[Drift]:
         ValueError: the model, an SAE or a direction of the run cannot be had any more.
     """
     s = result.settings
-    lm = services.model(s.model)
-    sae: Sae | None = services.sae(s.model)
-    _, _, jobs = running.jobs_of(s, from_data(result.recipe), lm, sae)
+    services.sae(s.model)  # one that cannot be loaded is said, not left out
+    _, _, jobs = running.jobs_of(s, from_data(result.recipe), services.workbench(s.model))
     engine = services.engine(s.model)
     handles: list[Completion] = [handle.result() for handle in engine.submit_all([job.request for job in jobs])]
     fresh = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ...measurements.neutral import neutral_texts
-from ...recipes.steps import POSITIONS, SPACES, Step, Variant
+from ...recipes.sources import POSITIONS, SPACES, Source
+from ...recipes.steps import Step, Variant
 from ..shared import objects as services
-from ..shared.directions import direction_choices, direction_from_pairs, saved_direction
-from ..steer import building, sending
+from ..shared.directions import direction_choices, saved_direction
+from ..steer import sending
 from ..widgets import theme
 from ..widgets.basics import option
 from ..widgets.threshold import threshold
@@ -77,12 +78,10 @@ def choose(lm: Model, sae: Sae | None) -> Study:
     step = Step("regulate", direction=str(source), space=str(space), layer=int(layer))
     if str(source).startswith("saved:"):
         return Study(saved_direction(str(source).partition(":")[2]), step, concept, other)
-    site = building.site_of(lm, step, sae if space == "feature" else None)
-    pairs = str(source).partition(":")[2]
+    at = None if space == "feature" else int(layer)
     with st.spinner("Reading the direction"):
-        found = direction_from_pairs(
-            lm.name, pairs, "mean_difference", site, sae if space == "feature" else None, str(read_at)
-        )
+        made = Source(str(source), space=str(space), position=str(read_at), layer=at)
+        found = services.workbench(lm.name).direction(made)
     return Study(found, step, concept, other)
 
 
@@ -173,4 +172,4 @@ def operating_step(study: Study, tau: float, lambda_: float) -> Step:
     source = study.step.direction
     if not source.startswith("saved:"):
         source = f"saved:{services.store().save_direction(study.direction).id}"
-    return replace(study.step, direction=source, tau=float(tau), lambda_=float(lambda_))
+    return study.step.but(direction=source, tau=float(tau), lambda_=float(lambda_))

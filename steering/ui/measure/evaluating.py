@@ -36,7 +36,7 @@ def choose(lm: Model, sae: Sae | None) -> Experiment | None:
         bind="query-params", wrap=True,
     )  # fmt: skip
     if kind == "own":
-        return own(lm, sae)
+        return own(services.workbench(lm.name))
     titles = {name: experiments.read(name).title for name in names}
     name = st.radio(
         "Experiment", names, format_func=lambda n: literal(titles[n], 120), key="evaluate_name", bind="query-params"

@@ -8,28 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ...recipes.steps import Recipe, Step, Variant, position_of
+from ...recipes.steps import Step, Variant
+from ...recipes.tables import recipe_tables, to_toml
 from ..shared import directions as services
 from ..shared import state
-from ..steer import building, editor
+from ..steer import editor
 from ..widgets.basics import clear_errors
 from . import separation as measure
 
 if TYPE_CHECKING:
     from ...experiments import Experiment
     from ...models.model import Model
+    from ...recipes.workbench import Workbench
     from ...saes.sae import Sae
 
 RECIPE = "evaluate_recipe"
 HONEST = "Do not just agree."
 
 
-def own(lm: Model, sae: Sae | None) -> Experiment | None:
+def own(bench: Workbench) -> Experiment | None:
     """The experiment that the form describes, or None while something is missing or wrong."""
+    lm, sae = bench.lm, bench.sae
     sets = _sets(lm)
     if RECIPE not in st.session_state:
         editor.load(RECIPE, (Variant("", (first_step(list(services.direction_choices())),)),))
-    recipe = editor.edit(RECIPE, lm, sae, services.direction_choices())
+    recipe = editor.edit(RECIPE, bench, services.direction_choices())
     controls = _controls(sae)
     left, right = st.columns(2)
     tokens = left.number_input("New tokens at most", 1, 512, 40, key="evaluate_tokens")
@@ -38,14 +41,14 @@ def own(lm: Model, sae: Sae | None) -> Experiment | None:
         st.caption("Choose at least one set and one variant.")
         return None
     with clear_errors():
-        from ...experiments import parse, to_toml
+        from ...experiments import parse
 
         data: dict[str, Any] = {
             "title": " against ".join(variant.title for variant in recipe if variant.on)[:80],
             "question": "Put together on the Evaluate page.",
             "model": lm.name,
             "settings": {"max_new_tokens": int(tokens), "seed": int(seed)},
-            **arms(lm, sae, recipe),
+            **recipe_tables(recipe, bench),
             "sets": sets,
             "controls": controls,
             "side_effects": {"limit": 16, "sets": [{"source": name, "limit": 16} for name in measure.neutral_sets(lm)]},
@@ -103,60 +106,3 @@ def _controls(sae: Sae | None) -> dict[str, Any]:
             found["reconstruction"] = st.toggle("The SAE's reconstruction alone", True, key="evaluate_reconstruction")
         said = st.text_input("Prompting: a sentence that asks for the same", HONEST, key="evaluate_prompting")
         return found | ({"prompting": said.strip()} if said and said.strip() else {})
-
-
-def arms(lm: Model, sae: Sae | None, recipe: Recipe) -> dict[str, Any]:
-    """The recipe as directions and arms of an experiment's file.
-
-    Raises:
-        ValueError: a step that needs what is not there, or that experiments do not know.
-    """
-    directions: dict[str, dict[str, Any]] = {}
-    found = []
-    titles: dict[str, int] = {}
-    for variant in (variant for variant in recipe if variant.on):
-        title = variant.title.replace("{", "(").replace("}", ")")
-        titles[title] = titles.get(title, 0) + 1
-        name = title if titles[title] == 1 else f"{title} ({titles[title]})"
-        steps = [_step(lm, sae, step, directions) for step in variant.steps if step.on]
-        found.append({"name": name, "steps": steps})
-    return {"directions": directions, "arms": found}
-
-
-def _step(lm: Model, sae: Sae | None, step: Step, directions: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    where = {"where": step.where} if step.where != "all" else {}
-    if step.kind in ("clamp", "boost", "silence"):
-        building.need_sae(sae, "A feature step")
-        method = {"clamp": "FeatureClamp", "boost": "FeatureAddition", "silence": "FeatureAblation"}[step.kind]
-        return {"method": method, "features": {str(k): v for k, v in step.features.items()}, **where}
-    site = str(building.site_of(lm, step))
-    if step.kind == "sara":
-        return {"method": "Sara", "attract": step.positive, "repel": step.negative, "site": site, "alpha": step.gain}
-    if step.kind == "actadd":
-        texts = {"positive": step.positive, "negative": step.negative}
-        return {"method": "ActAdd", **texts, "site": site, "alpha_norms": step.alpha}
-    if step.kind == "rotate":
-        raise ValueError("Rotation is not evaluated here; leave that step out.")
-    direction = building.direction_of(lm, sae, step)  # told now, not in the job, if something is missing
-    name = f"d{len(directions) + 1}"
-    directions[name] = _direction(lm, step)
-    common = {"direction": name, **where}
-    if step.kind == "add":
-        return {"method": "ActivationAddition", "alpha_norms": step.alpha, **common}
-    if step.kind == "regulate":
-        tau = building.default_tau(lm, step, direction) if step.tau is None else step.tau
-        return {"method": "ThresholdRegulator", "tau": tau, "lambda_": step.lambda_, **common}
-    if direction.sae is not None and not step.everywhere:
-        return {"method": "SaeAblation", **common}
-    return {"method": "DirectionalAblation", "everywhere": step.everywhere, **common}
-
-
-def _direction(lm: Model, step: Step) -> dict[str, Any]:
-    source, _, name = step.direction.partition(":")
-    if source == "saved":
-        return {"saved": name}
-    about: dict[str, Any] = {"contrast": step.contrast}
-    about |= {"space": "features"} if step.space == "feature" else {"site": str(building.site_of(lm, step))}
-    if source == "texts":
-        return {"positive": step.positive, "negative": step.negative, **about}
-    return {"pairs": name, "position": position_of(step.position), **about}

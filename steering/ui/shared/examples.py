@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...recipes.steps import Recipe, Step, Variant
 
@@ -53,7 +53,7 @@ def _add(pairs: str, alpha: float) -> Step:
 _PRESSURE = Step("regulate", direction="pairs:pressure", position="prompt_mean", layer=4, tau=60.0, lambda_=2.0)
 _HONEST = (
     Variant("Regulate", (_PRESSURE,)),
-    Variant("Ablate", (replace(_PRESSURE, kind="ablate"),)),
+    Variant("Ablate", (_PRESSURE.but(method="ablate"),)),
 )
 MOOD = "Please continue: Ann went to the river with a dog."
 BUNDLED = (

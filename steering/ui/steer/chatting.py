@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ...recipes.steps import KINDS, Recipe, Step, Variant
+from ...recipes.building import build
+from ...recipes.steps import Recipe, Step, Variant
+from ...recipes.summary import summary
 from ..shared import objects as services
 from ..shared import state
 from ..widgets.basics import literal
-from . import building, editor
+from . import editor
 from .results import stream
 
 if TYPE_CHECKING:
     from ...engine.completion import Completion
     from ...models.model import Model, Prompt
-    from ...saes.sae import Sae
+    from ...recipes.workbench import Workbench
 
 RECIPE = "chat_recipe"
 TURNS = "chat_turns"
@@ -134,7 +136,7 @@ def draw(number: int, turn: Turn) -> dict[str, Any]:
     return slots
 
 
-def answer(turn: Turn, slots: dict[str, Any], lm: Model, sae: Sae | None, recipe: Recipe, sampling: dict) -> None:
+def answer(turn: Turn, slots: dict[str, Any], bench: Workbench, recipe: Recipe, sampling: dict) -> None:
     """Writes both answers of the open turn while they stream.
 
     Raises:
@@ -143,7 +145,8 @@ def answer(turn: Turn, slots: dict[str, Any], lm: Model, sae: Sae | None, recipe
     from ...engine.requests import Request
 
     variant = replace(recipe[0], name="") if recipe and recipe[0].on else None
-    steps = building.build(lm, sae, variant).interventions if variant else ()
+    lm = bench.lm
+    steps = build(bench, variant).interventions if variant else ()
     history = turns()
     requests = [
         Request(prompt_of(lm, history, side), () if side == "plain" else steps, **{**sampling, "seed": turn.seed})
@@ -161,25 +164,3 @@ def answer(turn: Turn, slots: dict[str, Any], lm: Model, sae: Sae | None, recipe
     ]
     if sampling["temperature"] > 0:
         turn.receipts.append(f"seed {turn.seed}, temperature {sampling['temperature']:g}")
-
-
-def summary(variant: Variant | None) -> str:
-    """A recipe in a few words, with its strengths."""
-    if variant is None:
-        return "nothing (the recipe is off)"
-    parts = []
-    for step in (step for step in variant.steps if step.on):
-        strength = {
-            "add": f" {step.alpha:+.2f}",
-            "actadd": f" {step.alpha:+.2f}",
-            "regulate": ("" if step.tau is None else f" above {step.tau:g}") + f", lambda {step.lambda_:g}",
-            "rotate": f" {step.degrees:g} degrees",
-            "sara": f" gain {step.gain:g}",
-        }.get(step.kind, "")
-        source = (
-            step.direction.partition(":")[2]
-            if KINDS[step.kind].needs == "direction" and step.direction.startswith("pairs:")
-            else ""
-        )
-        parts.append(KINDS[step.kind].title.lower() + (f" {source.replace('_', ' ')}" if source else "") + strength)
-    return ", ".join(parts) or "nothing"

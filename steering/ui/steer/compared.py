@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ...recipes.sources import Source
-from ...recipes.steps import KINDS, from_data
-from ..shared import objects as services
+from ...interventions.knobs import Vector
+from ...recipes.steps import from_data, steps_of
 from ..widgets.basics import literal
-from . import building, comparing, editor, evidence, running
+from . import comparing, editor, evidence, running
 from .results import Run, RunRow
 from .running import Slots
+from .step_form import thresholds
 
 if TYPE_CHECKING:
     from ...directions.direction import Direction
-    from ...models.model import Model
-    from ...saes.sae import Sae
+    from ...recipes.sources import Source
+    from ...recipes.workbench import Workbench
 
 VIEWS = ("Along text", "Threshold", "Receipts", "Similarity", "Controls")
 EXPLAIN = (
@@ -35,7 +35,7 @@ def before_first() -> None:
             st.markdown(f"**{name}**: {text}.")
 
 
-def draw(result: Run, slots: Slots, lm: Model, sae: Sae | None) -> None:
+def draw(result: Run, slots: Slots, bench: Workbench) -> None:
     """Draws everything there is to see of a result."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = st.segmented_control(
@@ -51,9 +51,9 @@ def draw(result: Run, slots: Slots, lm: Model, sae: Sae | None) -> None:
     problems(result, slots.which)
     panels = {
         "Along text": lambda: _along(result, slots.which, label),
-        "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, lm, sae, label)),
-        "Receipts": lambda: _receipts(result, slots.which, lm, sae),
-        "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, lm, sae, label)),
+        "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, bench, label)),
+        "Receipts": lambda: _receipts(result, slots.which, bench),
+        "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, bench)),
         "Controls": lambda: _controls(result, slots.which),
     }
     panels[view or VIEWS[0]]()
@@ -111,7 +111,7 @@ def _threshold(result: Run, prompt: int, label: str | None, groups: dict[str, li
             "Drag the line. What share of the positive pairs lies above it is the true positive rate, of the negative "
             "pairs and of neutral text the false positive rate; a regulator acts on the tokens above it."
         )
-        regulated = any(step.kind == "regulate" for variant in from_data(result.recipe) for step in variant.steps)
+        regulated = any(thresholds(step) for step in steps_of(from_data(result.recipe)))
         if regulated:
             st.button(
                 f"Regulate at tau {tau:.3g}",
@@ -122,7 +122,7 @@ def _threshold(result: Run, prompt: int, label: str | None, groups: dict[str, li
             )
 
 
-def _receipts(result: Run, prompt: int, lm: Model, sae: Sae | None) -> None:
+def _receipts(result: Run, prompt: int, bench: Workbench) -> None:
     evidence.receipts(result, prompt)
     rows = result.shown(prompt)
     if any(row.receipts for row in rows):
@@ -132,7 +132,7 @@ def _receipts(result: Run, prompt: int, lm: Model, sae: Sae | None) -> None:
             help="Runs each text once more in one pass without the key-value cache and compares log-probabilities.",
         )
         if check:
-            for title, worst, agrees in running.cache_checks(result, lm, sae, prompt):
+            for title, worst, agrees in running.cache_checks(result, bench, prompt):
                 said = "the same" if agrees else "not the same"
                 st.text(f"{title}: {said}, log-probabilities differ by at most {worst:.2g}")
 
@@ -147,47 +147,43 @@ def _controls(result: Run, prompt: int) -> None:
             st.text(row.text or "(nothing)")
 
 
-def _directions(result: Run, lm: Model, sae: Sae | None) -> list[tuple[Direction, str]]:
+def _directions(result: Run, bench: Workbench) -> list[tuple[Direction, Source]]:
     """The directions of the recipe with where each comes from; those that no longer can be had are left out."""
     found = []
-    for variant in from_data(result.recipe):
-        for step in variant.steps:
-            if step.on and KINDS[step.kind].needs == "direction":
-                try:
-                    found.append((building.direction_of(lm, sae, step), step.direction))
-                except ValueError:
-                    continue
+    for step in steps_of(from_data(result.recipe)):
+        for knob in step.setup.of(Vector)[:1] if step.on else []:
+            assert isinstance(knob, Vector)
+            try:
+                found.append((bench.direction(step.source(knob)), step.source(knob)))
+            except ValueError:
+                continue
     return list({direction.fingerprint: (direction, source) for direction, source in found}.values())
 
 
-def _groups(result: Run, lm: Model, sae: Sae | None, label: str | None) -> dict[str, list[float]]:
+def _groups(result: Run, bench: Workbench, label: str | None) -> dict[str, list[float]]:
     """Projections of the pair set behind the shown direction, and of neutral text."""
     from ...engine.plan import direction_label
 
-    for direction, source in _directions(result, lm, sae):
+    for direction, source in _directions(result, bench):
         if direction_label(direction) == label:
-            groups = services.workbench(lm.name).projections(direction, source)
+            groups = bench.projections(direction, source.direction)
             names = {"positive": "positive pairs", "negative": "negative pairs", "neutral": "neutral text"}
             return {names[name]: values for name, values in groups.items()}
     return {}
 
 
-def _matrices(
-    result: Run, lm: Model, sae: Sae | None, label: str | None
-) -> dict[str, tuple[list[str], list[list[float]]]]:
-    """Cosine matrices of the directions against each other, and of the shown one across the layers."""
+def _matrices(result: Run, bench: Workbench) -> dict[str, tuple[list[str], list[list[float]]]]:
+    """Cosine matrices of the directions against each other, and of the first one's pairs across the layers."""
     from ...measurements.numbers import cosine_similarity
 
-    found = _directions(result, lm, sae)
+    found = _directions(result, bench)
     matrices = {}
     if len(found) > 1:
         labels = [direction.name for direction, _ in found]
         matrices["The directions against each other"] = (labels, cosine_similarity([d for d, _ in found]).tolist())
     for direction, source in found:
-        if source.startswith("pairs:") and direction.sae is None:
-            position = direction.provenance.get("position", "completion_mean")
-            bench = services.workbench(lm.name)
-            labels, made = bench.across_layers(Source(source), direction.site.stream, position)
+        if source.kind == "pairs" and direction.sae is None:
+            labels, made = bench.across_layers(source, direction.site.stream, source.read_at)
             matrices[f"{direction.name}: the same pairs at every layer"] = (labels, cosine_similarity(made).tolist())
             break
     return matrices

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ...recipes.steps import Recipe, decode, encode
+from ...recipes.links import decode, encode
+from ...recipes.steps import Recipe
 from ..shared import objects as services
 from ..shared import state
 from ..shared.examples import CompareExample, examples

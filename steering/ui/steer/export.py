@@ -8,8 +8,8 @@ from typing import Any
 
 from ...checkpoints.forms import Form
 from ...jobs.tables import csv_text
-from ...recipes.steps import KINDS, Recipe, Step, from_data, position_of
-from .building import PLANE
+from ...recipes import python
+from ...recipes.steps import from_data
 from .results import Run, RunRow
 
 BUNDLE = "tiller-run"
@@ -139,97 +139,23 @@ def _article(row: RunRow, label: str | None, scale: float) -> str:
 def code(result: Run, sae: tuple[str, str] | None = None) -> str:
     """Python that does the same run again with the package, without the dashboard."""
     s, recipe = result.settings, from_data(result.recipe)
-    lines = ["import steering as t", "", f"lm = t.load_model({Form.parse(s.model).call})"]
-    if any(step.direction.startswith("saved:") for v in recipe for step in v.steps):
-        lines.insert(1, "from steering.store import Store")
-    if any(step.space == "feature" or KINDS[step.kind].needs == "features" for v in recipe for step in v.steps):
-        release, sae_id = sae or ("organism", "")
-        lines.append(f"sae = t.load_sae(lm, {release!r}, {sae_id!r})")
-    names: list[str] = []
-    for number, variant in enumerate(v for v in recipe if v.on):
-        parts = []
-        for place, step in enumerate((step for step in variant.steps if step.on), start=1):
-            name = f"v{number + 1}_{place}"
-            raw = result.raw[number][place - 1] if number < len(result.raw) else ""
-            lines += ["", *_code_step(name, step, raw)]
-            parts.append(f"{name}_step")
-        names.append(f"({''.join(part + ', ' for part in parts)})")
-    record = f"record={_records(recipe)}, " if _records(recipe) != "[]" else ""
-    lines += [
-        "",
-        "engine = t.Engine(lm)",
-        f"for prompt in {list(s.prompts)!r}:",
-        "    completions = engine.generate(",
-        f"        {'t.chat(prompt)' if s.chat else 'prompt'}, [{', '.join(['()', *names])}],",
-        f"        {record}max_new_tokens={s.max_new_tokens}, temperature={s.temperature}, "
-        f"top_p={s.top_p}, seed={s.seed}," + (" steer_bos=True," if s.steer_bos else ""),
-        "    )",
-        "    for completion in completions:",
-        "        print(repr(completion.text), completion.receipts)",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _records(recipe: Recipe) -> str:
-    names = [
-        f"v{number + 1}_{place}"
-        for number, variant in enumerate(v for v in recipe if v.on)
-        for place, step in enumerate((step for step in variant.steps if step.on), start=1)
-        if KINDS[step.kind].needs == "direction"
-    ]
-    return f"[{', '.join(names)}]"
-
-
-def _code_step(name: str, step: Step, raw: str) -> list[str]:
-    site = f"t.Site({'lm.n_layers // 2' if step.layer is None else step.layer}, {step.stream!r})"
-    sae = ", sae=sae" if step.space == "feature" else ""
-    where = f", where={step.where!r}" if step.where != "all" else ""
-    lines = []
-    if KINDS[step.kind].needs == "direction":
-        source, _, rest = step.direction.partition(":")
-        at = "sae.site" if sae else site
-        if source == "saved":
-            sae_of = ", sae" if sae else ""
-            lines.append("# From your Library; elsewhere: t.Direction.load, with the file that the Library exports.")
-            lines.append(f"{name} = Store().direction({rest!r}{sae_of})")
-        elif source == "texts":
-            pairs = f"t.PairSet.from_lists([{step.positive!r}], [{step.negative!r}])"
-            lines.append(f"{name} = t.mean_difference(lm, {pairs}, {at}{sae})")
-        else:
-            lines.append(f"{name} = t.{step.contrast}(lm, t.PairSet.load({rest!r}), {at}{sae}{_position(step)})")
-    values = _raw_values(raw)
-    features: dict[Any, Any] = dict(step.features)
-    made = {
-        "add": f"t.ActivationAddition({name}, alpha={values.get('alpha', step.alpha)}{where})",
-        "regulate": f"t.ThresholdRegulator({name}, tau={values.get('tau', step.tau)}, lambda_={step.lambda_}{where})",
-        "ablate": f"t.SaeAblation({name}{where})"
-        if sae and not step.everywhere
-        else f"t.DirectionalAblation({name}, everywhere={step.everywhere}{where})",
-        "rotate": f"t.AngularSteering({name}, t.random_like({name}, {PLANE}), degrees={step.degrees}{where})",
-        "clamp": f"t.FeatureClamp(sae, {features}{where})",
-        "boost": f"t.FeatureAddition(sae, {features}{where})",
-        "silence": f"t.FeatureAblation(sae, {sorted(features)}{where})",
-        "actadd": f"t.ActAdd.from_prompts(lm, {step.positive!r}, {step.negative!r}, {site}, "
-        f"alpha={values.get('alpha', step.alpha)})",
-        "sara": f"t.Sara.from_prompts(lm, attract={step.positive!r}, repel={step.negative!r}, "
-        f"site={site}, alpha={step.gain})",
-    }[step.kind]
-    return [*lines, f"{name}_step = {made}"]
-
-
-def _position(step: Step) -> str:
-    if step.position == "completion_mean":
-        return ""
-    return f", position={position_of(step.position)!r}"
-
-
-def _raw_values(raw: str) -> dict[str, float]:
-    """The numbers that the built intervention really held, from its text `Name(a=1, b=2)`."""
-    found = {}
-    for part in raw.partition("(")[2].rstrip(")").split(", "):
-        key, _, value = part.partition("=")
-        try:
-            found[key] = float(value)
-        except ValueError:
-            continue
-    return found
+    lines, names, records = python.setups(recipe, result.raw)
+    recorded = f"record=[{', '.join(records)}], " if records else ""
+    bos = " steer_bos=True," if s.steer_bos else ""
+    return "\n".join(
+        [
+            *python.head(recipe, Form.parse(s.model).call, sae, result.raw),
+            *lines,
+            "",
+            "engine = t.Engine(lm)",
+            f"for prompt in {list(s.prompts)!r}:",
+            "    completions = engine.generate(",
+            f"        {'t.chat(prompt)' if s.chat else 'prompt'}, [{', '.join(['()', *names])}],",
+            f"        {recorded}max_new_tokens={s.max_new_tokens!r}, temperature={s.temperature!r}, "
+            f"top_p={s.top_p!r}, seed={s.seed!r},{bos}",
+            "    )",
+            "    for completion in completions:",
+            "        print(repr(completion.text), completion.receipts)",
+            "",
+        ]
+    )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...engine.completion import Completion
     from ...engine.engine import Engine
     from ...engine.requests import Request
-    from .building import Built
+    from ...recipes.building import Built
 
 SHOW_EVERY = 0.04  # seconds between two updates of the text on screen
 
@@ -88,7 +88,7 @@ class Run:
     labels: list[str]
     rows: list[RunRow]
     seconds: float = 0.0
-    raw: list[list[str]] = field(default_factory=list)
+    raw: list[list[dict[str, Any]]] = field(default_factory=list)  # of each step, what its strengths came to
 
     def shown(self, prompt: int = 0) -> list[RunRow]:
         """Baseline and variants of a prompt, without the controls."""
@@ -114,7 +114,25 @@ class Run:
             RunRow(**{**row, "alternatives": [[tuple(a) for a in step] for step in row["alternatives"]]})
             for row in data["rows"]
         ]
-        return cls(settings, data["recipe"], data["labels"], rows, data.get("seconds", 0.0), data.get("raw", []))
+        return cls(settings, data["recipe"], data["labels"], rows, data.get("seconds", 0.0), _raw(data))
+
+
+def _raw(data: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """What the steps' strengths came to: numbers, or, in runs of the first version, the texts of interventions."""
+    return [[_numbers(one) for one in variant] for variant in data.get("raw", [])]
+
+
+def _numbers(one: Any) -> dict[str, Any]:
+    if isinstance(one, dict):
+        return {
+            str(name): _numbers(v) if isinstance(v, dict) else v if v is True else float(v) for name, v in one.items()
+        }
+    found = {}
+    for part in str(one).partition("(")[2].rstrip(")").split(", "):
+        key, _, value = part.partition("=")
+        if key in ("alpha", "tau"):
+            found[key] = float(value)
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...recipes.building import Built, build
+from ...recipes.controls import controllable, controls
 from ...recipes.steps import Recipe, Variant, from_data, to_data
 from ..shared import objects as services
 from ..shared import state
 from ..widgets.basics import literal
-from . import building
 from .results import PlannedRow, Run, RunRow, RunSettings, fill, plan, stream
 
 if TYPE_CHECKING:
     from ...engine.engine import Engine
-    from ...models.model import Model
-    from ...saes.sae import Sae
+    from ...recipes.workbench import Workbench
 
 RESULTS = "compare_results"
 KEPT = 12  # results of a session that are remembered
@@ -81,27 +81,28 @@ def remembered(settings: RunSettings, recipe: Recipe) -> Run | None:
 
 
 def jobs_of(
-    settings: RunSettings, recipe: Recipe, lm: Model, sae: Sae | None
-) -> tuple[list[Variant], list[building.Built], list[PlannedRow]]:
+    settings: RunSettings, recipe: Recipe, bench: Workbench
+) -> tuple[list[Variant], list[Built], list[PlannedRow]]:
     """The variants that are on, what they were built to, and the rows to run.
 
     Raises:
         ValueError: something chosen does not fit; the message is one sentence.
     """
     active = [variant for variant in recipe if variant.on]
-    built = [building.build(lm, sae, variant) for variant in active]
-    controls = [
-        [building.control(lm, sae, variant, seed) for seed in range(settings.controls)]
-        if building.controllable(variant)
-        else []
-        for variant in active
+    built = [build(bench, variant) for variant in active]
+    beside = [
+        [
+            Built(f"Random {seed + 1}: {one.title}", controls(bench, one.interventions, seed))
+            for seed in range(settings.controls if controllable(variant) else 0)
+        ]
+        for variant, one in zip(active, built, strict=True)
     ]
-    return active, built, plan(settings, built, controls)
+    return active, built, plan(settings, built, beside)
 
 
-def cache_checks(result: Run, lm: Model, sae: Sae | None, prompt: int) -> list[tuple[str, float, bool]]:
+def cache_checks(result: Run, bench: Workbench, prompt: int) -> list[tuple[str, float, bool]]:
     """For baseline and variants: the largest difference to decoding without a cache, and whether it is negligible."""
-    _, _, jobs = jobs_of(result.settings, from_data(result.recipe), lm, sae)
+    _, _, jobs = jobs_of(result.settings, from_data(result.recipe), bench)
     wanted = [job for job in jobs if job.row.prompt == prompt and job.row.kind != "control"]
     engine = services.engine(result.settings.model)
     handles = [handle.result() for handle in engine.submit_all([job.request for job in wanted])]
@@ -112,13 +113,13 @@ def cache_checks(result: Run, lm: Model, sae: Sae | None, prompt: int) -> list[t
     return found
 
 
-def run(settings: RunSettings, recipe: Recipe, lm: Model, sae: Sae | None, slots: Slots) -> Run:
+def run(settings: RunSettings, recipe: Recipe, bench: Workbench, slots: Slots) -> Run:
     """A new result; its texts stream into the slots while it is made.
 
     Raises:
         ValueError: something chosen does not fit; the message is one sentence.
     """
-    active, built, jobs = jobs_of(settings, recipe, lm, sae)
+    active, built, jobs = jobs_of(settings, recipe, bench)
     engine, began = services.engine(settings.model), time.perf_counter()
     handles = engine.submit_all([job.request for job in jobs])
     stream(handles, lambda n, text: slots.show(jobs[n].row, text), lambda waited: slots.waiting(waited, engine.busy))
@@ -126,7 +127,7 @@ def run(settings: RunSettings, recipe: Recipe, lm: Model, sae: Sae | None, slots
     _surprise(engine, rows)
     labels = list(dict.fromkeys(label for row in rows for label in row.projections))
     data = to_data(tuple(active))
-    result = Run(settings, data, labels, rows, time.perf_counter() - began, [list(one.raw) for one in built])
+    result = Run(settings, data, labels, rows, time.perf_counter() - began, [list(one.numbers) for one in built])
     kept = st.session_state.setdefault(RESULTS, {})
     kept[key_of(settings, recipe)] = result
     while len(kept) > KEPT:
