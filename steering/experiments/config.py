@@ -12,8 +12,8 @@ from typing import Any
 from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
 from ..jobs.reading import read_text
-from ..showing.one_line import counted, one_line, quoted
 from ..recipes.tables import ARM, DIRECTION, every_key
+from ..showing.one_line import counted, one_line, quoted
 
 BUNDLED = SETS / "experiments"
 MAX_BYTES = 1_000_000  # of a TOML file

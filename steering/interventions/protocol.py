@@ -118,14 +118,6 @@ class Intervention(ABC):
     where: Where = "all"
     start: int = 0
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "setup" in cls.__dict__:
-            METHODS[cls.setup.name] = cls
-            ordered = sorted(METHODS.items(), key=lambda pair: pair[1].setup.rank)
-            METHODS.clear()
-            METHODS.update(ordered)
-
     def __post_init__(self) -> None:
         if self.where not in get_args(Where):
             raise ValueError(f"where is one of {', '.join(get_args(Where))}; got {self.where!r}.")
@@ -137,6 +129,11 @@ class Intervention(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.__repr__ = Intervention.__repr__  # in the class itself, or its dataclass decorator writes every tensor out
+        if "setup" in cls.__dict__:
+            METHODS[cls.setup.name] = cls
+            ordered = sorted(METHODS.items(), key=lambda pair: pair[1].setup.rank)
+            METHODS.clear()
+            METHODS.update(ordered)
 
     @abstractmethod
     def placements(self, model: Model) -> Sequence[Placement]:

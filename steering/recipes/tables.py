@@ -74,8 +74,15 @@ def every_key() -> set[str]:
 
 
 def to_toml(data: Mapping[str, Any]) -> str:
-    """The text of a TOML file; None is left out."""
-    return tomli_w.dumps(_without_none(data))
+    """The text of a TOML file; None is left out.
+
+    Raises:
+        ValueError: something in it is neither text, number, list nor table.
+    """
+    try:
+        return tomli_w.dumps(_without_none(data))
+    except TypeError as error:
+        raise ValueError(f"A configuration holds texts, numbers, lists and tables; {error}.") from None
 
 
 def _without_none(value: Any) -> Any:

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from served_app import PATIENCE, Visitor
 
-from steering.recipes.steps import Step, Variant, encode
+from steering.recipes.links import encode
+from steering.recipes.steps import Step, Variant
 
 TEXTS = Step(
     "add",

@@ -10,7 +10,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
-from steering.recipes.steps import Step, Variant, encode
+from steering.recipes.links import encode
+from steering.recipes.steps import Step, Variant
 
 VISITORS = 30
 NAMES = ("Ann", "Bob", "Dora", "Ema", "Finn", "Gus", "Hana", "Ivan", "Kim", "Leo")

@@ -143,7 +143,7 @@ def test_the_alpha_of_an_arm_is_in_the_layers_norm(result: experiments.Result, e
     push = next(arm for arm in result.arms if arm.name == "Push").interventions[0]
     shift = push.alpha * push.direction.norm  # type: ignore[attr-defined]
     workshop = experiments.Workshop(result.experiment, engine)
-    assert shift == pytest.approx(0.5 * workshop.unit(push.direction.site), rel=1e-4)  # type: ignore[attr-defined]
+    assert shift == pytest.approx(0.5 * workshop.bench.typical_norm(push.direction.site), rel=1e-4)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_feature_is_added_to_the_recipe_and_steered_with(folder: str, with_sae
     at = fine(open_page(FEATURES, folder, feature="5", **with_sae))
     fine(at.button(key="features_add").click().run())
     last = at.session_state[comparing.RECIPE][-1].variant
-    assert last.name == "Feature 5" and last.steps[0].kind == "clamp" and list(last.steps[0].features) == [5]
+    assert last.name == "Feature 5" and last.steps[0].method == "clamp" and list(last.steps[0].features) == [5]
     assert len(at.session_state[comparing.RECIPE]) > 1
     fine(at.button(key="features_steer").click().run())
     assert [card.variant.name for card in at.session_state[comparing.RECIPE]] == ["Feature 5 on"]
@@ -343,7 +343,7 @@ def test_a_transcoder_is_read_and_its_features_are_added_to(
     assert not at.error and at.subheader[0].value == "Feature 5"
     fine(at.button(key="features_steer").click().run())
     (card, *_) = at.session_state[comparing.RECIPE]
-    assert [step.kind for step in card.variant.steps] == ["boost"]
+    assert [step.method for step in card.variant.steps] == ["boost"]
     assert not at.error
 
 

@@ -10,8 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from steering.experiments import parse
 from steering.recipes.steps import Step, Variant
-from steering.ui.measure import evaluation_form, sweeping
+from steering.recipes.tables import recipe_tables, to_toml
+from steering.recipes.workbench import Workbench
 from steering.ui.measure import separation as measure
+from steering.ui.measure import sweeping
 from steering.ui.shared import objects as services
 
 ROOT = Path(__file__).parents[2]
@@ -132,22 +134,20 @@ def test_wrong_numbers_are_one_sentence() -> None:
 
 
 def test_a_recipe_becomes_a_file_that_the_command_line_reads(model, sae_of) -> None:
-    from steering.experiments import to_toml
-
-    lm, sae = model("llama"), sae_of("standard")
+    bench = Workbench(model("llama"), sae_of("standard"))
+    sara = Step("sara", attract="a cat", repel="a dog")
     recipe = (
-        Variant("Both {braces}", (Step("boost", features={3: 1.0}), Step("sara", positive="a cat", negative="a dog"))),
+        Variant("Both {braces}", (Step("boost", features={3: 1.0}), sara)),
         Variant("", (Step("actadd", positive="a cat", layer=1),)),
         Variant("", (Step("actadd", positive="a cat", layer=0),), on=False),
+        Variant("", (Step("rotate", direction="texts", positive="a cat", negative="a dog", degrees=60.0),)),
     )
-    data = {"sets": [{"name": "x"}], **evaluation_form.arms(lm, sae, recipe)}
-    found = parse(to_toml(data))
-    assert [arm["name"] for arm in found.data["arms"]] == ["Both (braces)", "Add a prompt contrast"]
+    found = parse(to_toml({"sets": [{"name": "x"}], **recipe_tables(recipe, bench)}))
+    assert [arm["name"] for arm in found.data["arms"]] == ["Both (braces)", "Add a prompt contrast", "Rotate"]
     assert [step["method"] for step in found.data["arms"][0]["steps"]] == ["FeatureAddition", "Sara"]
+    assert found.data["arms"][2]["steps"][0]["degrees"] == 60.0
     pairs = (Variant("", (Step("add", direction="pairs:pressure", position="prompt_last"),)),)
     # Read where Compare reads it, or the page would measure another direction than the one that was tried.
-    assert evaluation_form.arms(lm, sae, pairs)["directions"]["d1"]["position"] == "prompt_last"
+    assert recipe_tables(pairs, bench)["directions"]["d1"]["position"] == "prompt_last"
     kept = (Variant("", (Step("add", direction="pairs:pressure", position="-3"),)),)  # as recipes were saved before
-    assert evaluation_form.arms(lm, sae, kept)["directions"]["d1"]["position"] == -3
-    with pytest.raises(ValueError, match="Rotation is not evaluated"):
-        evaluation_form.arms(lm, sae, (Variant("", (Step("rotate"),)),))
+    assert recipe_tables(kept, bench)["directions"]["d1"]["position"] == -3

@@ -12,9 +12,11 @@ import pytest
 from open_pages import PAGES, ROOT, fine, open_page
 from streamlit.testing.v1 import AppTest
 
-from steering.recipes import steps as recipes
+from steering.recipes import links
+from steering.recipes.building import build
 from steering.recipes.sources import Source
-from steering.recipes.steps import Step, Variant
+from steering.recipes.steps import Recipe, Step, Variant
+from steering.recipes.workbench import Workbench
 from steering.ui.library import saved as library
 from steering.ui.shared import objects as services
 from steering.ui.shared import state
@@ -65,11 +67,11 @@ TEXTS = Step("add", direction="texts", positive="The sun is warm.", negative="Th
 WARM = (Variant("Warm", (TEXTS,)),)
 
 
-def compare(folder: str, recipe: recipes.Recipe = WARM, **query: str) -> AppTest:
+def compare(folder: str, recipe: Recipe = WARM, **query: str) -> AppTest:
     return open_page(
         "pages/steer/compare.py",
         folder,
-        recipe=recipes.encode(recipe),
+        recipe=links.encode(recipe),
         compare_prompt="Hello there",
         compare_tokens="6",
         **query,
@@ -143,9 +145,7 @@ def test_a_step_that_cannot_run_is_one_clear_sentence(folder, step, says):
     shown = " ".join(error.value for error in at.error)
     if says not in shown.replace("\\", ""):
         with pytest.raises(ValueError, match=says):
-            from steering.ui.steer import building
-
-            building.build(services.model(folder), None, Variant("x", (step,)))
+            build(Workbench(services.model(folder), None, services.store()), Variant("x", (step,)))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def token_views(at: AppTest) -> list[str]:
 
 
 def test_several_prompts_are_one_run_and_each_can_be_looked_at(folder):
-    at = fine(open_page("pages/steer/compare.py", folder, recipe=recipes.encode(WARM), compare_tokens="4"))
+    at = fine(open_page("pages/steer/compare.py", folder, recipe=links.encode(WARM), compare_tokens="4"))
     at.text_area(key="compare_prompt").set_value("Hello there\n---\nThe moon")
     fine(at.button(key="compare_go").click().run())
     (result,) = results(at)
@@ -240,7 +240,13 @@ def test_the_exported_python_runs_with_every_kind_of_step(folder):
         Variant("saved", (Step("add", direction=f"saved:{saved.id}", alpha=0.6), TEXTS)),
         Variant("ablate", (Step("ablate", direction="texts", everywhere=True, **texts),)),
         Variant("cap", (Step("regulate", direction="texts", tau=0.1, where="generated", **texts),)),
-        Variant("prompts", (Step("actadd", alpha=0.5, **texts), Step("sara", gain=0.5, layer=0, **texts))),
+        Variant(
+            "prompts",
+            (
+                Step("actadd", alpha=0.5, **texts),
+                Step("sara", alpha=0.5, layer=0, attract="It is warm.", repel="It is cold."),
+            ),
+        ),
     )
     at = fine(compare(folder, recipe, run="1", compare_temperature="0.8", compare_seed="3"))
     (result,) = results(at)

@@ -34,6 +34,7 @@ class Study:
     """What is calibrated: a direction, the texts that it is for, and the texts that it should leave alone."""
 
     direction: Direction
+    source: Source
     step: Step
     concept: EvaluationSet
     other: EvaluationSet
@@ -77,12 +78,14 @@ def choose(lm: Model, sae: Sae | None) -> Study:
     concept, other = _texts(lm)
     step = Step("regulate", direction=str(source), space=str(space), layer=int(layer))
     if str(source).startswith("saved:"):
-        return Study(saved_direction(str(source).partition(":")[2]), step, concept, other)
+        found = saved_direction(str(source).partition(":")[2])
+        kept = Source(str(source), space="residual" if found.sae is None else "feature")
+        return Study(found, kept, step, concept, other)
     at = None if space == "feature" else int(layer)
     with st.spinner("Reading the direction"):
         made = Source(str(source), space=str(space), position=str(read_at), layer=at)
         found = services.workbench(lm.name).direction(made)
-    return Study(found, step, concept, other)
+    return Study(found, made, step, concept, other)
 
 
 def _texts(lm: Model) -> tuple[EvaluationSet, EvaluationSet]:

@@ -18,6 +18,7 @@ from .sweeping import changes, file_of, numbers
 if TYPE_CHECKING:
     from ...evaluations import EvaluationSet
     from ...evaluations.sweeps import Sweep
+    from ...interventions import Intervention
     from ...jobs.jobs import Job
     from ...models.model import Model
 
@@ -57,24 +58,28 @@ def _start(lm: Model, study: Study, doses: list[float], answers: tuple[str, str]
         raise ValueError("The doses hold 0, which all others are compared with, and at least one other.")
     name = measure.name_of("Dose and response", lm.fingerprint, study.key, doses, answers)
     engine, file = services.engine(lm.name), file_of(name)
-    unit = services.workbench(lm.name).typical_norm(study.direction.site) / float(study.direction.decoded().norm())
+    bench = services.workbench(lm.name)
+    unit = bench.typical_norm(study.direction.site) / float(study.direction.decoded().norm())
     concept = study.concept.limit(ITEMS)
     sets = [concept, study.other.limit(ITEMS), forced(concept, answers)]
 
     def work(job: Job) -> Sweep:
-        from ...directions.direction import random_like
         from ...evaluations import Arm, Settings
         from ...evaluations.sweeps import Grid, sweep, to_files
-        from ...interventions import ActivationAddition
+        from ...interventions.protocol import made
+        from ...recipes.controls import controls
+
+        def added(alpha: float) -> Intervention:
+            return made("add", direction=study.direction, alpha=alpha * unit)
 
         beside = [
-            Arm(f"random {seed}, {d:g}", (ActivationAddition(random_like(study.direction, seed), d * unit),), "control")
+            Arm(f"random {seed}, {d:g}", controls(bench, (added(d),), seed), "control")
             for seed in range(3)
             for d in doses
             if d
         ]
         found = sweep(
-            engine, lambda alpha: [ActivationAddition(study.direction, alpha * unit)], Grid({"alpha": doses}), sets,
+            engine, lambda alpha: [added(alpha)], Grid({"alpha": doses}), sets,
             Settings(max_new_tokens=32, in_flight=96), controls=beside, checkpoint=file, tick=job.tick,
             outcomes=job.partial,
         )  # fmt: skip

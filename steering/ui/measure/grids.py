@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from ...interventions.knobs import Vector
+from ...interventions.protocol import METHODS
 from ...plots import matrices
+from ...recipes import building
+from ...recipes.axes import FEATURE, LAYER, at_point, axes_of, base, labels, needs_sae, texts_of
 from ..shared import objects as services
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, option
 from . import separation as measure
 from .calibrating import Study
-from .sweeping import at_layer, file_of, numbers
+from .sweeping import file_of, numbers, source_at
 
 if TYPE_CHECKING:
     from ...evaluations import EvaluationSet
@@ -21,22 +25,9 @@ if TYPE_CHECKING:
     from ...interventions import Intervention
     from ...jobs.jobs import Job
     from ...models.model import Model
+    from ...recipes.workbench import Workbench
     from ...saes.sae import Sae
 
-METHODS = {
-    "add": "Add the direction",
-    "ablate": "Ablate the direction",
-    "regulate": "Regulate the direction",
-    "boost": "Add features",
-    "clamp": "Clamp features",
-}
-AXES = {
-    "add": ("layer", "alpha"),
-    "ablate": ("layer",),
-    "regulate": ("layer", "tau", "lambda_"),
-    "boost": ("feature", "amount"),
-    "clamp": ("feature", "amount"),
-}
 OWN = "your prompts"
 
 
@@ -55,14 +46,16 @@ def whole(text: str, top: int, what: str) -> list[int]:
 
 def any_grid(lm: Model, sae: Sae | None, study: Study, tau: float) -> None:
     """Draws the form of a grid over everything, its progress, and its table and heatmap."""
-    known = [name for name in METHODS if sae is not None or name not in ("boost", "clamp")]
+    known = [name for name in METHODS if sae is not None or not needs_sae(name)]
     methods = st.multiselect(
-        "Methods", known, default=["add", "ablate"], format_func=METHODS.__getitem__, key="calibrate_any_methods"
-    )
+        "Methods", known, default=["add", "ablate"], key="calibrate_any_methods",
+        format_func=lambda name: METHODS[name].setup.title,
+    )  # fmt: skip
     with clear_errors():
         axes = _axes(lm, sae, study, methods, tau)
+        texts = _texts(methods)
         sets = _sets(study)
-        job = _start(lm, sae, study, methods, axes, sets)
+        job = _start(lm, study, methods, axes, texts, sets)
         if job is not None and job.state == "done":
             _show(job.value, sets)
 
@@ -71,30 +64,33 @@ def _axes(lm: Model, sae: Sae | None, study: Study, methods: Sequence[str], tau:
     """The values of every axis that a chosen method has, and of the seed."""
     if not methods:
         raise ValueError("Choose at least one method.")
-    wanted = dict.fromkeys(axis for method in methods for axis in AXES[method])
-    middle = study.direction.site.layer
-    starts = {
-        "layer": ("Layers", f"{middle}"),
-        "alpha": ("Alpha, in layer norms", "-0.5, 0.5"),
-        "tau": ("Tau", f"{tau:.4g}"),
-        "lambda_": ("Lambda", "1, 2"),
-        "feature": ("Features", "0, 1"),
-        "amount": ("Amount of a feature", "5"),
-    }
-    columns = st.columns(max(4, len(wanted) + 1), gap="small")
+    shown = labels(methods)
+    starts = {LAYER: f"{study.direction.site.layer}", "alpha": "-0.5, 0.5", "lambda_": "1, 2"}
+    columns = st.columns(max(4, len(shown) + 1), gap="small")
     said = {}
-    for column, axis in zip(columns, [*wanted, "seed"], strict=False):
-        label, start = starts.get(axis, ("Seeds", "0"))
-        said[axis] = column.text_input(label, start, key=f"calibrate_any_{axis}") or ""
+    for column, (axis, (label, start)) in zip(columns, [*shown.items(), ("seed", ("Seeds", "0"))], strict=False):
+        said[axis] = (
+            column.text_input(label, starts.get(axis, start or f"{tau:.4g}"), key=f"calibrate_any_{axis}") or ""
+        )
     found: dict[str, list[Any]] = {"seed": whole(said["seed"], 10**6, "Seeds")}
-    for axis in wanted:
-        if axis == "layer":
+    for axis in shown:
+        if axis == LAYER:
             found[axis] = whole(said[axis], lm.n_layers, "Layers")
-        elif axis == "feature":
+        elif axis == FEATURE:
             found[axis] = whole(said[axis], sae.d_sae if sae else 1, "Features")
         else:
             found[axis] = numbers(said[axis])
     return found
+
+
+def _texts(methods: Sequence[str]) -> dict[str, str]:
+    """The texts of the chosen methods that are made from texts."""
+    wanted = texts_of(methods)
+    columns = st.columns(len(wanted), gap="small") if wanted else []
+    return {
+        name: column.text_input(label, key=f"calibrate_any_{name}") or ""
+        for column, (name, label) in zip(columns, wanted.items(), strict=True)
+    }
 
 
 def _sets(study: Study) -> list[EvaluationSet]:
@@ -119,45 +115,33 @@ def grids(methods: Sequence[str], axes: dict[str, list[Any]]) -> list[Grid]:
     from ...evaluations.sweeps import Grid
 
     seeds = {"seed": axes["seed"]} if axes["seed"] != [0] else {}
-    return [Grid({"method": [m], **{axis: axes[axis] for axis in AXES[m]}, **seeds}) for m in methods]
+    own = axes_of(methods)
+    return [Grid({"method": [m], **{axis: axes[axis] for axis in own[m]}, **seeds}) for m in methods]
 
 
-def maker(lm: Model, sae: Sae | None, study: Study, layers: Sequence[int]) -> Callable[..., list[Intervention]]:
+def maker(
+    bench: Workbench, study: Study, methods: Sequence[str], layers: Sequence[int], texts: Mapping[str, str]
+) -> Callable[..., list[Intervention]]:
     """The function from the settings of a point to its interventions; directions are read before the job starts.
 
     Raises:
-        ValueError: a layer at which the direction cannot be read.
+        ValueError: a layer at which the direction cannot be read, or a text that is missing.
     """
-    from ...interventions import (
-        ActivationAddition,
-        DirectionalAblation,
-        FeatureAddition,
-        FeatureClamp,
-        ThresholdRegulator,
-    )
+    own, axes = study.direction.site.layer, axes_of(methods)
+    sources = {layer: study.source if layer == own else source_at(study, layer) for layer in {own, *layers}}
+    steps = {method: base(method, study.source, texts) for method in methods}
+    for method, step in steps.items():
+        for layer in layers if LAYER in axes[method] and step.setup.of(Vector) else ():
+            bench.direction(at_point(step, axes[method], {LAYER: layer}, sources).source(Vector()))
 
-    own = study.direction
-    unit = services.workbench(lm.name).typical_norm(own.site) / float(own.decoded().norm())
-    here = {own.site.layer: (own, unit)}
-    found = {layer: here[layer] if layer in here else at_layer(lm, study, layer) for layer in layers}
-
-    def make(method: str, layer: int = 0, alpha: float = 0, tau: float = 0, lambda_: float = 0, feature: int = 0,
-             amount: float = 0) -> list[Intervention]:  # fmt: skip
-        if method in ("boost", "clamp"):
-            assert sae is not None  # the form offers neither without one
-            return [(FeatureAddition if method == "boost" else FeatureClamp)(sae, {feature: amount})]
-        direction, norm = found[layer]
-        if method == "add":
-            return [ActivationAddition(direction, alpha * norm)]
-        if method == "ablate":
-            return [DirectionalAblation(direction)]
-        return [ThresholdRegulator(direction, tau, lambda_)]
+    def make(method: str, **point: Any) -> list[Intervention]:
+        return [building.make(bench, at_point(steps[method], axes[method], point, sources)).intervention]
 
     return make
 
 
 def _start(
-    lm: Model, sae: Sae | None, study: Study, methods: Sequence[str], axes: dict[str, list[Any]],
+    lm: Model, study: Study, methods: Sequence[str], axes: dict[str, list[Any]], texts: dict[str, str],
     sets: list[EvaluationSet],
 ) -> Job | None:  # fmt: skip
     whole_grid = grids(methods, axes)
@@ -167,8 +151,9 @@ def _start(
         raise ValueError(f"A grid on this page has at most {measure.MAX_TRIALS} answers; this one has {total}.")
     contents = [one.content_hash for one in sets]
     rules = [repr(one.scorer) for one in sets]
-    name = measure.name_of("Any grid", lm.fingerprint, study.key, methods, sorted(axes.items()), contents, rules)
-    engine, file, make = services.engine(lm.name), file_of(name), maker(lm, sae, study, axes.get("layer", []))
+    name = measure.name_of("Any grid", lm.fingerprint, study.key, methods, sorted(axes.items()), texts, contents, rules)
+    engine, file = services.engine(lm.name), file_of(name)
+    make = maker(services.workbench(lm.name), study, methods, axes.get(LAYER, []), texts)
 
     def work(job: Job) -> Sweep:
         from ...evaluations import Settings

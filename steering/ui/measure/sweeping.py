@@ -80,10 +80,10 @@ def _start_grid(lm: Model, study: Study, taus: Sequence[float], lambdas: Sequenc
     def work(job: Job) -> Sweep:
         from ...evaluations import Settings
         from ...evaluations.sweeps import Grid, sweep, to_files
-        from ...interventions import ThresholdRegulator
+        from ...interventions.protocol import made
 
         found = sweep(
-            engine, lambda tau, lambda_: [ThresholdRegulator(study.direction, tau, lambda_)],
+            engine, lambda tau, lambda_: [made("regulate", direction=study.direction, tau=tau, lambda_=lambda_)],
             Grid({"tau": taus, "lambda_": lambdas}), sets, Settings(max_new_tokens=32, in_flight=96),
             checkpoint=file, tick=job.tick, outcomes=job.partial,
         )  # fmt: skip
@@ -165,18 +165,24 @@ def layers(lm: Model, sae: Sae | None, study: Study) -> None:
             _show_layers(lm, study, str(prompt), job.value)
 
 
-def at_layer(lm: Model, study: Study, layer: int) -> tuple[Direction, float]:
-    """The study's direction at another layer's output, and alpha for one layer norm."""
-    from ...sites import Site
+def source_at(study: Study, layer: int) -> Source:
+    """Where the study's direction comes from when it is read at the output of a layer.
 
-    site, bench = Site(layer, "resid_post"), services.workbench(lm.name)
+    Raises:
+        ValueError: the direction does not say which bundled pair set it was made from.
+    """
     about = study.direction.provenance
     pairs = str((about.get("pairs") or {}).get("name", ""))
     if not pairs:
         raise ValueError("Only a direction of a bundled pair set can be read at every layer; this one is saved.")
-    where = str(about.get("position", "completion_mean"))
-    direction = bench.direction(Source(f"pairs:{pairs}", position=where, layer=layer))
-    return direction, bench.typical_norm(site) / direction.norm
+    return Source(f"pairs:{pairs}", position=str(about.get("position", "completion_mean")), layer=layer)
+
+
+def at_layer(lm: Model, study: Study, layer: int) -> tuple[Direction, float]:
+    """The study's direction at another layer's output, and alpha for one layer norm."""
+    bench = services.workbench(lm.name)
+    direction = bench.direction(source_at(study, layer))
+    return direction, bench.typical_norm(direction.site) / direction.norm
 
 
 def _forced(lm: Model, study: Study, prompt: str, target: str, doses: Sequence[float]) -> Any:
@@ -185,12 +191,12 @@ def _forced(lm: Model, study: Study, prompt: str, target: str, doses: Sequence[f
 
     def work(job: Job) -> ForcedGrid:
         from ...evaluations.sweeps import forced_grid
-        from ...interventions import ActivationAddition
+        from ...interventions.protocol import made as intervention
         from ...models.chat import chat
 
         def make(layer: int, alpha: float) -> list[Any]:
             direction, unit = made[layer]
-            return [ActivationAddition(direction, alpha * unit)]
+            return [intervention("add", direction=direction, alpha=alpha * unit)]
 
         asked = lm.tokens(chat(prompt) if lm.has_chat_template else prompt)
         return forced_grid(engine, [asked], target, make, range(lm.n_layers), doses, tick=job.tick)
@@ -229,11 +235,11 @@ def _show_layers(lm: Model, study: Study, prompt: str, found: ForcedGrid) -> Non
 
 
 def _written(lm: Model, study: Study, prompt: str, layer: int, alpha: float) -> str:
-    from ...interventions import ActivationAddition
+    from ...interventions.protocol import made
     from ...models.chat import chat
 
     direction, unit = at_layer(lm, study, layer)
     asked = chat(prompt) if lm.has_chat_template else prompt
-    variants = [(), (ActivationAddition(direction, alpha * unit),)]
+    variants = [(), (made("add", direction=direction, alpha=alpha * unit),)]
     plain, steered = services.engine(lm.name).generate(asked, variants, max_new_tokens=40)
     return f"Baseline: {plain.text}\nSteered: {steered.text}"
