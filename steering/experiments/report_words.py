@@ -12,9 +12,12 @@ import pandas as pd
 from ..evaluations.comparison import Cell, Change
 from ..evaluations.effects import Spillover
 from ..evaluations.sweeps import plain
+from ..interventions.protocol import METHODS
 from . import Result
 from .config import BUNDLED
 from .voices import difference, held_out
+
+YARDSTICK = METHODS["actadd"].__name__  # the family that the others are compared with on the same dilemmas
 
 
 def number(value: float, binary: bool) -> str:
@@ -193,7 +196,7 @@ def _held_out_lines(result: Result) -> list[str]:
     lines.append("")
     for one in found:
         for other in found:
-            if one.target == other.target and other.family == "ActAdd" and one.family != "ActAdd":
+            if one.target == other.target and other.family == YARDSTICK and one.family != YARDSTICK:
                 d = difference(one, other)
                 lines.append(
                     f"- {one.arm} against {other.arm}: {100 * d.value:+.0f} points of the target's share "

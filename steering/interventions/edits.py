@@ -287,7 +287,7 @@ class Rotation(_Stackable):
 
 @dataclass(frozen=True, eq=False)
 class AtPositions:
-    """h' = h + difference[t - start] at absolute positions t from start on (ActAdd)."""
+    """h' = h + difference[t - start] at absolute positions t from start on (a prompt contrast)."""
 
     difference: Float[Tensor, "rows k d_model"]
     start: Int[Tensor, "rows"]

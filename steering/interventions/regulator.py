@@ -106,7 +106,7 @@ class SaeAblation(Intervention):
     """x' = x - <x, v> v in SAE feature space, v of unit norm, error kept or dropped: DIR's like-for-like baseline.
 
     Raises:
-        ValueError: the direction is not in feature space (use DirectionalAblation there).
+        ValueError: the direction is not in feature space (use directional ablation there).
     """
 
     direction: Direction
@@ -125,7 +125,7 @@ class SaeAblation(Intervention):
         if self.direction.sae is None:
             raise ValueError(
                 "SaeAblation takes a direction in SAE feature space; this one is in the residual stream. "
-                "Use DirectionalAblation, or build the direction with sae=..."
+                "Use directional ablation, or build the direction with sae=..."
             )
 
     def placements(self, model: Model) -> Sequence[Placement]:

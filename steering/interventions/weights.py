@@ -23,8 +23,8 @@ class Orthogonalized:
     """An edited copy of a model, and what holds of it.
 
     Attributes:
-        equals_ablation: whether its logits are those of `DirectionalAblation(everywhere=True)` with `steer_bos`, up to
-            rounding (weights know no BOS). Not so where a norm follows each writer (Gemma-2, Gemma-3): there the
+        equals_ablation: whether its logits are those of directional ablation, with `everywhere` and `steer_bos`, up
+            to rounding (weights know no BOS). Not so where a norm follows each writer (Gemma-2, Gemma-3): there the
             direction is never written either, but the norm divides by the length of the whole vector, which the edit
             has changed.
         note: the same in words.
@@ -115,5 +115,5 @@ def _writer(part: nn.Module, spec: Any) -> Any:
             return part.get_submodule(spec.submodules[key].name)
     raise ValueError(
         f"The matrix with which {type(part).__name__} writes to the residual stream is not known; "
-        "use DirectionalAblation(everywhere=True) on this family."
+        "use directional ablation with everywhere=True on this family."
     )

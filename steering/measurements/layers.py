@@ -18,7 +18,7 @@ from torch import Tensor
 from ..directions import agreement
 from ..directions.direction import Direction, random_like
 from ..directions.pairs import PairSet, PromptPair
-from ..interventions import ActivationAddition
+from ..interventions.protocol import Intervention, made
 from ..models.lens import to_logits
 from ..models.model import Model
 from ..models.passages import passage
@@ -134,7 +134,7 @@ def causal_effects(
         direction = Direction(vector, site, provenance={"model": lm.identity})
         alpha = units * norms[site] / direction.norm
         effects = [
-            _preferences(engine, test, (ActivationAddition(d, alpha),), chat) - plain
+            _preferences(engine, test, (made("add", direction=d, alpha=alpha),), chat) - plain
             for d in (direction, *(random_like(direction, seed) for seed in range(controls)))
         ]
         separation = agreement.held_out(*sides, agreement.FITS[contrast], folds=10).auroc
@@ -144,7 +144,7 @@ def causal_effects(
 
 
 def _preferences(
-    engine: Engine, pairs: PairSet, variant: Sequence[ActivationAddition], chat: bool | None
+    engine: Engine, pairs: PairSet, variant: Sequence[Intervention], chat: bool | None
 ) -> Float[np.ndarray, " pairs"]:
     """log p(positive) - log p(negative) of each pair, as the mean over the completion's tokens."""
     items = [(*_split(engine.model, side, chat), variant) for pair in pairs for side in pair.sides]

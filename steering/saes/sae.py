@@ -104,7 +104,7 @@ class Sae:
         if self.writes is not None:
             raise ValueError(
                 f"{self.name} is a transcoder: it reads {self.site} and writes {self.writes}, so its features can be "
-                "read and added to (FeatureAddition), not set. Use an SAE of the stream for that."
+                "read and added to, not set. Use an SAE of the stream for that."
             )
 
     @property

@@ -13,6 +13,7 @@ from torch import Tensor
 import steering as t
 
 from ...directions.activations import read
+from ...interventions.protocol import made
 from ...small_world.exchanges import Exchange
 from .measuring import claims_for
 
@@ -130,9 +131,11 @@ def layers(band: Band) -> str:
 
 def regulate(
     band: Band, lambda_: float, tau_at: float, error: Literal["keep", "drop"] = "keep"
-) -> tuple[t.ThresholdRegulator, ...]:
+) -> tuple[t.Intervention, ...]:
     """The regulator on each direction of a band, its threshold this share of the way between the sides."""
-    return tuple(t.ThresholdRegulator(one.value, tau=one.tau(tau_at), lambda_=lambda_, error=error) for one in band)
+    return tuple(
+        made("regulate", direction=one.value, tau=one.tau(tau_at), lambda_=lambda_, error=error) for one in band
+    )
 
 
 def firing_tau(lm: t.Model, direction: CandidateDirection, tau: float, control: t.Direction, count: int = 60) -> float:

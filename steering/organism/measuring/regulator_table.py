@@ -10,7 +10,7 @@ import torch
 
 import steering as t
 
-from ...interventions import FeatureAblation, SaeAblation, SaeReconstruction
+from ...interventions.protocol import made
 from ...statistics import mcnemar, wilson
 from .candidates import Band, CandidateDirection, bands, directions, firing_tau, layers, regulate
 from .table_rows import COLUMNS, Cells, TableRow, measure, share
@@ -113,20 +113,23 @@ def arms_of(lm: t.Model, chosen: dict[str, ChosenSetting]) -> list[TableRow]:
     middle = {space: choice.band[len(choice.band) // 2] for space, choice in chosen.items()}
     out = [
         TableRow("baseline"),
-        TableRow("ablation A: projection in feature space", tuple(SaeAblation(one.value) for one in features.band)),
+        TableRow(
+            "ablation A: projection in feature space",
+            tuple(made("ablate_features", direction=one.value) for one in features.band),
+        ),
         TableRow(
             f"ablation B: the {TOP_FEATURES} top features off",
-            tuple(FeatureAblation(sae, top) for sae, top in zip(saes, tops, strict=True)),
+            tuple(made("silence", sae=sae, features=top) for sae, top in zip(saes, tops, strict=True)),
         ),
         TableRow(
             "ablation C: residual direction, every layer",
-            (t.DirectionalAblation(middle["features"].value, everywhere=True),),
+            (made("ablate", direction=middle["features"].value, everywhere=True),),
         ),
         TableRow(
             "ablation C, residual reading, every layer",
-            (t.DirectionalAblation(middle["residual"].value, everywhere=True),),
+            (made("ablate", direction=middle["residual"].value, everywhere=True),),
         ),
-        TableRow("SAE reconstruction only", tuple(SaeReconstruction(sae) for sae in saes)),
+        TableRow("SAE reconstruction only", tuple(made("reconstruct", sae=sae) for sae in saes)),
     ]
     errors: dict[str, tuple[ChosenSetting, Literal["keep", "drop"]]] = {
         "features, error kept": (features, "keep"),
@@ -144,12 +147,12 @@ def arms_of(lm: t.Model, chosen: dict[str, ChosenSetting]) -> list[TableRow]:
         for seed, one in enumerate(choice.band):
             control = t.random_like(one.value, seed=seed)
             tau = firing_tau(lm, one, one.tau(choice.setting["tau_at"]), control)
-            controls.append(t.ThresholdRegulator(control, tau=tau, lambda_=lambda_))
+            controls.append(made("regulate", direction=control, tau=tau, lambda_=lambda_))
         out.append(TableRow(f"random direction, {space}, fires as often, lambda {lambda_:g}", tuple(controls)))
     out.append(
         TableRow(
             "random direction, ablated at every layer",
-            (t.DirectionalAblation(t.random_like(middle["residual"].value, 1), everywhere=True),),
+            (made("ablate", direction=t.random_like(middle["residual"].value, 1), everywhere=True),),
         )
     )
     out.append(TableRow(f'prompting: "{PLEA}" (taught)', system=PLEA))
