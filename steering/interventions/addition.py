@@ -14,7 +14,7 @@ from ..directions.direction import Direction
 from ..models.model import Model
 from ..sites import Site
 from .edits import AtPositions, RankOne
-from .knobs import NORMS, Number, Place, Setup, Text, Vector
+from .knobs import NORMS, AtSite, Number, Setup, Vector, Words
 from .protocol import Intervention, Placement, Where
 
 
@@ -60,9 +60,9 @@ class ActAdd(Intervention):
         "Add a prompt contrast",
         "Adds the difference of two prompts to the first tokens (ActAdd).",
         (
-            Text("positive", "Toward", "a text to move toward"),
-            Text("negative", "Away from", "a text to move away from", required=False),
-            Place(),
+            Words("positive", "Toward", "a text to move toward"),
+            Words("negative", "Away from", "a text to move away from", required=False),
+            AtSite(),
             Number("alpha", "Alpha", -2.0, 2.0, 0.5, unit=NORMS, help="The largest shift of the positions."),
         ),
         make="from_prompts",

@@ -50,7 +50,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Choice:
+class OneOf:
     """One of several named ways, value -> what a person reads."""
 
     name: str
@@ -73,7 +73,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Text:
+class Words:
     """A text; `what` completes the sentence "this method needs ..." where it is empty and required."""
 
     name: str
@@ -115,7 +115,7 @@ class Dictionary:
 
 
 @dataclass(frozen=True)
-class Place:
+class AtSite:
     """A layer and a stream, for a method without a direction: the constructor's argument `site`."""
 
 
@@ -127,7 +127,7 @@ class Inner:
     label: str
 
 
-Knob = Number | Choice | Flag | Text | Vector | Features | Dictionary | Place | Inner
+Knob = Number | OneOf | Flag | Words | Vector | Features | Dictionary | AtSite | Inner
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Setup:
 
 
 EVERYWHERE = Flag("everywhere", "At every layer and stream", help="At every site of the residual stream.")
-ERROR = Choice(
+ERROR = OneOf(
     "error",
     "The SAE's error",
     {"keep": "Kept", "drop": "Dropped, as in the code first posted"},

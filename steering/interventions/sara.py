@@ -13,7 +13,7 @@ from torch import Tensor
 from ..models.model import Model
 from ..sites import Site
 from .edits import Gain, SignGain
-from .knobs import Choice, Number, Place, Setup, Text
+from .knobs import AtSite, Number, OneOf, Setup, Words
 from .protocol import Intervention, Placement, Where
 
 Sign = Literal["align", "canonical", "raw"]
@@ -71,11 +71,11 @@ class Sara(Intervention):
         "Rescale channels",
         "Strengthens the channels that resemble the first text and weakens those that resemble the second (SARA).",
         (
-            Text("attract", "Attract", "a text to attract"),
-            Text("repel", "Repel", "a text to repel"),
-            Place(),
+            Words("attract", "Attract", "a text to attract"),
+            Words("repel", "Repel", "a text to repel"),
+            AtSite(),
             Number("alpha", "Gain", -4.0, 4.0, 1.0, step=0.1),
-            Choice(
+            OneOf(
                 "mode",
                 "The gain is found",
                 {
@@ -85,7 +85,7 @@ class Sara(Intervention):
                 },
                 "frozen",
             ),
-            Choice(
+            OneOf(
                 "sign",
                 "Signs of components",
                 {"": "As the mode needs", "align": "Aligned", "canonical": "Canonical", "raw": "As they come"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..interventions.knobs import PROJECTION, Dictionary, Features, Inner, Number, Place, Text, Vector
+from ..interventions.knobs import PROJECTION, AtSite, Dictionary, Features, Inner, Number, Vector, Words
 from ..interventions.protocol import METHODS
 from .sources import DEFAULTS, Source
 from .steps import MAIN, Step
@@ -19,7 +19,7 @@ def axes_of(methods: Sequence[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for method in methods:
         setup = METHODS[method].setup
-        own = {LAYER: LAYER} if setup.of(Place) or any(_is_main(knob) for knob in setup.knobs) else {}
+        own = {LAYER: LAYER} if setup.of(AtSite) or any(_is_main(knob) for knob in setup.knobs) else {}
         for knob in setup.knobs:
             if isinstance(knob, Number):
                 same = meaning.setdefault(knob.name, knob.long_label) == knob.long_label
@@ -58,7 +58,7 @@ def needs_sae(method: str) -> bool:
 def texts_of(methods: Sequence[str]) -> dict[str, str]:
     """The texts that the methods are made from, name -> label."""
     return {
-        knob.name: knob.label for method in methods for knob in METHODS[method].setup.knobs if isinstance(knob, Text)
+        knob.name: knob.label for method in methods for knob in METHODS[method].setup.knobs if isinstance(knob, Words)
     }
 
 
@@ -72,7 +72,7 @@ def base(method: str, source: Source, texts: Mapping[str, str]) -> Step:
             settings[knob.name] = source
         elif isinstance(knob, Inner):
             settings[knob.name] = base("add", source, {})
-        elif isinstance(knob, Text):
+        elif isinstance(knob, Words):
             settings[knob.name] = texts.get(knob.name, "")
     return Step(method, **settings)
 
@@ -93,7 +93,7 @@ def at_point(step: Step, axes: Mapping[str, str], point: Mapping[str, Any], sour
     changes: dict[str, Any] = {}
     for axis, value in point.items():
         setting = axes[axis]
-        if setting == LAYER and step.setup.of(Place):
+        if setting == LAYER and step.setup.of(AtSite):
             changes[LAYER] = value
         elif setting == LAYER:
             knob = next(knob for knob in step.setup.knobs if isinstance(knob, Vector) and _is_main(knob))

@@ -10,15 +10,15 @@ from ..directions.direction import Direction
 from ..interventions.knobs import (
     NORMS,
     PROJECTION,
-    Choice,
+    AtSite,
     Dictionary,
     Features,
     Flag,
     Inner,
     Number,
-    Place,
-    Text,
+    OneOf,
     Vector,
+    Words,
 )
 from ..interventions.protocol import Intervention
 from .sources import Source
@@ -96,11 +96,11 @@ def make(bench: Workbench, step: Step, calibrated: Calibrations | None = None) -
         if isinstance(knob, Number):
             settings[knob.name] = _number(bench, step, knob, found.get(MAIN), calibrated)
             numbers |= {knob.name: settings[knob.name]} if knob.unit in (PROJECTION, NORMS) else {}
-        elif isinstance(knob, Choice | Flag):
+        elif isinstance(knob, OneOf | Flag):
             settings |= {knob.name: value} if (value := getattr(step, knob.name)) != "" else {}
-        elif isinstance(knob, Text):
+        elif isinstance(knob, Words):
             settings[knob.name] = _text(step, knob)
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             settings["site"] = bench.site_of(step.layer, step.stream)
         elif isinstance(knob, Features | Dictionary):
             settings["sae"] = bench.need_sae(setup.title)
@@ -159,7 +159,7 @@ def _number(
     return bench.midpoint(direction, source.direction) if value is None else value
 
 
-def _text(step: Step, knob: Text) -> str:
+def _text(step: Step, knob: Words) -> str:
     value = getattr(step, knob.name)
     if knob.required and not value.strip():
         raise ValueError(f"{step.setup.title} needs {knob.what}; it is empty.")

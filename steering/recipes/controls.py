@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..directions.direction import random_like
-from ..interventions.knobs import PROJECTION, Features, Inner, Number, Text, Vector
+from ..interventions.knobs import PROJECTION, Features, Inner, Number, Vector, Words
 from ..interventions.protocol import Intervention
 from .steps import MAIN, Variant
 from .workbench import Workbench
@@ -67,9 +67,9 @@ def _others(tested: Any, knob: Features, seed: int) -> Any:
 
 def has_control(interventions: Sequence[Intervention]) -> bool:
     """Whether anything in them can be replaced by something random: not where an SAE's reconstruction is all."""
-    return any(one.setup.of(Vector, Features, Text) for one in interventions)
+    return any(one.setup.of(Vector, Features, Words) for one in interventions)
 
 
 def controllable(variant: Variant) -> bool:
     """Whether a variant has a step for which something random can stand in."""
-    return any(step.setup.of(Vector, Features, Text) for step in variant.active)
+    return any(step.setup.of(Vector, Features, Words) for step in variant.active)

@@ -8,15 +8,15 @@ from typing import Any
 
 from ..interventions.knobs import (
     NORMS,
-    Choice,
+    AtSite,
     Dictionary,
     Features,
     Flag,
     Inner,
     Number,
-    Place,
-    Text,
+    OneOf,
     Vector,
+    Words,
 )
 from ..interventions.protocol import Intervention
 from .sources import Source, position_of
@@ -78,7 +78,7 @@ def step_lines(name: str, step: Step, numbers: Numbers) -> list[str]:
         if isinstance(knob, Vector):
             lines += _direction(_vector(name, knob.name), step.source(knob), name, main, in_features)
             arguments.append((knob.name, _vector(name, knob.name)))
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             arguments.append(("site", _site(step.layer, step.stream)))
         elif isinstance(knob, Features | Dictionary):
             arguments.append(("sae", "sae"))
@@ -90,10 +90,10 @@ def step_lines(name: str, step: Step, numbers: Numbers) -> list[str]:
             arguments.append((knob.name, f"{name}_{knob.name}_step"))
         elif isinstance(knob, Number):
             arguments.append((knob.name, repr(_number(step, knob, numbers))))
-        elif isinstance(knob, Choice | Flag):
+        elif isinstance(knob, OneOf | Flag):
             value = getattr(step, knob.name)
             arguments += [(knob.name, repr(value))] if value not in ("", usual.get(knob.name)) else []
-        elif isinstance(knob, Text):
+        elif isinstance(knob, Words):
             arguments.append((knob.name, repr(getattr(step, knob.name))))
     arguments += [(key, repr(getattr(step, key))) for key in COMMON if getattr(step, key) != COMMON[key]]
     made = ", ".join(["lm"] * bool(step.setup.make) + [f"{key}={value}" for key, value in arguments])

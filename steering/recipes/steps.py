@@ -19,17 +19,17 @@ from .. import interventions  # noqa: F401  the methods declare themselves when 
 from ..interventions.knobs import (
     NORMS,
     PROJECTION,
-    Choice,
+    AtSite,
     Dictionary,
     Features,
     Flag,
     Inner,
     Knob,
     Number,
-    Place,
+    OneOf,
     Setup,
-    Text,
     Vector,
+    Words,
 )
 from ..interventions.protocol import METHODS, Intervention, Where
 from .sources import DEFAULTS as SOURCE
@@ -166,16 +166,16 @@ def defaults(method: type[Intervention]) -> dict[str, Any]:
             found[knob.name] = Source(knob.default)
         elif isinstance(knob, Features):
             found["features"] = {}
-        elif isinstance(knob, Text):
+        elif isinstance(knob, Words):
             found[knob.name] = ""
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             found |= {"layer": None, "stream": "resid_post"}
         elif isinstance(knob, Inner):
             found[knob.name] = Step()
         elif isinstance(knob, Number):
             found[knob.name] = knob.default
             found |= {f"{knob.name}_raw": None} if knob.unit == NORMS else {}
-        elif isinstance(knob, Choice | Flag):
+        elif isinstance(knob, OneOf | Flag):
             found[knob.name] = knob.default
     return found
 
@@ -200,11 +200,11 @@ def _value(setup: Setup, name: str, value: Any) -> Any:
     )
     if isinstance(knob, Number):
         return _number(knob, name, value)
-    if isinstance(knob, Choice):
+    if isinstance(knob, OneOf):
         return value if _in(value, knob.options) else _one_of(name, knob.options, value)
     if isinstance(knob, Flag):
         return value if isinstance(value, bool) else _wrong(name, value)
-    if isinstance(knob, Text):
+    if isinstance(knob, Words):
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             raise ValueError(f"A step's texts have at most {MAX_TEXT} characters; {name} is none such.")
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..interventions.knobs import DEGREES, NORMS, PROJECTION, Choice, Features, Flag, Inner, Knob, Number, Vector
+from ..interventions.knobs import DEGREES, NORMS, PROJECTION, Features, Flag, Inner, Knob, Number, OneOf, Vector
 from .sources import Source
 from .steps import MAIN, WHERE, Step, Variant, defaults, show_features
 
@@ -31,7 +31,7 @@ def step_summary(step: Step) -> str:
             said.append(f"{knob.label.lower()} {step_summary(getattr(step, knob.name))}")
         elif isinstance(knob, Number) and step.offers(knob):
             said.append(_number(knob, step))
-        elif isinstance(knob, Choice | Flag) and step.offers(knob) and getattr(step, knob.name) != usual[knob.name]:
+        elif isinstance(knob, OneOf | Flag) and step.offers(knob) and getattr(step, knob.name) != usual[knob.name]:
             said.append(_chosen(knob, getattr(step, knob.name)))
     said = [part for part in said if part]
     head = " ".join(part for part in (*words, *said[:1]) if part)
@@ -58,7 +58,7 @@ def _number(knob: Number, step: Step) -> str:
 
 
 def _chosen(knob: Knob, value: Any) -> str:
-    if isinstance(knob, Choice):
+    if isinstance(knob, OneOf):
         return f"{knob.label.lower()}: {knob.options[value].lower()}"
     assert isinstance(knob, Flag)
     return knob.label.lower() if value else f"not {knob.label.lower()}"

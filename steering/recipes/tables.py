@@ -15,14 +15,14 @@ import tomli_w
 from ..interventions.knobs import (
     NORMS,
     PROJECTION,
-    Choice,
+    AtSite,
     Features,
     Flag,
     Inner,
     Number,
-    Place,
-    Text,
+    OneOf,
     Vector,
+    Words,
 )
 from ..interventions.protocol import METHODS, Intervention
 from ..sites import Site
@@ -54,13 +54,13 @@ def keys_of(kind: type[Intervention]) -> set[str]:
     for knob in kind.setup.knobs:
         if isinstance(knob, Vector) and knob.name == MAIN:
             found |= {MAIN, "site", "layer"}
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             found |= {"site", "layer"}
         elif isinstance(knob, Features):
             found.add("features")
         elif isinstance(knob, Number):
             found |= {knob.name} | ({f"{knob.name}_norms"} if knob.unit == NORMS else set())
-        elif isinstance(knob, Vector | Choice | Flag | Text | Inner):
+        elif isinstance(knob, Vector | OneOf | Flag | Words | Inner):
             found.add(knob.name)
     return found
 
@@ -119,7 +119,7 @@ def step_table(step: Step, directions: dict[str, dict[str, Any]], bench: Workben
             continue
         if isinstance(knob, Vector):
             table[knob.name] = _named(step.source(knob), directions, bench)
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             table["site"] = str(bench.site_of(step.layer, step.stream))
         elif isinstance(knob, Features):
             bench.need_sae(step.setup.title)
@@ -128,9 +128,9 @@ def step_table(step: Step, directions: dict[str, dict[str, Any]], bench: Workben
             table[knob.name] = step_table(getattr(step, knob.name), directions, bench)
         elif isinstance(knob, Number):
             table |= _number_table(step, knob, bench)
-        elif isinstance(knob, Choice | Flag | Text):
+        elif isinstance(knob, OneOf | Flag | Words):
             value = getattr(step, knob.name)
-            kept = value != _usual(step.intervention, knob.name) and not (isinstance(knob, Choice) and value == "")
+            kept = value != _usual(step.intervention, knob.name) and not (isinstance(knob, OneOf) and value == "")
             table |= {knob.name: value} if kept else {}
     return table | {key: getattr(step, key) for key in COMMON if getattr(step, key) != COMMON[key]}
 
@@ -218,7 +218,7 @@ def step_of(table: Mapping[str, Any], directions: Mapping[str, Mapping[str, Any]
         elif isinstance(knob, Vector):
             named = table.get(knob.name, knob.default)
             settings[knob.name] = source_of(named, directions)
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             settings |= {} if site is None else {"layer": site.layer, "stream": site.stream}
         elif isinstance(knob, Features):
             settings["features"] = table["features"]
@@ -226,9 +226,9 @@ def step_of(table: Mapping[str, Any], directions: Mapping[str, Mapping[str, Any]
             settings[knob.name] = step_of(table[knob.name], directions)
         elif isinstance(knob, Number):
             settings |= _number_of(table, knob, kind)
-        elif isinstance(knob, Text):
+        elif isinstance(knob, Words):
             settings[knob.name] = table[knob.name] if knob.required else table.get(knob.name, "")
-        elif isinstance(knob, Choice | Flag):
+        elif isinstance(knob, OneOf | Flag):
             usual = _usual(kind, knob.name) if knob.default != "" else ""
             settings[knob.name] = table.get(knob.name, usual)
     return Step(kind.setup.name, **settings)

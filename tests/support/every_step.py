@@ -8,14 +8,14 @@ from typing import Any
 from steering.interventions.knobs import (
     NORMS,
     PROJECTION,
-    Choice,
+    AtSite,
     Features,
     Flag,
     Inner,
     Number,
-    Place,
-    Text,
+    OneOf,
     Vector,
+    Words,
 )
 from steering.interventions.protocol import METHODS
 from steering.recipes.sources import Source
@@ -33,10 +33,10 @@ def usual(method: str, pairs: str) -> dict[str, Any]:
             found |= {"direction": f"pairs:{pairs}", "layer": 1, "space": knob.spaces[0]}
         elif isinstance(knob, Vector) and knob.default == "pairs:":
             found[knob.name] = Source(f"pairs:{pairs}", layer=0)
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             found |= {"layer": 1}
-        elif isinstance(knob, Text):
-            found[knob.name] = TEXTS["positive" if knob == setup.of(Text)[0] else "negative"]
+        elif isinstance(knob, Words):
+            found[knob.name] = TEXTS["positive" if knob == setup.of(Words)[0] else "negative"]
         elif isinstance(knob, Features):
             found["features"] = {3: 6.0, 17: -4.0}
         elif isinstance(knob, Number):
@@ -61,7 +61,7 @@ def every_step(pairs: str, saved: str) -> Iterator[tuple[str, Step]]:
         yield f"{method}, start", base.but(start=2)
         for knob in kind.setup.knobs:
             space = {"space": "feature"} if getattr(knob, "only", "") else {}
-            if isinstance(knob, Choice):
+            if isinstance(knob, OneOf):
                 for value in knob.options:
                     yield f"{method}, {knob.name} {value}", base.but(**{knob.name: value}, **space)
             elif isinstance(knob, Flag):
@@ -70,7 +70,7 @@ def every_step(pairs: str, saved: str) -> Iterator[tuple[str, Step]]:
                 yield f"{method}, {knob.name} raw", base.but(**{f"{knob.name}_raw": 3.25})
             elif isinstance(knob, Number) and knob.default is None:
                 yield f"{method}, {knob.name} found", base.but(**{knob.name: None})
-            elif isinstance(knob, Text) and not knob.required:
+            elif isinstance(knob, Words) and not knob.required:
                 yield f"{method}, no {knob.name}", base.but(**{knob.name: ""})
             elif isinstance(knob, Vector) and knob.name == "direction":
                 yield from directions(method, base, knob, saved)

@@ -10,14 +10,14 @@ from ...interventions.knobs import (
     DEGREES,
     NORMS,
     PROJECTION,
-    Choice,
+    AtSite,
     Features,
     Flag,
     Inner,
     Number,
-    Place,
-    Text,
+    OneOf,
     Vector,
+    Words,
 )
 from ...interventions.protocol import METHODS
 from ...recipes import building
@@ -77,7 +77,7 @@ def _material(prefix: str, step: Step, bench: Workbench, directions: dict[str, s
         elif isinstance(knob, Vector) and knob.default not in DERIVED:
             chosen = _from(f"{prefix}_{knob.name}", step.source(knob), directions, knob.label)
             step = step.but(**{knob.name: Source(**{**_settings_of(step.source(knob)), **chosen})})
-        elif isinstance(knob, Text):
+        elif isinstance(knob, Words):
             text = st.text_input(knob.label, getattr(step, knob.name), key=f"{prefix}_{knob.name}", max_chars=2000)
             step = step.but(**{knob.name: text or ""})
         elif isinstance(knob, Features):
@@ -135,7 +135,7 @@ def _settings(prefix: str, step: Step, bench: Workbench, directions: dict[str, s
             step = step.but(**_made(prefix, step.source(knob), knob, bench))
         elif isinstance(knob, Vector):
             step = step.but(**{knob.name: _second(f"{prefix}_{knob.name}", step, knob, bench, directions)})
-        elif isinstance(knob, Place):
+        elif isinstance(knob, AtSite):
             step = step.but(**_place(prefix, step.layer, step.stream, bench))
     if bench.sae is not None and step.setup.of(Features):
         st.caption(f"Works at the SAE's site, {bench.sae.site}.")
@@ -143,13 +143,13 @@ def _settings(prefix: str, step: Step, bench: Workbench, directions: dict[str, s
     start = st.number_input("From position", 0, MAX_START, step.start, key=f"{prefix}_start", help="0 is the first.")
     step = step.but(start=int(start or 0))
     for knob in step.setup.knobs:
-        if isinstance(knob, Choice | Flag) and step.offers(knob):
+        if isinstance(knob, OneOf | Flag) and step.offers(knob):
             step = step.but(**{knob.name: _option(prefix, knob, getattr(step, knob.name))})
     return step
 
 
-def _option(prefix: str, knob: Choice | Flag, value: Any) -> Any:
-    if isinstance(knob, Choice):
+def _option(prefix: str, knob: OneOf | Flag, value: Any) -> Any:
+    if isinstance(knob, OneOf):
         return _choose(knob.label, knob.options, value, f"{prefix}_{knob.name}", knob.help)
     return st.toggle(knob.label, value, key=f"{prefix}_{knob.name}", help=knob.help or None)
 
