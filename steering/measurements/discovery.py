@@ -25,7 +25,7 @@ from ..directions.unsupervised.melbo import melbo
 from ..directions.unsupervised.response import Response, Tick, random_units
 from ..directions.unsupervised.transcoding import exponential_dct
 from ..engine.engine import Engine
-from ..interventions.addition import ActivationAddition
+from ..interventions.protocol import Intervention, made
 from ..models.model import Model, Prompt
 from ..sites import Site
 from .neutral import neutral_texts
@@ -145,8 +145,8 @@ def discover(
     steps_of(0.7, "What each does to the target and to the next token")
     everything = [*_described(lm, prompts, source, target, [*found, *controls], norm, last, span, named, len(found))]
     steps_of(0.8, "Writing texts")
-    variants: list[tuple[ActivationAddition, ...]] = [()]
-    variants += [(ActivationAddition(one.direction, sign * norm),) for one in everything for sign in (1, -1)]
+    variants: list[tuple[Intervention, ...]] = [()]
+    variants += [(made("add", direction=one.direction, alpha=sign * norm),) for one in everything for sign in (1, -1)]
     texts = [row.text for row in engine.generate(prompts[0], variants, max_new_tokens=max_new_tokens)]
     steps_of(1.0, "Done")
     complete = tuple(replace(one, texts=(texts[1 + 2 * k], texts[2 + 2 * k])) for k, one in enumerate(everything))

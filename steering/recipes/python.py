@@ -37,8 +37,6 @@ def head(
     """
     saved_in_features = any(one.get("sae") for many in numbers for one in many)
     lines = ["import steering as t"]
-    if any(source.kind == "saved" for step in steps_of(recipe) for source in step.sources):
-        lines.append("from steering.library.store import Store")
     lines += sorted({line for step in steps_of(recipe) if (line := _import(step.intervention))})
     lines += ["", f"lm = t.load_model({model})"]
     if saved_in_features or any(step.needs_sae for step in steps_of(recipe)):
@@ -124,7 +122,7 @@ def _direction(name: str, source: Source, main_name: str, main: Source, in_featu
         sae = ", sae" if in_features else ""
         return [
             "# From your Library; elsewhere: t.Direction.load, with the file that the Library exports.",
-            f"{name} = Store().direction({source.name!r}{sae})",
+            f"{name} = t.Store().direction({source.name!r}{sae})",
         ]
     if source.kind == "random":
         return [f"{name} = t.random_like({main_name}, {int(source.name)})"]

@@ -147,7 +147,9 @@ class Workbench:
         site = self.site(source)
         key = ("direction", source.direction, source.contrast, source.space, source.position, site, source.top_k)
         texts = (source.positive, source.negative) if source.kind == "texts" else ()
-        return self._kept.get((*key, *texts), lambda: self._made(source, site))
+        found = self._kept.get((*key, *texts), lambda: self._made(source, site))
+        self._kept.get(("origin", found.fingerprint), lambda: source)
+        return found
 
     def _made(self, source: Source, site: Site) -> Direction:
         sae = self.sae if source.space == "feature" else None
@@ -255,6 +257,13 @@ class Workbench:
         groups["neutral"] = self._tokens(direction, self._ids(self.neutral)).tolist()
         return groups
 
+    def _origin(self, direction: Direction) -> PairSet | None:
+        """The pairs that a direction was made from, here or as it says itself; None if they are not at hand."""
+        source: Source | None = self.find(("origin", direction.fingerprint))
+        if source is not None:
+            return self.pair_set(source)
+        return self._pairs_or_none(str(dict(direction.provenance.get("pairs") or {}).get("name", "")))
+
     def _pairs_or_none(self, name: str) -> PairSet | None:
         try:
             return self.pairs(name) if name else None
@@ -303,7 +312,7 @@ class Workbench:
         """Projections of every token of neutral text, and of the pairs of the tested direction, on a direction."""
 
         def make() -> Tensor:
-            pairs = self._pairs_or_none(str(dict(tested.provenance.get("pairs") or {}).get("name", "")))
+            pairs = self._origin(tested)
             texts = [text for pair in list(pairs or ())[:PAIRS_READ] for text in ("".join(side) for side in pair.sides)]
             return self._tokens(direction, self._ids([*self.neutral, *texts]))
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...recipes.sources import Source
 from . import state
-from .objects import maybe_sae, model, store, workbench
+from .objects import maybe_sae, model, store
 
 if TYPE_CHECKING:
     from ...directions.direction import Direction
     from ...saes.sae import Sae
-    from ...sites import Site
 
 
 def direction_choices() -> dict[str, str]:
@@ -49,33 +47,3 @@ def require_fitting_sae() -> Sae:
     if found is None:
         raise ValueError("This direction is in the features of an SAE, and none is loaded. Choose it in the sidebar.")
     return found
-
-
-# For the recipe's builder, which takes names; whatever else there is takes the workbench itself.
-
-
-def _source(direction: str, site: Site, sae: Sae | None, **more: str) -> Source:
-    where = {"space": "feature"} if sae is not None else {"layer": site.layer, "stream": site.stream}
-    return Source(direction, **more, **where)  # type: ignore[arg-type]
-
-
-def direction_from_pairs(
-    name: str, pairs: str, contrast: str, site: Site, sae: Sae | None, position: str = "completion_mean"
-) -> Direction:
-    """The direction of a bundled pair set; `position` may be an index as text."""
-    return workbench(name).direction(_source(f"pairs:{pairs}", site, sae, contrast=contrast, position=position))
-
-
-def direction_from_texts(name: str, positive: str, negative: str, site: Site, sae: Sae | None) -> Direction:
-    """The difference of two texts' mean activations."""
-    return workbench(name).direction(_source("texts", site, sae, positive=positive, negative=negative))
-
-
-def typical_norm(site: Site, name: str) -> float:
-    """The median norm of the activations at a site on neutral text: the unit in which alpha is chosen."""
-    return workbench(name).typical_norm(site)
-
-
-def class_projections(name: str, source: str, direction: Direction) -> dict[str, list[float]]:
-    """Projections of the two classes of a pair set (its completions' means) and of neutral tokens on a direction."""
-    return workbench(name).projections(direction, source)
