@@ -110,7 +110,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Dictionary:
+class WholeSae:
     """An SAE as a whole: the constructor's argument `sae`."""
 
 
@@ -127,7 +127,7 @@ class Inner:
     label: str
 
 
-Knob = Number | OneOf | Flag | Words | Vector | Features | Dictionary | AtSite | Inner
+Knob = Number | OneOf | Flag | Words | Vector | Features | WholeSae | AtSite | Inner
 
 
 @dataclass(frozen=True)

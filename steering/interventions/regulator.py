@@ -15,7 +15,7 @@ from ..directions.direction import Direction
 from ..models.model import Model
 from ..saes.sae import Sae
 from .edits import FeatureEdit, RankOne
-from .knobs import ERROR, PROJECTION, Dictionary, Flag, Number, Setup, Vector
+from .knobs import ERROR, PROJECTION, Flag, Number, Setup, Vector, WholeSae
 from .protocol import Intervention, Placement
 
 
@@ -146,7 +146,7 @@ class SaeReconstruction(Intervention):
         "reconstruct",
         "Reconstruct only",
         "Replaces the activation by the SAE's reconstruction: the control of methods that drop its error.",
-        (Dictionary(),),
+        (WholeSae(),),
         rank=13,
     )
 

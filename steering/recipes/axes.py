@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..interventions.knobs import PROJECTION, AtSite, Dictionary, Features, Inner, Number, Vector, Words
+from ..interventions.knobs import PROJECTION, AtSite, Features, Inner, Number, Vector, WholeSae, Words
 from ..interventions.protocol import METHODS
 from .sources import DEFAULTS, Source
 from .steps import MAIN, Step
@@ -50,7 +50,7 @@ def labels(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 def needs_sae(method: str) -> bool:
     """Whether a method works in an SAE's feature space only."""
     setup = METHODS[method].setup
-    return bool(setup.of(Features, Dictionary)) or any(
+    return bool(setup.of(Features, WholeSae)) or any(
         isinstance(knob, Vector) and "residual" not in knob.spaces for knob in setup.knobs
     )
 

@@ -11,13 +11,13 @@ from ..interventions.knobs import (
     NORMS,
     PROJECTION,
     AtSite,
-    Dictionary,
     Features,
     Flag,
     Inner,
     Number,
     OneOf,
     Vector,
+    WholeSae,
     Words,
 )
 from ..interventions.protocol import Intervention
@@ -102,7 +102,7 @@ def make(bench: Workbench, step: Step, calibrated: Calibrations | None = None) -
             settings[knob.name] = _text(step, knob)
         elif isinstance(knob, AtSite):
             settings["site"] = bench.site_of(step.layer, step.stream)
-        elif isinstance(knob, Features | Dictionary):
+        elif isinstance(knob, Features | WholeSae):
             settings["sae"] = bench.need_sae(setup.title)
             settings |= {knob.name: _features(step, knob)} if isinstance(knob, Features) else {}
         elif isinstance(knob, Inner):

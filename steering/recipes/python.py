@@ -9,13 +9,13 @@ from typing import Any
 from ..interventions.knobs import (
     NORMS,
     AtSite,
-    Dictionary,
     Features,
     Flag,
     Inner,
     Number,
     OneOf,
     Vector,
+    WholeSae,
     Words,
 )
 from ..interventions.protocol import Intervention
@@ -78,7 +78,7 @@ def step_lines(name: str, step: Step, numbers: Numbers) -> list[str]:
             arguments.append((knob.name, _vector(name, knob.name)))
         elif isinstance(knob, AtSite):
             arguments.append(("site", _site(step.layer, step.stream)))
-        elif isinstance(knob, Features | Dictionary):
+        elif isinstance(knob, Features | WholeSae):
             arguments.append(("sae", "sae"))
             if isinstance(knob, Features):
                 values = dict(step.features) if knob.valued else sorted(step.features)

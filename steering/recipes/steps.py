@@ -20,7 +20,6 @@ from ..interventions.knobs import (
     NORMS,
     PROJECTION,
     AtSite,
-    Dictionary,
     Features,
     Flag,
     Inner,
@@ -29,6 +28,7 @@ from ..interventions.knobs import (
     OneOf,
     Setup,
     Vector,
+    WholeSae,
     Words,
 )
 from ..interventions.protocol import METHODS, Intervention, Where
@@ -136,7 +136,7 @@ class Step:
     @property
     def needs_sae(self) -> bool:
         """Whether the step, or one inside it, works with an SAE."""
-        own = bool(self.setup.of(Features, Dictionary)) or any(one.space == "feature" for one in self.sources)
+        own = bool(self.setup.of(Features, WholeSae)) or any(one.space == "feature" for one in self.sources)
         return own or any(step.needs_sae for step in self.inner)
 
     def offers(self, knob: Knob) -> bool:
