@@ -229,7 +229,7 @@ class Bench:
             return {"steers": float("nan"), "steers_control": float("nan")}
         written = sae.W_dec.detach().float()[chosen]
         promoted = torch.cat([token_effects(self.lm, part).topk(10, dim=-1).indices for part in written.split(32)])
-        clean = self.lm.forward(ids, last_only=True)[:, -1].float()
+        clean = self.lm.forward(ids, keep=1)[:, -1].float()
         plain = ~torch.isin(ids, self.special)
         ranks = torch.stack([
             self._ranks(clean, ids, plain, float(largest[feature]) * row)
@@ -249,7 +249,7 @@ class Bench:
         def hook(h: Tensor) -> Tensor:
             return h + plain[..., None] * vector.to(h.dtype)
 
-        moved = self.lm.forward(ids, hooks={self.site: hook}, last_only=True)[:, -1].float()
+        moved = self.lm.forward(ids, hooks={self.site: hook}, keep=1)[:, -1].float()
         order = (moved - clean).mean(0).argsort()
         ranks = torch.empty(len(order), device=order.device)
         ranks[order] = torch.linspace(0, 1, len(order), device=order.device)
