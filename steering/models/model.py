@@ -29,11 +29,12 @@ from ..showing.one_line import one_line, quoted
 from ..sites import STREAMS, Site
 from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
+from .fused.choice import FusedSteps
 from .hashing import weights_hash
-from .hooks import Hook, Place, register
+from .hooks import Hook, Place, on_device, register
 from .identities import MOST_TOKENS, TEXT, Places, located
-from .packing import PackedLinears
-from .tokenizing import added, encode, rendered, token_texts
+from .packing import PackedLinears, Products
+from .tokenizing import added, encode, padded, rendered, token_texts
 from .turns import Turns, piece_tokens
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
@@ -56,6 +57,7 @@ class Model:
     tokenizer: Any
     revision: str | None = None
     file: dict[str, str] = field(default_factory=dict)  # of a GGUF file: its name, quantization, license, SHA-256
+    products: Products = "float32"  # in which dtype matrices are multiplied on the CPU
     lock: Turns = field(default_factory=Turns, repr=False)
 
     generate: ClassVar[Callable[..., Any]]  # completions by the model's own engine; given by engine/own.py, above
@@ -239,6 +241,7 @@ class Model:
         `readers` are told what arrives of each site's value further down; `pos` is the number of tokens in a row. Holds
         the model's lock; leaves nothing on the model.
         """
+        spread = getattr(self.hf, "hf_device_map", None)
         with self.lock:
             handles = []
             try:
@@ -246,7 +249,14 @@ class Model:
                     handles += self.arrivals.watch_before(readers, pos)
                 for site, hook in hooks.items():
                     in_place = self.check_site(site).stream == "resid_mid"
-                    handles.append(register(*self._module(site), self._at_home(hook), pos, in_place=in_place))
+                    handles.append(
+                        register(
+                            *self._module(site),
+                            on_device(hook, self.device) if spread else hook,
+                            pos,
+                            in_place=in_place,
+                        )
+                    )
                 if readers:
                     handles += self.arrivals.watch_after(readers, pos)
                 yield
@@ -267,18 +277,11 @@ class Model:
 
     @cached_property
     def _packed(self) -> PackedLinears:
-        return PackedLinears(self.hf, MOST_PACKED)
+        return PackedLinears(self.hf, MOST_PACKED, self.products)
 
-    def _at_home(self, hook: Hook) -> Hook:
-        """The hook, called on the model's first device: over several GPUs, that is where interventions live."""
-        if not getattr(self.hf, "hf_device_map", None):
-            return hook
-
-        def moved(h: Tensor) -> Tensor | None:
-            new = hook(h.to(self.device))
-            return None if new is None else new.to(h.device)
-
-        return moved
+    @cached_property
+    def _fused(self) -> FusedSteps:
+        return FusedSteps(self.hf, self._packed)
 
     def forward(
         self,
@@ -292,6 +295,11 @@ class Model:
         keep: int | Tensor = 0,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
         """Logits of one pass: of the last `keep` positions (0: all) or of those listed; more rows where hooks split."""
+        with self.lock:
+            checked = {self.check_site(site): hook for site, hook in (hooks or {}).items()}
+            fused = self._fused.logits(tokens, attention_mask, positions, cache, checked, readers or {})
+        if fused is not None:
+            return fused
         with self.hooked(hooks or {}, readers, pos=tokens.shape[1]), self._packed.active():
             extra = {} if positions is None else {"position_ids": positions}
             return self.hf(
@@ -337,13 +345,7 @@ class Model:
         self, prompts: Sequence[Sequence[int]]
     ) -> tuple[Int[Tensor, "rows pos"], Bool[Tensor, "rows pos"], Int[Tensor, "rows pos"]]:
         """Token sequences padded on the left, the mask of real tokens and absolute positions."""
-        width = max(len(prompt) for prompt in prompts)
-        tokens = torch.zeros(len(prompts), width, dtype=torch.long)
-        mask = torch.zeros(len(prompts), width, dtype=torch.bool)
-        for row, prompt in enumerate(prompts):
-            tokens[row, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
-            mask[row, width - len(prompt) :] = True
-        positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
+        tokens, mask, positions = padded(prompts)
         return tokens.to(self.device), mask.to(self.device), positions.to(self.device)
 
     @cached_property

@@ -3,24 +3,31 @@
 A decoding step multiplies every weight with a handful of rows. MKL, which torch ships, is made for large products and
 takes a slow path on processors that are not Intel's; oneDNN, on weights in an order of its own, is faster from two rows
 on. It also gives a row the same bits whatever rows stand beside it, which MKL does not. The price is the memory of the
-copies.
+copies. Layers that read the same input (query, key and value; gate and up) are one product.
+
+Products may also be in bfloat16, where the processor multiplies it natively: half the bytes are read. What goes into a
+product and what comes out of it is rounded to 8 bits of mantissa then; everything else stays in float32.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+Products = Literal["float32", "bfloat16"]
+Product = Callable[[Tensor], Tensor]  # [..., in] -> [..., out], float32 on both sides
 # A call costs a few microseconds more than MKL's, so small matrices are left alone where MKL is on its home ground.
 SMALLEST_MATRIX, SMALLEST_MATRIX_WHERE_MKL_IS_SLOW = 2**20, 2**15
+# Layers of one parent that are given the same tensor one after another.
+_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 @cache
@@ -35,6 +42,14 @@ def smallest_matrix() -> int | None:
     return SMALLEST_MATRIX if "GenuineIntel" in processor else SMALLEST_MATRIX_WHERE_MKL_IS_SLOW
 
 
+@cache
+def bfloat16_is_native() -> bool:
+    """Whether this processor multiplies bfloat16 natively (AVX512_BF16 or AMX) and torch packs weights for it."""
+    if smallest_matrix() is None:
+        return False
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 class PackedLinears:
     """The packed copies of a module's linear layers, made at the first pass and used while `active`.
 
@@ -42,12 +57,16 @@ class PackedLinears:
 
     Args:
         most_bytes: a model whose copies would be larger keeps torch's own products.
+        products: in which dtype the copies are, and are multiplied.
     """
 
-    def __init__(self, module: nn.Module, most_bytes: int) -> None:
+    def __init__(self, module: nn.Module, most_bytes: int, products: Products = "float32") -> None:
         self._module, self._most_bytes = module, most_bytes
-        self._made: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] | None = None
+        self.products: Products = products
+        self._made: list[tuple[nn.Module, Product]] | None = None
+        self._whole: dict[tuple[int, ...], Product] = {}
         self._versions: list[tuple[dict[str, Any], str, Tensor, int]] = []
+        self._shared: list[_Together] = []
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -55,8 +74,7 @@ class PackedLinears:
         if torch.is_grad_enabled():
             yield
             return
-        if self._made is None or self._edited():
-            self._pack()
+        self.refresh()
         assert self._made is not None
         try:
             for module, forward in self._made:
@@ -66,6 +84,23 @@ class PackedLinears:
         finally:
             for module, _ in self._made:
                 module.__dict__.pop("forward", None)
+            for together in self._shared:
+                together.forget()
+
+    def refresh(self) -> bool:
+        """Packs the weights at the first call, and again after an edit; whether it did."""
+        stale = self._made is None or self._edited()
+        if stale:
+            self._pack()
+        return stale
+
+    def product(self, *modules: nn.Module) -> Product:
+        """One product for layers that read the same input: their outputs side by side."""
+        found = self._whole.get(tuple(map(id, modules)))
+        if found is not None:
+            return found
+        single = [self._whole.get((id(module),), module) for module in modules]
+        return single[0] if len(single) == 1 else lambda x: torch.cat([one(x) for one in single], -1)
 
     def _edited(self) -> bool:
         """Whether a weight was changed in place, or another put in its place. (Not seen: an edit through `.data`.)"""
@@ -75,33 +110,112 @@ class PackedLinears:
 
     @torch.no_grad()
     def _pack(self) -> None:
-        linears = [module for module in self._module.modules() if _can_be_packed(module)]
-        if sum(4 * module.get_parameter("weight").numel() for module in linears) > self._most_bytes:
-            linears = []
-        self._made = [(module, _packed(module)) for module in linears]
+        groups = [group for group in _groups(self._module) if _worth(group)]
+        size = 4 if self.products == "float32" else 2
+        if (
+            sum(size * module.get_parameter("weight").numel() for group in groups for module in group)
+            > self._most_bytes
+        ):
+            groups = []
+        self._made, self._whole, self._shared = [], {}, []
+        for group in groups:
+            whole = _packed(group, self.products)
+            self._whole[tuple(map(id, group))] = whole
+            if len(group) == 1:
+                self._made.append((group[0], whole))
+            else:
+                together = _Together(whole, [_width(module) for module in group])
+                self._shared.append(together)
+                self._made += [(module, together.part(place)) for place, module in enumerate(group)]
         self._versions = [
             (module._parameters, name, weight, weight._version)
-            for module in linears
+            for group in groups
+            for module in group
             for name, weight in module.named_parameters(recurse=False)
         ]
 
 
-def _can_be_packed(module: nn.Module) -> bool:
+class _Together:
+    """One product for several layers: the first that is called computes it, the others take their part of it."""
+
+    def __init__(self, whole: Product, widths: Sequence[int]) -> None:
+        self._whole, self._widths = whole, list(widths)
+        self._given: Tensor | None = None
+        self._parts: tuple[Tensor, ...] = ()
+
+    def part(self, place: int) -> Product:
+        """The forward of the layer at a place."""
+
+        def forward(x: Tensor) -> Tensor:
+            # The very tensor: kept while it is compared, so that no other can have its identity.
+            if self._given is not x or not self._parts:
+                self._given, self._parts = x, self._whole(x).split(self._widths, -1)
+            return self._parts[place]
+
+        return forward
+
+    def forget(self) -> None:
+        """Drops what was computed, so that no activation outlives its pass."""
+        self._given, self._parts = None, ()
+
+
+def _groups(module: nn.Module) -> list[tuple[nn.Module, ...]]:
+    """The layers that can be packed; those that read the same input together, the others alone."""
+    groups, taken = [], set()
+    for parent in module.modules():
+        for names in _TOGETHER:
+            group = tuple(getattr(parent, name, None) for name in names)
+            if all(isinstance(one, nn.Module) and _plain(one) for one in group) and _alike(group):  # type: ignore[arg-type]
+                groups.append(group)
+                taken |= {id(one) for one in group}
+    alone = [(one,) for one in module.modules() if id(one) not in taken and _plain(one)]
+    return groups + alone
+
+
+def _alike(group: Sequence[nn.Linear]) -> bool:
+    return len({(one.in_features, one.bias is None) for one in group}) == 1
+
+
+def _plain(module: nn.Module) -> bool:
     # Exactly these: a subclass (quantized, with an adapter) computes something else.
     if type(module) not in (nn.Linear, Conv1D) or "forward" in module.__dict__:
         return False
-    weight, smallest = module.get_parameter("weight"), smallest_matrix()
-    plain = weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.is_inference()
-    return plain and smallest is not None and weight.numel() >= smallest
+    weight = module.get_parameter("weight")
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.is_inference()
 
 
-def _packed(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    weight, bias = module.get_parameter("weight").detach(), module.bias
+def _worth(group: Sequence[nn.Module]) -> bool:
+    smallest = smallest_matrix()
+    return smallest is not None and sum(module.get_parameter("weight").numel() for module in group) >= smallest
+
+
+def _can_be_packed(module: nn.Module) -> bool:
+    return _plain(module) and _worth([module])
+
+
+def _width(module: nn.Module) -> int:
+    weight = module.get_parameter("weight")
+    return weight.shape[1] if isinstance(module, Conv1D) else weight.shape[0]
+
+
+def _packed(group: Sequence[nn.Module], products: Products) -> Product:
     # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
-    weight = weight.t().contiguous() if isinstance(module, Conv1D) else weight
+    weights = [module.get_parameter("weight").detach() for module in group]
+    weights = [w.t() if isinstance(m, Conv1D) else w for m, w in zip(group, weights, strict=True)]
+    weight = torch.cat(weights) if len(weights) > 1 else weights[0].contiguous()
+    biases = [module.bias for module in group]
+    bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])  # type: ignore[misc, union-attr]
     operations: Any = torch.ops.mkldnn
-    packed = operations._reorder_linear_weight(weight, 8)
     multiply = operations._linear_pointwise
+    if products == "bfloat16":
+        packed = operations._reorder_linear_weight(weight.bfloat16(), 8)
+
+        def in_bfloat16(x: Tensor) -> Tensor:
+            y = multiply(x.bfloat16(), packed, None, "none", [], "").float()
+            return y if bias is None else y + bias  # in float32: a bias is read once, not summed up
+
+        return in_bfloat16
+    packed = operations._reorder_linear_weight(weight, 8)
 
     def forward(x: Tensor) -> Tensor:
         return multiply(x, packed, bias, "none", [], "")

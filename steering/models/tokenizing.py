@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+
 from .chat import shown_piece, without_system
 
 
@@ -146,3 +149,14 @@ def token_texts(tokenizer: Any, tokens: Sequence[int]) -> list[str]:
         shown_piece(str(tokenizer.convert_ids_to_tokens(int(token)))) if "\ufffd" in text else text
         for text, token in zip(texts, tokens, strict=True)
     ]
+
+
+def padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token sequences padded on the left, the mask of real tokens and absolute positions, each [rows pos]."""
+    width = max(len(prompt) for prompt in prompts)
+    tokens = torch.zeros(len(prompts), width, dtype=torch.long)
+    mask = torch.zeros(len(prompts), width, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        tokens[row, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+        mask[row, width - len(prompt) :] = True
+    return tokens, mask, (mask.long().cumsum(-1) - 1).clamp(min=0)

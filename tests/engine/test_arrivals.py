@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from deaf_hooks import deafen
+from deaf_hooks import deafen, without_fused_steps
 from steered_rows import PROMPTS, TEXT, batch, decode, direction
 from torch import Tensor
 
@@ -90,6 +90,7 @@ def test_a_hook_on_another_layers_module_is_reported(
     """Before and after the right one: the text is steered, but not where the receipt says."""
     if stream not in lm.streams:
         pytest.skip("a stream that this family has not")
+    without_fused_steps(monkeypatch)
     place = Model._module
     monkeypatch.setattr(Model, "_module", lambda self, site: place(self, Site((site.layer + 1) % 4, site.stream)))
     row = decode(lm, TEXT, (adding(Site(layer, stream)),), **SHORT)
@@ -97,6 +98,7 @@ def test_a_hook_on_another_layers_module_is_reported(
 
 
 def test_a_hook_on_another_part_of_the_block_is_reported(lm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_fused_steps(monkeypatch)
     place = Model._module
     swapped = {"attn_out": "mlp_out", "mlp_out": "attn_out", "resid_pre": "resid_post", "resid_post": "resid_pre"}
     monkeypatch.setattr(
@@ -172,6 +174,7 @@ def test_a_missing_write_into_the_stream_between_attention_and_mlp_is_reported(
     """Only the norm before the MLP is given the edited tensor; the stream itself goes on without it."""
     if "resid_mid" not in lm.streams:
         pytest.skip("a family without that stream")
+    without_fused_steps(monkeypatch)
     on_input = models.on_input
     monkeypatch.setattr(models, "on_input", lambda hook, **how: on_input(hook, **{**how, "in_place": False}))
     row = decode(lm, TEXT, (adding(Site(1, "resid_mid")),), **SHORT)
@@ -181,6 +184,7 @@ def test_a_missing_write_into_the_stream_between_attention_and_mlp_is_reported(
 
 def test_one_deaf_site_among_many_is_reported_by_its_name(lm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ablation everywhere, with one hook of eight to twelve that is not listened to."""
+    without_fused_steps(monkeypatch)
     everywhere = (DirectionalAblation(direction(), everywhere=True),)
     assert decode(lm, TEXT, everywhere, **SHORT).receipts()[0].agrees
     hooked = Model.hooked

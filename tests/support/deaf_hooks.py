@@ -9,6 +9,8 @@ import pytest
 from torch import Tensor
 
 from steering.models import hooks as models
+from steering.models.fused.choice import FusedSteps
+from steering.models.fused.taps import Taps
 from steering.models.hooks import Hook
 
 
@@ -28,3 +30,15 @@ def deafen(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on every edit of every model is dropped."""
     monkeypatch.setattr(models, "on_input", deaf(models.on_input))
     monkeypatch.setattr(models, "on_output", deaf(models.on_output))
+
+    def edit(self: Taps, stream: str, h: Tensor) -> Tensor:
+        if stream in self.hooks:
+            self.hooks[stream](h)
+        return h
+
+    monkeypatch.setattr(Taps, "edit", edit)  # where a fused step runs
+
+
+def without_fused_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every step runs through transformers' modules, for tests that break the way to hook those."""
+    monkeypatch.setattr(FusedSteps, "ready", lambda *_: None)
