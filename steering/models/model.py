@@ -295,21 +295,15 @@ class Model:
         keep: int | Tensor = 0,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
         """Logits of one pass: of the last `keep` positions (0: all) or of those listed; more rows where hooks split."""
+        hooks = {self.check_site(site): hook for site, hook in (hooks or {}).items()}
         with self.lock:
-            checked = {self.check_site(site): hook for site, hook in (hooks or {}).items()}
-            fused = self._fused.logits(tokens, attention_mask, positions, cache, checked, readers or {})
-        if fused is not None:
-            return fused
-        with self.hooked(hooks or {}, readers, pos=tokens.shape[1]), self._packed.active():
-            extra = {} if positions is None else {"position_ids": positions}
-            return self.hf(
-                input_ids=tokens,
-                attention_mask=attention_mask,
-                past_key_values=cache,
-                use_cache=cache is not None,
-                logits_to_keep=keep,
-                **extra,
-            ).logits
+            fused = self._fused.logits(tokens, attention_mask, positions, cache, hooks, readers or {})
+            if fused is not None:
+                return fused
+            with self.hooked(hooks, readers, pos=tokens.shape[1]), self._packed.active():
+                extra = {} if positions is None else {"position_ids": positions}
+                kept = {"past_key_values": cache, "use_cache": cache is not None, "logits_to_keep": keep}
+                return self.hf(input_ids=tokens, attention_mask=attention_mask, **kept, **extra).logits
 
     @torch.no_grad()
     def activations(
