@@ -125,7 +125,7 @@ def causal_effects(
     lm, total = engine.model, len(train) + 1
     tick = tick or (lambda done, of: None)
     tick(0, total)
-    plain = _preferences(engine, test, (), chat)
+    plain = preferences(engine, test, (), chat)
     found = []
     for number, (site, (positive, negative)) in enumerate(train.items(), start=1):
         tick(number, total)
@@ -134,7 +134,7 @@ def causal_effects(
         direction = Direction(vector, site, provenance={"model": lm.identity})
         alpha = units * norms[site] / direction.norm
         effects = [
-            _preferences(engine, test, (made("add", direction=d, alpha=alpha),), chat) - plain
+            preferences(engine, test, (made("add", direction=d, alpha=alpha),), chat) - plain
             for d in (direction, *(random_like(direction, seed) for seed in range(controls)))
         ]
         separation = agreement.held_out(*sides, agreement.FITS[contrast], folds=10).auroc
@@ -143,7 +143,7 @@ def causal_effects(
     return found
 
 
-def _preferences(
+def preferences(
     engine: Engine, pairs: PairSet, variant: Sequence[Intervention], chat: bool | None
 ) -> Float[np.ndarray, " pairs"]:
     """log p(positive) - log p(negative) of each pair, as the mean over the completion's tokens."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from ...checkpoints.bundled import trained_here
 from ...plots import figures
 from ...recipes.sources import Source
 from ...recipes.steps import Step, Variant
-from ..shared import job_cards, state
+from ..shared import job_cards
 from ..shared import objects as services
 from ..steer import sending
 from ..widgets import theme
@@ -66,7 +67,7 @@ class Search:
 def choose(bench: Workbench) -> Search:
     """The search as chosen; draws the prompt, the stack with both layers, and the method."""
     lm = bench.lm
-    default = PROMPTS[lm.name in state.bundled_models()] if lm.has_chat_template else PLAIN
+    default = PROMPTS[trained_here(lm.name)] if lm.has_chat_template else PLAIN
     text = st.text_area(
         "Prompt", default, key="discover_prompt", height=96, max_chars=4000, bind="query-params",
         help="Several prompts: put a line of three dashes (---) between them. The texts are written for the first.",
@@ -95,7 +96,7 @@ def choose(bench: Workbench) -> Search:
         )  # fmt: skip
         known = suitable(lm)
         named = st.multiselect(
-            "Compare with the directions of", known, known if lm.name in state.bundled_models() else known[:1],
+            "Compare with the directions of", known, known if trained_here(lm.name) else known[:1],
             key="discover_named",
         )  # fmt: skip
         tokens = st.number_input("Tokens", 4, 128, 32, key="discover_tokens")
