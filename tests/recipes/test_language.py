@@ -13,12 +13,13 @@ from every_step import every_step
 import steering as t
 from steering.directions.direction import Direction
 from steering.engine.engine import Engine
-from steering.interventions.knobs import Vector
+from steering.interventions.knobs import Number, Vector
 from steering.interventions.protocol import METHODS, fingerprint
 from steering.library.store import Store
-from steering.recipes import python
+from steering.recipes import axes, python
 from steering.recipes.building import build
 from steering.recipes.links import decode, encode
+from steering.recipes.sources import Source
 from steering.recipes.steps import Recipe, Step, Variant, to_data
 from steering.recipes.summary import step_summary
 from steering.recipes.tables import recipe_of, recipe_tables, to_toml
@@ -101,6 +102,26 @@ def test_link_file_and_python_make_the_same_interventions_and_text(
         theirs = other.generate("the cat and", namespace["made"], **options)
     assert [one.tokens for one in ours] == [one.tokens for one in theirs]
     assert len({tuple(one.tokens) for one in ours}) > 10
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_has_points_of_a_grid(method: str, bench: Workbench, pairs: str) -> None:
+    source, texts = Source(f"pairs:{pairs}", layer=1), {"positive": "a", "attract": "the cat", "repel": "a dog"}
+    own = axes.axes_of([method])[method]
+    assert set(own) == set(axes.labels([method])) and (own or method in ("ablate_features", "reconstruct"))
+    values = {"layer": 2, "feature": 3, "tau": 0.5}
+    point = {axis: values.get(axis, 0.7) for axis in own}
+    step = axes.at_point(axes.base(method, source, texts), own, point, {2: replace(source, layer=2)})
+    (made,) = build(bench, Variant("", (step,))).interventions
+    assert type(made) is METHODS[method]
+    numbers = {knob.name for knob in METHODS[method].setup.of(Number)}
+    assert all(getattr(step, own[axis]) == point[axis] for axis in own if own[axis] in numbers)
+
+
+def test_axes_that_mean_different_things_are_apart() -> None:
+    own = axes.axes_of(["add", "actadd", "sara"])
+    assert own["add"]["alpha"] == own["actadd"]["alpha"] == "alpha"
+    assert own["sara"]["sara alpha"] == "alpha" and "alpha" not in own["sara"]
 
 
 def test_a_summary_names_what_differs(recipe: Recipe) -> None:
