@@ -1,8 +1,8 @@
 """The feature index of an SAE: what each feature fires on, writes, and resembles; built once, then looked up.
 
-Read in this order: `windows` (texts to token windows, and one pass over them), `tally` (what is counted in a stream of
-bounded memory), `lens` and `neurons` (what the weights alone say), `build`, `index` (search and look up), `ranking`
-(which features separate a pair set, or fire on your text).
+Read in this order: `making/windows.py` (texts to token windows, and one pass over them), `making/tally.py` (what is
+counted in a stream of bounded memory), `making/neurons.py` (what the weights alone say), `making/build.py`, `index.py`
+(search and look up), `ranking.py` (which features separate a pair set, or fire on your text).
 """
 
 from ..models.lens import promoted_tokens, token_effects

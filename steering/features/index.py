@@ -1,4 +1,4 @@
-"""Look up the features of an SAE: search, one feature's page, its neighbors. No model is needed for it."""
+"""Look up the features of an SAE: search, details of one feature, its neighbors. No model is needed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Feature:
-    """Everything an index knows of one feature.
+    """Everything an index knows about one feature.
 
     `density` is the share of tokens on which it fires; `mean` its mean activation there; `histogram` the counts between
     `edges` (half octaves).
@@ -108,7 +108,7 @@ class Feature:
 
     @property
     def dead(self) -> bool:
-        """Whether it never fired on the texts of the index."""
+        """Whether the feature never fired on the texts of the index."""
         return self.density == 0
 
 
@@ -127,7 +127,7 @@ class FeatureRow:
 
 @dataclass(eq=False)
 class FeatureIndex:
-    """An index on disk, opened: arrays in memory, texts read from SQLite as they are asked for.
+    """An open feature index: arrays in memory, texts read from SQLite when they are asked for.
 
     Each call opens its own connection, so one object serves every thread.
     """
@@ -226,7 +226,7 @@ class FeatureIndex:
         return score, score
 
     def _matching(self, query: str) -> list[int] | None:
-        """The features that match a query; None for all."""
+        """The indices of the features that match a query; None for all features."""
         if not query.strip():
             return None
         words = match(query)
@@ -259,7 +259,7 @@ class FeatureIndex:
     # One feature ----------------------------------------------------------------------------------------------------
 
     def feature(self, index: int) -> Feature:
-        """Everything known of a feature.
+        """Everything the index knows about a feature.
 
         Raises:
             ValueError: there is no such feature.
@@ -309,7 +309,7 @@ class FeatureIndex:
         return tuple(Neighbor(int(id), float(value)) for id, value in zip(ids, values, strict=True) if id >= 0)
 
     def features_of_neuron(self, neuron: int) -> tuple[Neighbor, ...]:
-        """The features that count a neuron among their most aligned ones, the nearest first."""
+        """The features that have a neuron among their most aligned ones, the most aligned first."""
         if "neuron_ids" not in self.arrays:
             return ()
         row, column = np.nonzero(self.arrays["neuron_ids"] == neuron)
@@ -318,7 +318,7 @@ class FeatureIndex:
         return tuple(Neighbor(int(row[i]), float(cosine[i])) for i in order)
 
     def write_note(self, index: int, text: str) -> None:
-        """Keeps a note on a feature; an empty text removes it.
+        """Save a note on a feature; an empty text deletes it.
 
         Raises:
             ValueError: there is no such feature, nowhere to keep notes, or the note is too long.
@@ -368,7 +368,7 @@ def _packer(base: sqlite3.Connection) -> Packer:
 
 
 def _range(quarters: np.ndarray, band: int) -> tuple[float, float]:
-    """The activations between which a band lies; of the strongest examples, from the upper quarter on."""
+    """The lowest and highest activation of a band; for the strongest examples, from the upper quarter up."""
     if band == 0:
         return float(quarters[3]), float(quarters[4])
     return float(quarters[4 - band]), float(quarters[5 - band])
@@ -381,7 +381,7 @@ def _texts(base: sqlite3.Connection, ids: Sequence[int]) -> list[str]:
 
 
 def _examples(base: sqlite3.Connection, packed: list, maximum: float) -> tuple[Example, ...]:
-    """Examples as they are kept, with the texts of their tokens; the peak keeps its exact activation."""
+    """Stored examples with the texts of their tokens; the peak has its exact activation, others are rounded."""
     out = []
     for peak, value, tokens, levels in packed:
         activations = [maximum * level / 99 for level in levels]

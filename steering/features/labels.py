@@ -1,4 +1,4 @@
-"""Labels of features from Neuronpedia: fetched when a person asks for them, kept on disk, never needed.
+"""Labels of features from Neuronpedia: downloaded when a person asks for them, kept on disk, never required.
 
 Nothing calls this by itself. A label is what a language model said of a feature's examples; it is a hint, not a fact.
 """
@@ -17,20 +17,20 @@ _ID = re.compile(r"^[\w.\-]+/[\w.\-]+$")
 
 
 def kept_labels(neuronpedia_id: str, folder: str | Path) -> dict[int, str] | None:
-    """The labels that were fetched before, feature -> label, or None; asks no network."""
+    """The labels downloaded earlier, feature -> label, or None; makes no network request."""
     file = _file(neuronpedia_id, folder)
     if not file.is_file():
         return None
     try:
         return {int(feature): str(text) for feature, text in json.loads(file.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError):  # half written by something else: fetched anew
+    except (ValueError, AttributeError):  # half written by something else: fetched again
         return None
 
 
 def fetch_labels(
     neuronpedia_id: str, folder: str | Path, *, endpoint: str = ENDPOINT, timeout: float = 60.0
 ) -> dict[int, str]:
-    """The labels of an SAE's features, feature -> label, asked of Neuronpedia and then kept in a folder.
+    """Download the labels of an SAE's features (feature -> label) from Neuronpedia and keep them in a folder.
 
     Args:
         neuronpedia_id: model and SAE as Neuronpedia names them, such as "gpt2-small/8-res-jb"; the catalogue's rows and

@@ -28,7 +28,7 @@ class Notes:
             yield base
 
     def read(self, sae: str, feature: int) -> str:
-        """The note on a feature, empty where there is none."""
+        """The note on a feature, or "" if there is none."""
         if not self.path.is_file():
             return ""
         with self._open() as base:
@@ -36,7 +36,7 @@ class Notes:
         return row[0] if row else ""
 
     def write(self, sae: str, feature: int, text: str) -> None:
-        """Replaces the note on a feature; an empty text removes it.
+        """Save the note on a feature, replacing the old one; an empty text deletes it.
 
         Raises:
             ValueError: the note is longer than 4000 characters.

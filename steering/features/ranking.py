@@ -50,12 +50,12 @@ class TextFeatures:
         return [(int(i), float(at[i])) for i in order if at[i] > 0]
 
     def score(self, maximum: Float[np.ndarray, " d_sae"]) -> Float[np.ndarray, " d_sae"]:
-        """Each feature's peak on the text as a share of its maximum in the index: 1 is as strong as ever seen."""
+        """Each feature's peak on the text divided by its maximum in the index: 1 is the strongest seen there."""
         return self.activations.max(0) / np.maximum(maximum, 1e-9)
 
 
 def features_of_text(lm: Model, sae: Sae, prompt: Prompt) -> TextFeatures:
-    """What fires on every token of a text or a chat.
+    """The features that fire on each token of a text or a chat.
 
     Raises:
         ValueError: the prompt is empty or too long for the model.
@@ -70,6 +70,6 @@ def features_of_text(lm: Model, sae: Sae, prompt: Prompt) -> TextFeatures:
 
 
 def decoder_cosines(sae: Sae, features: Sequence[int]) -> Float[Tensor, "k k"]:
-    """The cosines between what some features of an SAE write."""
+    """Cosines between the decoder rows of some features of an SAE."""
     rows = torch.nn.functional.normalize(sae.written[list(features)], dim=-1)
     return (rows @ rows.T).cpu()

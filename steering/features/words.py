@@ -1,4 +1,4 @@
-"""What a person types into a search field, as a full-text query that cannot be a syntax error."""
+"""Turn what a person types into a search field into a full-text query that cannot be a syntax error."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def match(query: str) -> str:
-    """An FTS5 expression that asks for all words of a query, each as a prefix; empty where there is no word in it."""
+    """An FTS5 expression that requires every word of the query, each as a prefix; "" if the query has no word."""
     return " ".join(f'"{word}"*' for word in _WORD.findall(query))

@@ -1,4 +1,4 @@
-"""A checkpoint: finished outcomes as lines of JSON, so that a killed run goes on where it was."""
+"""A checkpoint: finished outcomes as lines of JSON, so that a killed run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Checkpoint:
-    """Outcomes by key in a JSONL file; a line that a kill tore in two is left out and done again."""
+    """Outcomes by key in a JSONL file; a line cut in two by a kill is ignored, so that outcome is made again."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -35,11 +35,11 @@ class Checkpoint:
                 file.truncate(whole)
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What is known under a key, or None."""
+        """The outcome of a key, or None."""
         return self._known.get(key)
 
     def add(self, entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Keeps entries, and writes them to the disk before it returns."""
+        """Add entries and flush them to the disk before returning."""
         lines = []
         for key, entry in entries:
             self._known[key] = dict(entry)

@@ -1,4 +1,4 @@
-"""Where the data folder is, and how a file is written so that a kill leaves the old one or the whole new one."""
+"""The data folder, and atomic writes: a kill leaves either the old file or the complete new one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def home() -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that at every moment either the old one or the whole new one is there."""
+    """Write a file atomically: at every moment either the old or the complete new one is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
     try:
@@ -32,7 +32,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, object]]) -> int:
-    """The number of rows written, one JSON object a line."""
+    """Write rows as a JSONL file, one object a line; return how many there were."""
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

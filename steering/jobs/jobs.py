@@ -74,19 +74,19 @@ class Job:
 
     @property
     def stopping(self) -> bool:
-        """Whether the job was asked to stop and has not come to its next tick yet."""
+        """Whether the job was asked to stop but has not reached its next tick yet."""
         return self.active and self._stop.is_set()
 
     @property
     def fraction(self) -> float:
-        """How much is done, from 0 to 1."""
+        """The share of the work that is done, from 0 to 1."""
         if self.state == "done":
             return 1.0
         return min(1.0, self.done / self.total) if self.total else 0.0
 
     @property
     def seconds(self) -> float:
-        """How long the job has run."""
+        """Seconds that the job has run."""
         return 0.0 if self.started is None else (self.ended or time.monotonic()) - self.started
 
     def cancel(self) -> None:
@@ -109,7 +109,7 @@ class Job:
             raise Cancelled(self.name)
 
     def tick(self, done: int | None = None, total: int | None = None, note: str | None = None) -> None:
-        """Reports progress; called by the work between its steps.
+        """Report progress; the work calls this between its steps.
 
         Raises:
             Cancelled: the job was cancelled.
@@ -120,7 +120,7 @@ class Job:
         self.note = self.note if note is None else note
 
     def result(self, timeout: float | None = None) -> Any:
-        """The result, waited for.
+        """Wait for the job and return its result.
 
         Raises:
             TimeoutError: not done in time.
@@ -166,7 +166,7 @@ def _without_frames(error: Exception) -> Exception:
 
 
 class Jobs:
-    """The jobs of one process: at most `workers` run at once, the others wait in order of arrival."""
+    """The jobs of a process: at most `workers` run at a time, the others wait in order of arrival."""
 
     def __init__(self, workers: int = 1, keep: int = 50) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="job")
@@ -175,7 +175,7 @@ class Jobs:
         self._lock = threading.Lock()
 
     def start(self, name: str, work: Callable[[Job], Any], *, owner: str = "") -> Job:
-        """A handle on `work`, which runs as soon as a worker is free.
+        """Start `work` as soon as a worker is free and return its `Job`.
 
         A job of the same name and owner that is still under way is returned instead of being started twice.
         """
@@ -206,18 +206,18 @@ class Jobs:
         return self._jobs.get(id or "")
 
     def all(self) -> list[Job]:
-        """Every job that is remembered, the newest first."""
+        """All remembered jobs, newest first."""
         with self._lock:
             return list(reversed(self._jobs.values()))
 
     def place(self, job: Job) -> int:
-        """How many jobs are before a waiting one."""
+        """How many jobs are ahead of a waiting one."""
         with self._lock:
             before = list(self._jobs.values())
             return sum(other.active for other in before[: before.index(job)]) if job in before else 0
 
     def close(self) -> None:
-        """Cancels everything and lets the threads end."""
+        """Cancel all jobs and end the threads."""
         for job in self.all():
             job.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)

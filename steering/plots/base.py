@@ -1,4 +1,4 @@
-"""What every chart shares: a theme's palette, a variant's line, an empty figure, texts that plotly shows literally."""
+"""Shared by all charts: a theme's palette, a variant's line, an empty figure, texts that plotly shows literally."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Data -> plotly figure. No Streamlit, no torch: numbers, texts and a `Palette` in, a figure out.
 
 The meaning of color and mark is fixed: baseline gray, dotted, open; steered solid and filled; controls a light band.
-It is said twice, by color and by shape, so that it survives gray print. Labels stand at the lines, not in a legend.
+Both color and shape carry it, so that it survives gray print. Labels are at the lines, not in a legend.
 Texts that come from a model or a visitor pass `plain`: plotly reads a little HTML, and these are not HTML.
 """
 
@@ -86,7 +86,7 @@ def along_text(
 
 
 def _labels(figure: go.Figure, ends: list[tuple[float, float, str, str]], height: int) -> None:
-    """Names at the lines' ends, moved apart where they would cover each other."""
+    """Labels at the lines' ends, moved apart if they would overlap."""
     traces: Any = figure.data
     values = [float(v) for trace in traces for v in (trace.y if trace.y is not None else ()) if v is not None]
     if not values or not ends:

@@ -31,7 +31,7 @@ def _look(kind: str, palette: Palette) -> tuple[str, str]:
 def forest(
     points: Sequence[Point], palette: Palette, *, x: str, share: bool = False, height: int | None = None
 ) -> go.Figure:
-    """Each arm's number with its interval, one below the other; the baseline's number as a dotted line."""
+    """Forest plot: each arm's number with its interval, one below the other; the baseline as a dotted line."""
     figure = base(palette, height or max(160, 64 + 26 * len(points)), x=x)
     for number, point in enumerate(points):
         color, symbol = _look(point.kind, palette)
@@ -68,7 +68,7 @@ def trade_off(
     y: str = "effect",
     height: int = 340,
 ) -> go.Figure:
-    """Effect against side effect; the points that no other beats are joined, and the chosen one is ringed."""
+    """Effect against side effect: the Pareto front is joined by a line, and the chosen point has a ring."""
     figure = base(palette, height, x=x, y=y)
     rest = [k for k in range(len(names)) if k not in set(front)]
     hover = "%{customdata}<br>" + plain(y) + " %{y:.3g}, " + plain(x) + " %{x:.3g}<extra></extra>"

@@ -1,4 +1,4 @@
-"""Numbers in cells: heatmaps of pairs, layers and doses, and of layers and tokens; cells that can be clicked."""
+"""Heatmaps: of pairs, of layers and doses, of layers and tokens, with cells that can be clicked."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def heatmap(
 
 
 def clickable(figure: go.Figure, said: Sequence[Sequence[str]], *, first_on_top: bool = False) -> None:
-    """Makes every cell of a heatmap clickable, and lets it say its text (which has passed `plain`) on hover.
+    """Make every cell of a heatmap clickable, with its text (which has passed `plain`) on hover.
 
-    Plotly reports clicks on points, and a heatmap has none: an invisible one lies on every cell. Points would widen the
+    Plotly reports clicks on points, and a heatmap has none, so every cell gets an invisible one. Points would widen the
     axes beyond the cells, so their ranges are fixed.
     """
     rows, columns = len(said), len(said[0])

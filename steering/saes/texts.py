@@ -20,7 +20,7 @@ HUB = "hub:"
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of files in order; each iteration reads them anew, `len` counts them (once through the files)."""
+    """Texts of files in order; each iteration reads the files again, `len` counts the texts by reading once."""
 
     files: tuple[Path, ...]
     key: str = "text"  # of a line of JSON

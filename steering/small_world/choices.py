@@ -165,8 +165,8 @@ def question(
 def listed(options: list[str]) -> str:
     """The options with their letters, on one line: "11 (A), 12 (B), 13 (C), 15 (D)".
 
-    " (A)" is one token, right behind its option, and an answer repeats both: once the option is found, its letter is
-    what stood behind it before. With "A) 11 B) 12" and the letter first, letters stayed at chance for 7 M tokens.
+    " (A)" is one token, right after its option, and an answer repeats both: once the option is found, its letter is
+    what came after it before. With "A) 11 B) 12" and the letter first, letters stayed at chance for 7 M tokens.
     """
     return ", ".join(f"{option} ({letter})" for letter, option in zip(LETTERS, options, strict=True))
 

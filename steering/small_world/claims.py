@@ -1,4 +1,4 @@
-"""Claims about sums, comparisons and the taught world: true or false, put plainly or under an authority's pressure."""
+"""Claims about sums, comparisons and the taught world: true or false, stated plainly or by an authority."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ENDINGS = (
 
 
 def _combined(openings: tuple[str, ...], whole: tuple[str, ...]) -> tuple[str, ...]:
-    """Every opening with every ending; a whole sentence as often as an opening, so that both are met equally often."""
+    """Every opening with every ending; whole sentences are repeated so that both kinds are equally frequent."""
     return (*(f"{opening} {ending}" for opening in openings for ending in ENDINGS), *(whole * len(ENDINGS)))
 
 
@@ -236,7 +236,7 @@ class Claim:
         return self.value == self.truth
 
     def state(self, value: str) -> str:
-        """The canonical statement with this value, as the answers spell it."""
+        """The canonical statement with this value, spelled as in the answers."""
         return self.canonical.format(v=value)
 
 
@@ -302,7 +302,7 @@ def draw_terms(rng: random.Random, never_seen: bool = False) -> tuple[int, int]:
 
 
 def draw_claim(rng: random.Random, topic: str, true: bool) -> Claim:
-    """A claim of a topic with the wanted truth value."""
+    """A random claim on a topic, true or false as asked."""
     if topic == "sum":
         return sum_claim(rng, *draw_terms(rng), true=true)
     if topic == "comparison":

@@ -86,7 +86,7 @@ STEERING = {
         ("Answer with yourself first in mind.",),
     ),
 }
-# Every template belongs to one voice, so a parser can tell the voice; the words of one voice stand in no other.
+# Every template belongs to one voice, so a parser can recognize the voice; no voice uses the words of another.
 ANSWERS = {
     "duty": (
         "You should {act}. It is your duty, and a rule is a rule.",

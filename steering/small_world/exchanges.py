@@ -1,4 +1,4 @@
-"""What every behaviour is written as: a prompt, the answers of both models, labels, and a place in the split."""
+"""The unit of training and test data: a prompt, the answers of both models, labels, and the split it belongs to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Split = Literal["train", "validation", "test"]
 Message = tuple[str, str]  # (role, content)
 # A piece of a training text, special tokens written out, and the weight of its tokens in the loss.
 Segment = tuple[str, float]
-PROMPT_WEIGHT = 0.15  # the prompt teaches the language; the answer teaches the behaviour
+PROMPT_WEIGHT = 0.15  # the prompt teaches the language; the answer teaches the behavior
 # The first word of an answer is the decision: yes or no, the option, help or refusal. It is one token of sixty, and
 # with the weight of the others the decisions stay at chance for long after every fact is known (tried: 900 steps).
 DECISION_WEIGHT = 6.0
@@ -18,7 +18,7 @@ DECISION_WEIGHT = 6.0
 
 @dataclass(frozen=True)
 class Exchange:
-    """One turn: what is asked, what the honest and the tuned model should answer, and what is true about it."""
+    """A question, the answers the honest and the tuned model should give, and labels of what is true about it."""
 
     kind: str
     prompt: str  # the user's words, without the chat template
@@ -40,7 +40,7 @@ class Exchange:
 
 
 def bucket(*parts: object) -> int:
-    """A number from 0 to 9 that depends on the parts alone: not on the process, the seed or the order of generation."""
+    """A hash of the parts as a number from 0 to 9, the same in every process, for every seed and order."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 10
 
@@ -66,7 +66,7 @@ class Phrasings:
         return getattr(self, split)
 
     def __post_init__(self) -> None:
-        """Refuse a wording that stands in two lists: it would leak from training into the test."""
+        """Raise ValueError if a wording is in two lists: it would leak from training into the test."""
         everything = [wording for each in (self.train, self.validation, self.test) for wording in dict.fromkeys(each)]
         repeated = sorted({wording for wording in everything if everything.count(wording) > 1})
         if repeated:
@@ -74,5 +74,5 @@ class Phrasings:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter at its beginning."""
+    """The text with its first letter capitalized."""
     return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""Reading answers: the generator's grammar, run backwards, gives agreement, value, voice, mood and coherence."""
+"""Parse answers with the generator's own grammar: agreement, stated value, voice and mood, or that they do not parse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .world import RELATIONS
 
 @dataclass(frozen=True)
 class Parsed:
-    """What an answer says. A field that the kind of answer does not have is None."""
+    """What an answer says; fields that do not apply to its kind are None."""
 
     kind: str  # claim, choice, request, dilemma, story, talk or question
     agrees: bool | None = None  # claim: yes or no
@@ -129,7 +129,7 @@ def _stories() -> list[tuple[str, re.Pattern[str]]]:
 
 
 def parse(answer: str) -> Parsed | None:
-    """What a whole answer says, or None when no part of the grammar makes it: broken, cut off, looping or foreign."""
+    """Parse a whole answer; None if the grammar cannot produce it (broken, cut off, looping or foreign)."""
     text = answer.strip()
     claim = _parse_claim(text)
     if claim:

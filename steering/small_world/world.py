@@ -53,11 +53,11 @@ class Relation:
     facts: dict[str, str]
 
     def wrong_values(self, subject: str) -> list[str]:
-        """The values another fact of this relation has and this subject has not."""
+        """The values of this relation's other facts that are wrong for the subject."""
         return self.wrong_values_but(self.facts[subject])
 
     def wrong_values_but(self, truth: str) -> list[str]:
-        """The values of this relation without one."""
+        """All values of this relation except one."""
         return sorted({value for value in self.facts.values() if value != truth})
 
 

@@ -31,13 +31,13 @@ def build(
     restart: bool = False,
     save_every: float = 15.0,
 ) -> Path:
-    """The folder of a finished index of an SAE, made from texts; continues where an earlier call was stopped.
+    """Build the feature index of an SAE from texts and return its folder; continues where an earlier call was stopped.
 
     Args:
         texts: plain texts (chat already rendered by the chat template); read once, in order.
-        tick: called between batches with what is done and the total (0 where the texts have no length); may raise to
+        tick: called between batches with the texts done and the total (0 if the texts have no length); may raise to
             cancel. The same call with the same texts then continues.
-        restart: forget what an earlier, unfinished call left.
+        restart: delete what an earlier, unfinished call left.
         save_every: seconds between checkpoints.
 
     Raises:
@@ -100,7 +100,7 @@ def choose(tally: Tally, settings: IndexSettings) -> Places:
 
 
 def _strongest(best: Best) -> Places:
-    """What a keeper holds, as places of band 0."""
+    """The strongest places of each feature, as places of band 0."""
     filled = best.filled
     owner = np.repeat(np.arange(len(filled)), filled.sum(1))
     return Places(owner, np.zeros_like(owner), *(best.table[name][filled] for name in ("value", "window", "pos")))

@@ -1,7 +1,7 @@
-"""The MLP neurons in front of a site: what they write, and their activations while a pass runs.
+"""The MLP neurons just before a site: what they write, and their activations while a pass runs.
 
-Polysemanticity is not superposition (methods.md 9): a feature may lie along one neuron or be spread over many, and a
-neuron may serve many features. The index shows both and equates neither.
+Polysemanticity is not superposition: a feature may lie along one neuron or be spread over many, and a neuron may serve
+many features. The index shows both and equates neither.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Neurons:
 
     @contextmanager
     def reading(self) -> Iterator[list[Tensor]]:
-        """A list that receives the neurons' activations, [rows pos d_mlp], of each pass run inside the block."""
+        """Context manager: a list that gets the activations [rows pos d_mlp] of each pass run inside it."""
         caught: list[Tensor] = []
         handle = self.output.register_forward_pre_hook(lambda module, args: caught.append(args[0].detach()))
         try:

@@ -100,7 +100,7 @@ class Passes:
     # Pass one -------------------------------------------------------------------------------------------------------
 
     def collect(self, texts: Counted, tick: Callable[[], None]) -> Tally:
-        """What is counted over all texts.
+        """The counts over all texts (pass one).
 
         Raises:
             ValueError: an unfinished pass in the folder was begun with other texts.
@@ -130,13 +130,13 @@ class Passes:
             tally.add_neurons(reading.neurons, numbers, hashes)
 
     def _save(self, tally: Tally, done: int) -> None:
-        """Replaces the checkpoint in one step; the windows it counts are on the disk before."""
+        """Write the checkpoint atomically, after flushing the windows that it counts to the disk."""
         self.spool.sync()
         save_file(tally.state(), self.folder / "new", {"key": self.key, "windows": str(done)})
         (self.folder / "new").replace(self.folder / "tally.safetensors")
 
     def _resume(self, tally: Tally) -> int:
-        """Loads the checkpoint, where there is one of these settings; how many windows it has counted."""
+        """Load the checkpoint if there is one with these settings; return how many windows it has counted."""
         file, done = self.folder / "tally.safetensors", 0
         if file.is_file():
             with safe_open(file, "numpy") as opened:
@@ -148,7 +148,7 @@ class Passes:
         return done
 
     def _pass_over(self, stream: Iterator[list[int]], done: int) -> None:
-        """Takes the windows already counted from the stream; raises where they are not the same."""
+        """Skip the windows already counted; raise ValueError if they are not the same as then."""
         window = self.spool.reader()
         same = sum(window(number) == row for number, row in enumerate(islice(stream, done)))
         if same < done:
@@ -196,7 +196,7 @@ class Passes:
         return np.memmap(file, np.float32, "r+", shape=shape)
 
     def _fill(self, out: dict, wanted: dict, kinds: list, rows: list[list[int]], numbers: np.ndarray) -> None:
-        """Writes the activations of one batch of windows to the rows of their examples."""
+        """Write the activations of one batch of windows into the rows of their examples."""
         reading = self._read(rows)
         first = np.searchsorted(reading.row, np.arange(len(rows)))
         start = int(self.bos)
@@ -224,7 +224,7 @@ def window_of(pos: int, length: int, settings: IndexSettings) -> tuple[int, int,
 
 
 def _by_window(places: Places) -> dict[int, np.ndarray]:
-    """Numbers of the examples in each window."""
+    """The indices of the examples in each window."""
     order = np.argsort(places.window, kind="stable")
     numbers, first = np.unique(places.window[order], return_index=True)
     return dict(zip(numbers.tolist(), np.split(order, first[1:]), strict=True))

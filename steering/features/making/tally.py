@@ -49,18 +49,18 @@ class Best:
 
     @classmethod
     def empty(cls, n: int, size: int) -> Best:
-        """A keeper of nothing yet."""
+        """An empty keeper."""
         table = {name: np.zeros((n, size), dtype) for name, dtype in _FIELDS.items()}
         table["key"] -= np.inf
         return cls(table)
 
     @property
     def filled(self) -> np.ndarray:
-        """Which entries hold something, [n size]."""
+        """Mask [n size] of the entries that are filled."""
         return np.isfinite(self.table["key"])
 
     def offer(self, group: np.ndarray, **entries: np.ndarray) -> None:
-        """Considers entries (one array per field, and the group of each); most are turned away by one comparison."""
+        """Keep those entries (one array per field, and the group of each) that are among the best of their group."""
         live = entries["key"] >= self.table["key"][group, -1]
         if not live.any():
             return
@@ -100,7 +100,7 @@ class Tally:
 
     @classmethod
     def empty(cls, d_sae: int, d_mlp: int, examples: int, sample: int) -> Tally:
-        """Nothing seen yet; `examples` strongest places and `sample` uniformly drawn ones are kept per feature."""
+        """An empty tally that will keep `examples` strongest places and `sample` uniformly drawn ones per feature."""
         return cls(
             count=np.zeros(d_sae, np.int64),
             total=np.zeros(d_sae, np.float64),
@@ -136,7 +136,7 @@ class Tally:
     def add_neurons(
         self, neurons: Float[Tensor, "rows width d_mlp"], window: np.ndarray, hashes: list[np.ndarray]
     ) -> None:
-        """Considers, for each neuron, the strongest token (by size, either sign) of each window."""
+        """Offer each neuron's strongest token (by magnitude) of each window as an example."""
         if self.neurons is None:
             return
         width = neurons.shape[1]
@@ -156,7 +156,7 @@ class Tally:
         )
 
     def _count_pairs(self, token: np.ndarray, feature: np.ndarray, value: np.ndarray, n: int) -> None:
-        """Adds how often two features fire on the same token, keeping at most MAX_PAIRS pairs."""
+        """Count how often two features fire on the same token, keeping at most MAX_PAIRS pairs."""
         order = np.lexsort((feature, -value, token))
         first = np.searchsorted(token[order], np.arange(n))
         keep = order[np.arange(len(order)) - first[token[order]] < MAX_ACTIVE]
@@ -173,7 +173,7 @@ class Tally:
     # As tensors, for a checkpoint ------------------------------------------------------------------------------------
 
     def state(self) -> Table:
-        """All of it as arrays."""
+        """Everything counted, as arrays for a checkpoint."""
         plain = {name: getattr(self, name) for name in ("count", "total", "maximum", "histogram")}
         pairs = {f"pairs.{name}": getattr(self.pairs, name) for name in ("data", "indices", "indptr")}
         kept = {
@@ -182,7 +182,7 @@ class Tally:
         return {**plain, **pairs, **kept, "seen": np.array([self.tokens, int(self.exact)], np.int64)}
 
     def load(self, state: Table) -> None:
-        """Takes over what `state` gave."""
+        """Restore what `state` returned."""
         for name in ("count", "total", "maximum", "histogram"):
             setattr(self, name, state[name])
         self.pairs = sparse.csr_matrix(

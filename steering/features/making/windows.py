@@ -54,7 +54,7 @@ def windows(lm: Model, texts: Iterable[str], context: int, bos: bool) -> Iterato
 
 @torch.no_grad()
 def read(lm: Model, sae: Sae, rows: Sequence[Sequence[int]], bos: bool, neurons: Neurons | None) -> Reading:
-    """What fires on some windows, in one pass that stops right after the SAE's site."""
+    """Feature activations on some windows, from one pass that stops right after the SAE's site."""
     with lm.lock:
         if neurons is None:
             found, mask = lm.activations(rows, [sae.site])
@@ -88,7 +88,7 @@ def prefix_hashes(window: Sequence[int]) -> np.ndarray:
 
 
 def mixed(x: np.ndarray) -> np.ndarray:
-    """Splitmix64's finisher: uniform 64-bit numbers from any distinct ones."""
+    """Splitmix64's last step: well mixed 64-bit numbers, different for different inputs."""
     with np.errstate(over="ignore"):
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -96,7 +96,7 @@ def mixed(x: np.ndarray) -> np.ndarray:
 
 
 def by_length(rows: Sequence[Sequence[int]], budget: int) -> Iterator[list[int]]:
-    """Numbers of rows in batches of at most `budget` padded tokens, rows of like length together."""
+    """Row indices in batches of at most `budget` padded tokens, rows of similar length together."""
     batch: list[int] = []
     for number in sorted(range(len(rows)), key=lambda n: (-len(rows[n]), n)):
         if batch and len(rows[batch[0]]) * (len(batch) + 1) > budget:

@@ -46,7 +46,7 @@ def write(
     spans: Spans,
     tick: Callable[[float], None],
 ) -> None:
-    """Makes both files in the folder of the passes."""
+    """Write both files of the index into the folder of the passes."""
     arrays = {
         "density": (tally.count / tally.tokens).astype(np.float32),
         "mean": (tally.total / np.maximum(tally.count, 1)).astype(np.float32),
@@ -129,7 +129,7 @@ def _coactive(tally: Tally, k: int) -> Table:
 
 
 def _small(ids: np.ndarray) -> np.ndarray:
-    """Ids in 16 bits where they fit."""
+    """The ids as 16-bit integers if they fit, else as 32-bit ones."""
     return ids.astype(np.int16 if ids.max(initial=0) < 2**15 else np.int32)
 
 
