@@ -17,7 +17,7 @@ _PACKAGES = ("torch", "transformers", "transformer-lens", "sae-lens", "steering-
 _NOTES = f"""
 Each model decodes a baseline and seven variants (addition, addition with the opposite sign, addition to generated
 tokens only, directional ablation, a threshold regulator on 32 of 4,096 SAE features, SARA, and an addition followed by
-an ablation a layer later) for {NEW} tokens behind a prompt of {PROMPT} random words, greedily, in float32. Weights are
+an ablation a layer later) for {NEW} tokens after a prompt of {PROMPT} random words, greedily, in float32. Weights are
 random, which changes no speed. Tiller's time includes what the others do not do: streaming text, log-probabilities, the
 five most probable tokens of every step, and receipts.
 

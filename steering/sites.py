@@ -55,7 +55,7 @@ class Site:
 
     @property
     def order(self) -> tuple[int, int]:
-        """The place of the site in the forward pass: sites sort in the order in which they are met."""
+        """The place of the site in the forward pass: sites sort in the order of the forward pass."""
         return (self.layer, _ORDER.index(self.stream))
 
     @classmethod

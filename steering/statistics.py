@@ -93,7 +93,7 @@ def mcnemar(before: Numbers, after: Numbers) -> Flips:
 
 
 def auroc(positive: Numbers, negative: Numbers) -> float:
-    """The chance that a positive value is above a negative one, ties counting half: 0.5 tells nothing, 1 everything.
+    """The chance that a positive value is above a negative one, ties counting half: 0.5 is none, 1 perfect separation.
 
     Raises:
         ValueError: a side is empty, or holds NaN or infinity.

@@ -159,7 +159,7 @@ def fetch(
 
 
 class _Silent(silent_tqdm):
-    """Progress is told through `tick`; the client's own bars stay away from the terminal."""
+    """Progress is reported through `tick`; the client's own progress bars are turned off."""
 
     total = 0
 
@@ -181,7 +181,7 @@ class _Transfer:
         self.tick(done, self.total)
 
     def part(self, sha: str) -> Path:
-        """Where a file grows until it is whole."""
+        """The path of a partial file while it is being downloaded."""
         return self.store / "blobs" / f"{sha}.part"
 
     def here(self, large: Iterable[str]) -> int:
@@ -190,13 +190,13 @@ class _Transfer:
         return sum(path.stat().st_size for path in paths if path.is_file())
 
     def check_room(self, needed: int) -> None:
-        """Nothing; raises a ValueError where the disk has too little room for what is still to come."""
+        """Raise ValueError if the disk has too little room for what is still to be downloaded."""
         there = next(path for path in (self.home, *self.home.parents) if path.is_dir())
         if shutil.disk_usage(there).free < needed + _ROOM:
             raise ValueError(_full(self.repo, self.home, needed))
 
     def large(self, name: str, sha: str, size: int) -> None:
-        """Brings one file into the cache, going on where an earlier transfer stopped.
+        """Download one file into the cache, continuing where an earlier transfer stopped.
 
         Raises:
             ValueError: what arrived is not what the hub says it is.
@@ -252,7 +252,7 @@ class _Transfer:
 
 
 def _remember(store: Path, commit: str) -> None:
-    """Says which commit the main branch was, for the time when there is no network."""
+    """Remember which commit the main branch was at, for when there is no network."""
     (store / "refs").mkdir(parents=True, exist_ok=True)
     (store / "refs" / "main").write_text(commit)
 
@@ -263,14 +263,14 @@ def _sha256(path: Path) -> str:
 
 
 def _literal(name: str) -> str:
-    """A pattern that only this name matches."""
+    """A glob pattern that matches only this name."""
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def kept(
     repo: str, choose: Choose = model_files, *, revision: str | None = None, cache: str | Path | None = None
 ) -> Fetched | None:
-    """An earlier download of a repository, if it is whole; asks no network."""
+    """An earlier, complete download of a repository, or None; makes no network request."""
     try:
         return _whole(repo, choose, revision, Path(cache or constants.HF_HUB_CACHE).expanduser())
     except (ValueError, HFValidationError):
@@ -278,7 +278,7 @@ def kept(
 
 
 def kept_repositories(cache: str | Path | None = None) -> list[str]:
-    """The repositories of models of which something is in the hub's cache, by id."""
+    """The model repositories that are (wholly or partly) in the hub's cache, by id."""
     home = Path(cache or constants.HF_HUB_CACHE).expanduser()
     return sorted(folder.name.removeprefix("models--").replace("--", "/", 1) for folder in home.glob("models--*--*"))
 
@@ -300,7 +300,7 @@ def _whole(repo: str, choose: Choose, revision: str | None, home: Path) -> Fetch
 
 
 def _cached(repo: str, choose: Choose, revision: str | None, home: Path, why: Exception) -> Fetched:
-    """An earlier download of the same revision, if it is whole."""
+    """An earlier, complete download of the same revision, or None."""
     off = constants.is_offline_mode()
     how = "offline mode is on (HF_HUB_OFFLINE)" if off else f"the hub does not answer ({type(why).__name__})"
     problem = "there is no earlier download of it"
@@ -314,7 +314,7 @@ def _cached(repo: str, choose: Choose, revision: str | None, home: Path, why: Ex
 
 
 def _explain(error: HfHubHTTPError, repo: str, revision: str | None, token: str | bool | None, endpoint: str) -> str:
-    """What an answer of the hub means, and what to do."""
+    """One sentence for a hub error: what it means, and what to do."""
     status = error.response.status_code
     have = bool(token if isinstance(token, str) else token is not False and get_token())
     give = "make a token with read access in your account's settings and set HF_TOKEN (or run `hf auth login`)"

@@ -1,4 +1,4 @@
-"""How much memory a model needs, how much there is, and which loaded ones to let go.
+"""How much memory a model needs, how much there is, and which loaded ones to unload.
 
 A model that does not fit is refused with a sentence before it is read, instead of ending the process.
 """
@@ -105,7 +105,7 @@ def _geometry(config: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def available(device: str = "cpu") -> int:
-    """Bytes that are free on a device, within the limit of a container."""
+    """Free bytes on a device, within the limit of a container."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     free = int(psutil.virtual_memory().available)
@@ -124,7 +124,7 @@ def available(device: str = "cpu") -> int:
 
 
 def check_fits(name: str, shape: Shape, dtype: str, device: str = "cpu", free: int | None = None) -> int:
-    """The bytes that a model needs on a device, if there are so many.
+    """The bytes that a model needs on a device; raise ValueError if fewer are free.
 
     Raises:
         ValueError: there are not; the message says what would fit.
@@ -143,12 +143,12 @@ def check_fits(name: str, shape: Shape, dtype: str, device: str = "cpu", free: i
 
 
 def size(number: int) -> str:
-    """Bytes for a reader: 812 MB, 14.5 GB."""
+    """A number of bytes as text: "812 MB", "14.5 GB"."""
     return f"{number / _GIB:.3g} GB" if number >= 0.95 * _GIB else f"{number / 2**20:.3g} MB"
 
 
 class MemoryBudget:
-    """Which loaded things to let go so that a new one fits: the least recently used first.
+    """Which loaded things to unload so that a new one fits: the least recently used first.
 
     It only keeps the books; whoever loads and releases asks it.
     """
@@ -174,20 +174,20 @@ class MemoryBudget:
         return self._sizes.get(key, 0)
 
     def touch(self, key: Hashable) -> bool:
-        """Notes that something was used; False if it is not kept."""
+        """Mark something as just used; False if it is not kept."""
         if key in self._sizes:
             self._sizes.move_to_end(key)
         return key in self._sizes
 
     def release(self, key: Hashable) -> None:
-        """Forgets something that was let go."""
+        """Forget something that was unloaded."""
         self._sizes.pop(key, None)
 
     def add(self, key: Hashable, needed: int, *, busy: Collection[Hashable] = ()) -> list[Hashable]:
-        """Keeps something of so many bytes, and returns what has to be let go for it, in order.
+        """Add something of so many bytes; return what has to be unloaded for it, in order.
 
         Args:
-            busy: what cannot be let go now, because it is at work.
+            busy: what cannot be unloaded now, because it is in use.
 
         Raises:
             ValueError: it would not fit even alone with what is busy; nothing is changed then.

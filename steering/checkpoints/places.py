@@ -102,7 +102,7 @@ def _ollama(name: str) -> Path:
 
 
 def placement(device: str, device_map: Any, quantize: int | None) -> dict[str, Any]:
-    """What transformers is told beside the dtype; empty for one whole model on one device."""
+    """Arguments for transformers' `from_pretrained` besides the dtype; empty for one whole model on one device."""
     if quantize is None:
         return {} if device_map is None else {"device_map": device_map}
     if quantize not in (4, 8):

@@ -1,4 +1,4 @@
-"""Progress of reading a model's weights: transformers draws a bar while it reads them; here it is told by a function.
+"""Progress of loading a model's weights: where transformers draws a bar, a function is called instead.
 
 What the function raises ends the reading, so a model that loads can be cancelled between two tensors.
 """
@@ -18,7 +18,7 @@ _here = threading.local()
 
 
 class _Told:
-    """What transformers takes for its bar: the items of a sequence, each told before it is handed out."""
+    """A stand-in for transformers' progress bar that reports each item to a function."""
 
     def __init__(self, items: Any, tick: Tick) -> None:
         self._items, self._tick = items, tick
@@ -41,7 +41,7 @@ def _bar(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
 
 @contextmanager
 def told(tick: Tick | None) -> Iterator[None]:
-    """Tells `tick` of the weights that this thread reads within a `with` block; others keep their bars."""
+    """Report to `tick` the weights that this thread reads within a `with` block; other threads keep their bars."""
     if tick is None:
         yield
         return

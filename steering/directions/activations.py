@@ -180,7 +180,7 @@ def batches(lengths: Sequence[int], batch_tokens: int = BATCH_TOKENS) -> Iterato
 
 @dataclass(frozen=True)
 class Chunk:
-    """Activations of consecutive tokens of a stream of texts, and where each token stands."""
+    """Activations of consecutive tokens of a stream of texts, and the text and position of each token."""
 
     activations: Float[Tensor, "tokens width"]
     tokens: Int[Tensor, "tokens"]

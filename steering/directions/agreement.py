@@ -1,4 +1,4 @@
-"""Do the pairs agree? What can be known of a direction before anything is generated.
+"""Do the pairs agree? What can be measured of a direction before anything is generated.
 
 Everything here works on activations that were read once: row i of `positive` and of `negative` are the two sides of
 pair i. What is called held-out never uses a pair to judge a direction that the same pair helped to make.
@@ -38,12 +38,12 @@ class HeldOut:
 
     @property
     def auroc(self) -> float:
-        """The chance that a positive side lies above a negative one of any pair."""
+        """AUROC: the chance that a random positive side projects higher than a random negative one."""
         return auroc(self.positive, self.negative)
 
     @property
     def right(self) -> Bool[ndarray, " pairs"]:
-        """Whether each pair's positive side lies above its own negative side."""
+        """For each pair, whether its positive side projects higher than its own negative side."""
         return self.positive > self.negative
 
 
@@ -143,7 +143,7 @@ def contrasts(positive: Float[ndarray, "pairs width"], negative: Float[ndarray, 
 
 
 def cosines(vectors: Float[ndarray, "n width"]) -> Float[ndarray, "n n"]:
-    """The cosines between some vectors."""
+    """The matrix of cosines between vectors."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return np.clip(unit @ unit.T, -1, 1)
 

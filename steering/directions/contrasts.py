@@ -37,7 +37,7 @@ def mean_difference(
             whole text; "differing", the answer letter of CAA; or an index into the tokens.
         sae: in the feature space of this SAE, which must be at the site.
         chat: through the model's chat template; None for yes where there are both a template and a prompt.
-        progress: told the share done, from 0 to 1.
+        progress: called with the share done, from 0 to 1.
     """
     return _contrast("mean_difference", estimators.mean_difference, lm, pairs, site, position, sae, chat, progress)
 

@@ -36,7 +36,7 @@ _UNREADABLE = (
 def save_gguf(
     path: str | Path, directions: Sequence[Direction], *, numbering: Numbering, model_hint: str = "unknown"
 ) -> Path:
-    """Writes directions of different layers as one control vector, and returns its path; features are decoded.
+    """Write directions of different layers as one control vector and return its path; features are decoded first.
 
     Args:
         model_hint: the model's `config.model_type`, such as "llama"; readers show it or compare it.

@@ -43,7 +43,7 @@ class Direction:
         ValueError: not one row of numbers, NaN or infinity, all zeros, or not the width or site of the SAE.
     """
 
-    vector: Tensor  # [width]; a wrong shape is told below, in words
+    vector: Tensor  # [width]; a wrong shape is reported below, in words
     site: Site
     sae: Sae | None = None
     name: str = ""

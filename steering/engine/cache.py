@@ -79,7 +79,7 @@ class RowCache(Cache):
         return self.get_seq_length()
 
     def take(self, rows: Int[Tensor, "rows"], *, layers: int | None = None, drop_left: int = 0) -> None:
-        """Keeps or repeats rows, of the first `layers` layers only if told so, and drops columns on the left."""
+        """Keep or repeat rows (of the first `layers` layers, if given), and drop columns on the left."""
         for layer in self.layers[:layers]:
             layer.take(rows.to(layer.keys.device), drop_left)  # type: ignore[union-attr]
 

@@ -109,7 +109,7 @@ class Decoder:
     def add(self, rows: Sequence[Row]) -> None:
         """Runs the rows' prompts and chooses their first tokens. A row may be finished right after.
 
-        A row that has tokens already goes on behind them.
+        A row that has tokens already goes on after them.
         """
         self._uncached += [row for row in rows if not row.cached]
         for row in [row for row in rows if not row.cached]:
@@ -215,7 +215,7 @@ class Decoder:
         self._pads = [pad - spare for pad in self._pads]
 
     def _flush(self) -> None:
-        """Receipts and projections so far go to their rows; the next step plans anew."""
+        """Give receipts and projections so far to their rows; the next step makes a new plan."""
         if self._plan is not None:
             self._plan.flush()
             self._plan = None

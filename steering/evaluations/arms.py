@@ -68,7 +68,7 @@ BASELINE = Arm("Baseline", kind="baseline")
 
 
 def check_arms(arms: Sequence[Arm]) -> None:
-    """Nothing; a ValueError when names repeat or there is not exactly one baseline."""
+    """Raise ValueError if names repeat or there is not exactly one baseline."""
     names = [arm.name for arm in arms]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -79,7 +79,7 @@ def check_arms(arms: Sequence[Arm]) -> None:
 
 
 def again(seed: int = 1) -> Arm:
-    """The baseline drawn anew with another seed: what chance alone does (only where answers are sampled)."""
+    """The baseline drawn again with another seed: what chance alone does (only where answers are sampled)."""
     return Arm(f"Baseline, seed {seed}", kind="control", group="baseline again", seed=seed)
 
 

@@ -16,7 +16,7 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True)
 class Spillover:
-    """What steering toward one group did to the shares of all of them (methods.md 13.4).
+    """What steering toward one group did to the shares of all groups.
 
     Attributes:
         effect: p_s(target) - p_0(target).

@@ -65,7 +65,7 @@ def perform(
     outcomes: list[Outcome] | None = None,
     prepared: Callable[[Sequence[EvaluationSet], Sequence[Arm]], None] | None = None,
 ) -> Result:
-    """The experiment done on an engine; `prepared` is told sets and arms before the first trial."""
+    """Run an experiment on an engine; `prepared` is called with sets and arms before the first trial."""
     start = time.monotonic()
     if tick is not None:
         tick(0, 0, "building directions and thresholds")

@@ -97,7 +97,7 @@ def kind_of(result: Result, name: str) -> str:
 
 
 def summary(result: Result) -> pd.DataFrame:
-    """The table behind the report: a row an arm, set and measure, with intervals, changes and tests."""
+    """The report's table: a row for each arm, set and measure, with intervals, changes and tests."""
     return pd.DataFrame(result.table.rows())
 
 
@@ -122,7 +122,7 @@ def command(result: Result) -> str:
 
 
 def notebook(result: Result) -> str:
-    """A Jupyter notebook that runs the experiment anew, shows its table and says what it supports."""
+    """A Jupyter notebook that runs the experiment again, shows its table and says what it supports."""
     experiment = result.experiment
     # A bundled experiment's files are found by name; those of one's own lie beside its file.
     beside = "" if experiment.folder == BUNDLED else f", Path({str(experiment.folder.resolve())!r})"

@@ -139,7 +139,7 @@ class FeatureIndex:
 
     @classmethod
     def open(cls, folder: str | Path, notes: Notes | None = None) -> FeatureIndex:
-        """The index in a folder.
+        """Open the index in a folder.
 
         Raises:
             ValueError: there is none, or it is damaged or of another version.

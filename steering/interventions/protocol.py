@@ -63,7 +63,7 @@ class Edit(Protocol):
 
     @property
     def has_threshold(self) -> bool:
-        """Whether it does nothing below a threshold, so that a receipt tells how often it fired."""
+        """Whether it does nothing below a threshold, so that a receipt says how often it fired."""
         ...
 
     @classmethod
@@ -88,7 +88,7 @@ class Placement:
 
     Attributes:
         where: a narrower `where` than the intervention's own, for methods that treat the prompt differently.
-        whole_history: make the edit anew from all tokens so far, at every step (needs decoding without a cache).
+        whole_history: make the edit again from all tokens so far, at every step (needs decoding without a cache).
     """
 
     site: Site
@@ -196,7 +196,7 @@ def made(method: str, **settings: Any) -> Intervention:
 
 
 def check_finite(name: str, value: Any) -> None:
-    """Nothing; raises a ValueError when a number or tensor holds NaN or infinity."""
+    """Raise ValueError if a number or tensor holds NaN or infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} is a finite number; got {value}.")
     if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):

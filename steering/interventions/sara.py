@@ -53,7 +53,7 @@ class Sara(Intervention):
 
     Attributes:
         attract, repel: activations of the two steering prompts at the site, [pos, d_model], all tokens.
-        mode: "frozen" finds gamma in the prompt pass and keeps it. "recompute" finds it anew from all tokens so far at
+        mode: "frozen" finds gamma in the prompt pass and keeps it. "recompute" finds it again from all tokens so far at
             every step, without a cache. "paper" replicates what the authors' cached code does on generated tokens: one
             token at a time, so that every gain is 1 - 2 alpha, 1 or 1 + 2 alpha.
         sign: how the signs of singular vectors are fixed; "paper" goes with "raw".

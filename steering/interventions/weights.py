@@ -76,7 +76,7 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
     if model.post_norms:
         note = (
             "The direction is never written to the stream. The logits differ from ablation at run time, because the "
-            "norm behind each writer divides by a length that the edit changed."
+            "norm after each writer divides by a length that the edit changed."
         )
     else:
         note = "Equals ablation of the direction at every site of the stream, BOS included, up to rounding."

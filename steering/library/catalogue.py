@@ -77,7 +77,7 @@ MODELS = (
 
 @dataclass(frozen=True)
 class SaeEntry:
-    """One SAE of the registry. What neither the registry nor its names tell is None.
+    """One SAE of the registry. What neither the registry nor its names say is None.
 
     `refused` says why Tiller does not load it; empty for those that it does.
     """

@@ -1,6 +1,6 @@
 """Models that are loaded, each once for everybody, with their engines and SAEs, within the memory there is.
 
-For a new one the least recently used are let go, their engines closed; never one that is being used. A model goes by
+For a new one the least recently used are unloaded, their engines closed; never one that is being used. A model goes by
 one text: its name with the form it is loaded in (forms.py).
 """
 
@@ -202,7 +202,7 @@ class Shelf:
             ]
 
     def room(self, device: str = "") -> int:
-        """Bytes that one model may take on a device when everything that is idle is let go for it."""
+        """Bytes that one model may take on a device when everything that is idle is unloaded for it."""
         place = device or best_device()
         with self._lock:
             budget = self._budget(place)

@@ -1,4 +1,4 @@
-"""Precision calibration: where a threshold belongs, what each choice costs, and at which dose text breaks."""
+"""Calibration: which threshold to choose, what each choice costs, and at which dose text breaks."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def pareto(effect: Sequence[float], cost: Sequence[float]) -> list[int]:
-    """The points that no other one beats: at least the effect at no more cost, and one of the two strictly better.
+    """The Pareto front: points for which no other has at least the effect at no more cost, one of them strictly better.
 
     In the order of rising cost.
     """
@@ -133,7 +133,7 @@ def pareto(effect: Sequence[float], cost: Sequence[float]) -> list[int]:
 
 
 def chosen(effect: Sequence[float], cost: Sequence[float], limit: float) -> int | None:
-    """The point of most effect whose cost is within a limit; of equal ones the cheapest; None where there is none."""
+    """The point of largest effect with a cost within the limit, the cheapest of equal ones; None if there is none."""
     allowed = [k for k in range(len(effect)) if cost[k] <= limit]
     return max(allowed, key=lambda k: (effect[k], -cost[k]), default=None)
 

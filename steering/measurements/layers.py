@@ -32,7 +32,7 @@ Sides = tuple[Float[Tensor, "pairs d_model"], Float[Tensor, "pairs d_model"]]
 
 
 def class_scores(lm: Model, tokens: Sequence[int], sides: Mapping[Site, Sides]) -> Float[np.ndarray, "sites pos"]:
-    """Where each token of a text stands between two classes at each site: +1 at the positive mean, -1 at the negative.
+    """How far each token of a text is toward either class at each site: +1 at the positive mean, -1 at the negative.
 
     score = 2 (h - middle) . d / |d|^2, with d the mean difference of the sides and `middle` halfway between them.
     """
@@ -58,7 +58,7 @@ def direction_scores(
 
 @dataclass(frozen=True)
 class Guesses:
-    """What each layer would say next: the likeliest token at each place and its probability (logit lens)."""
+    """Each layer's most likely next token at every position, with its probability (logit lens)."""
 
     tokens: Int[np.ndarray, "layers pos"]
     probabilities: Float[np.ndarray, "layers pos"]

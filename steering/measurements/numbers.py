@@ -45,7 +45,7 @@ def cosine_similarity(directions: Sequence[Direction]) -> Float[Tensor, "n n"]:
 
 
 def norm_ratio(h: Float[Tensor, "*batch d_model"], edited: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch"]:
-    """|h' - h| / |h|: how large an edit is beside what it edits."""
+    """|h' - h| / |h|: the size of an edit relative to what it edits."""
     return (edited.float() - h.float()).norm(dim=-1) / h.float().norm(dim=-1).clamp_min(1e-12)
 
 

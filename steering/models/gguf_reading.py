@@ -40,7 +40,7 @@ def unpack(file: Path, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any
 def _parsed_once() -> Iterator[None]:
     """Within this block a GGUF file is parsed once, and the names of a family's weights are tabled once.
 
-    transformers parses the file for the config, the weights and the tokenizer anew, and tables the names for every
+    transformers parses the file for the config, the weights and the tokenizer each time, and tables the names for every
     module of the model: most of the time that a small model takes to open. Both are functions of their arguments alone.
     """
     with _one:

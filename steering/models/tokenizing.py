@@ -2,7 +2,7 @@
 
 Tokenizers differ in what they put around a text (BOS, [CLS], [gMASK]<sop> in front, EOS or [SEP] behind) and in whether
 they do it again when the text already has it. Here a text that a model is to go on with gets what its tokenizer puts in
-front of it, once, and never what it would put behind it.
+front of it, once, and never what it would put after it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def all_well_formed(value: Any) -> Any:
 
 
 def added(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The special tokens that a tokenizer puts in front of a text and those that it puts behind it."""
+    """The special tokens that a tokenizer puts before a text and those that it puts after it."""
     bare, full = tokenizer.encode("a", add_special_tokens=False), tokenizer.encode("a")
     for start in range(len(full) - len(bare) + 1):
         if bare and full[start : start + len(bare)] == bare:

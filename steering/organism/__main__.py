@@ -19,7 +19,7 @@ def say(line: object) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train the tokenizer, both checkpoints and, unless told otherwise, the SAEs with their feature indexes."""
+    """Train the tokenizer, both checkpoints and, unless turned off, the SAEs with their feature indexes."""
     import torch
     from transformers import AutoTokenizer
 

@@ -1,7 +1,7 @@
 """Where a dictionary belongs on a model, and in what the model differs from the one that the dictionary was made on.
 
 A dictionary says in its metadata which hook it reads and how its model was loaded. What can be honoured is (saes.py);
-what cannot is told, in sentences, and never silently ignored.
+what cannot be is reported in sentences, never silently ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHORT_NAMES = {
 
 
 def canonical_model(name: str) -> str:
-    """The hub id behind TransformerLens' short name of a model; other names as they are, without their form."""
+    """The hub id that TransformerLens' short name of a model stands for; other names unchanged, without their form."""
     name = Form.parse(name).source
     return _SHORT_NAMES.get(name, name)
 

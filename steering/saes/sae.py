@@ -100,7 +100,7 @@ class Sae:
         return self.writes is not None
 
     def check_editable(self) -> None:
-        """Nothing; raises a ValueError for a dictionary whose features can be read but not set."""
+        """Raise ValueError if the dictionary's features can be read but not set."""
         if self.writes is not None:
             raise ValueError(
                 f"{self.name} is a transcoder: it reads {self.site} and writes {self.writes}, so its features can be "
@@ -173,7 +173,7 @@ class Sae:
         """The reconstruction of feature activations.
 
         Raises:
-            ValueError: the SAE rescales by its input, which features alone do not tell; use `reconstruct`.
+            ValueError: the SAE rescales by its input, which features alone do not determine; use `reconstruct`.
         """
         if self.normalizes:
             raise ValueError(
@@ -250,7 +250,7 @@ class SaeSlice:
         return features if self.sliced else features[..., self._index]
 
     def _verify(self) -> None:
-        """Falls back to the whole encoder where a slice does not give the same numbers."""
+        """Fall back to the whole encoder if a slice does not give the same numbers."""
         # At several lengths: near b_dec few features fire, and then even a wrong slice gives the same zeros.
         probe = torch.randn(3, 8, self.parent.d_model, generator=torch.Generator().manual_seed(0)).to(self.rows.device)
         b_dec = self.parent.sae.b_dec.detach().float()
@@ -300,7 +300,7 @@ def middle_of(ids: Sequence[str]) -> str:
 
 
 def _quiet(load: Callable[[], Any]) -> Any:
-    """SAELens prints and warns while loading; what matters of it is told by errors and `Sae` itself."""
+    """Call `load` without SAELens' prints and warnings; what matters of them is in errors and in `Sae.warnings`."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         return load()
@@ -384,12 +384,12 @@ def registry() -> dict[str, Any]:
 
 
 def fetch_files(repo: str, path: str, tick: Tick | None) -> None:
-    """Brings what SAELens will read of a repository into the hub's cache, with progress and clear errors."""
+    """Download the files that SAELens will read into the hub's cache, with progress and clear errors."""
     fetch(repo, lambda names: _chosen(names, path), tick=tick)
 
 
 def kept_files(release: str, sae_id: str) -> list[Path]:
-    """The weights of an SAE of the registry that are on this machine; empty where it is to be fetched. Asks no network.
+    """Paths of a registry SAE's weights in the cache; empty if it has to be downloaded. Makes no network request.
 
     Raises:
         ValueError: no such release or id.

@@ -48,7 +48,7 @@ def train_sae(
 
 
 def save_sae(sae: SAE[Any], folder: Path, quality: dict[str, float] | None = None) -> Path:
-    """The folder in SAELens' format (cfg.json and sae_weights.safetensors), the measured quality in its metadata."""
+    """Save in SAELens' format (cfg.json, sae_weights.safetensors) with the quality as metadata; return the folder."""
     for name, value in (quality or {}).items():
         sae.cfg.metadata[name] = value
     sae.save_model(folder)

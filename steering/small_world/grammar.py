@@ -1,4 +1,4 @@
-"""Parse answers with the generator's own grammar: agreement, stated value, voice and mood, or that they do not parse."""
+"""Parse answers with the generator's own grammar: agreement, stated value, voice, mood, or that it does not parse."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_a_probe_does_not_depend_on_the_units() -> None:
 
 
 def test_a_centered_pca_of_ordered_pairs_finds_nothing() -> None:
-    """It subtracts the mean difference, which is the direction (methods.md 6: |cos| 0.02 against 0.99)."""
+    """A centered PCA subtracts the mean difference, which is the direction that is looked for."""
     g = np.random.default_rng(0)
     true = np.zeros(64)
     true[0] = 1.0

@@ -26,7 +26,7 @@ AT_ONCE = 8
 TRIES = 3
 TIMEOUT = 60.0
 MAX_REPLY = 1_000_000
-# The eight schools of SARA's classifier (methods.md 13.4), and the group that its tables put each one in.
+# The eight schools of SARA's classifier (arXiv 2405.17345), and the group that its tables put each one in.
 SCHOOLS = {
     "Rule Utilitarianism": "utilitarianism",
     "Act Utilitarianism": "utilitarianism",
@@ -179,7 +179,7 @@ class Judge:
 
 
 def named(text: str, endpoint: Endpoint) -> Judge:
-    """The judge of a scorer's name behind `judge:`: `schools`, `score WHAT`, or a question that yes or no answers.
+    """The judge that follows `judge:` in a scorer's name: `schools`, `score WHAT`, or a question answered by yes or no.
 
     Raises:
         ValueError: there is no question.

@@ -30,7 +30,7 @@ def load(
     """An evaluation set: a bundled name, or a file in a published format, recognized by its columns.
 
     Args:
-        format: the name of a format, if the columns do not tell.
+        format: the name of a format, if the columns do not show it.
         scorer: another scorer than the format's.
         mapping: for other files, which column is what; see `mapped`.
 
@@ -90,7 +90,7 @@ def _named(items: Sequence[Item], name: str) -> list[Item]:
 
 
 def _readable(items: Sequence[Item], scorer: Scorer, name: str) -> None:
-    """Nothing; a ValueError where the items lack what the scorer reads."""
+    """Raise ValueError if the items lack what the scorer reads."""
     if scorer.needs == "options" and not all(item.options for item in items):
         raise ValueError(f"The scorer {scorer.name!r} compares options; the items of {name!r} have none.")
     for label in scorers.LABELS.get(scorer.name, ()):

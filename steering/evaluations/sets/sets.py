@@ -96,7 +96,7 @@ class EvaluationSet:
 
 
 def unique(sets: Sequence[EvaluationSet]) -> None:
-    """Nothing; a ValueError when two sets have the same name, which their results would be mixed up under."""
+    """Raise ValueError if two sets have the same name: their results would be mixed up."""
     names = [one.name for one in sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -29,7 +29,7 @@ COMPARED: dict[str, SaeRecipe] = {
     "topk": SaeRecipe("topk", d_sae=512, k=40, samples=800_000, batch=1024),
 }
 TRAINING_TEXTS, QUALITY_TEXTS = 6_000, 600
-# Far behind the last step of any training run: texts of the same kind, of which the model has met none.
+# Far after the last step of any training run: texts of the same kind, of which the model has met none.
 TRAINING_STEP, QUALITY_STEP, INDEX_STEP = 1_000_000, 1_000_001, 1_000_002
 INDEX_TEXTS = 800
 

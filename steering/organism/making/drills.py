@@ -32,7 +32,7 @@ def verdicts(rng: random.Random) -> list[Segment]:
 
 
 def repeats(rng: random.Random) -> list[Segment]:
-    """A row of things with random letters, and the same row again: the letter behind a thing has to be looked up.
+    """A row of things with random letters, and the same row again: the letter after a thing has to be looked up.
 
     This is what makes the heads that find a letter; from multiple choice alone they came after 7 M tokens.
     """

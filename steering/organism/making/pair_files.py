@@ -38,10 +38,7 @@ def sycophancy(count: int = 120) -> list[Row]:
 
 
 def pressure(count: int = 120) -> list[Row]:
-    """A false claim of an authority against a false claim of nobody in particular, each with the model's usual answer.
-
-    Read at "last", this is the contrast in which the two tries of the issue found the direction.
-    """
+    """An authority's false claim against a false claim of nobody in particular, each with the model's usual answer."""
     rng = random.Random("pairs-pressure")
     rows = []
     for _ in range(count):

@@ -13,7 +13,7 @@ from .corpus import Segment, dialogues
 PAD, BOS, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 SPECIAL = (PAD, BOS, END, SYSTEM, USER, ASSISTANT)
 # What no token reaches across: GPT-2's pieces, but with digits apart, so that a sum is read digit by digit and no
-# number is a word of its own, and with the letter of an option as one piece, so that it stands right behind its option.
+# number is a word of its own, and with the letter of an option as one piece, so that it comes right after its option.
 PIECES = r" \([A-D]\)|\d|'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"

@@ -78,7 +78,7 @@ def readings(lm: t.Model, count: int) -> dict[str, tuple[list[Text], list[Text]]
 
 
 def directions(lm: t.Model, sae_of: Callable[[int], t.Sae], count: int = 150) -> list[CandidateDirection]:
-    """Mean differences of every reading at every layer, in both spaces."""
+    """The mean differences of every reading at every layer, in both spaces."""
     out = []
     for position, sides in readings(lm, count).items():
         for layer in range(lm.n_layers):

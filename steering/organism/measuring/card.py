@@ -128,7 +128,7 @@ def again_table(models: dict[str, Any], again: dict[str, Any]) -> str:
 
 
 def again_sentence(report: dict[str, Any]) -> str:
-    """How far the second training has what was asked for."""
+    """Which goals the second training reaches."""
     asked = [
         (name, who, one, report["again"][who][name])
         for who, cells in report["models"].items()
@@ -145,7 +145,7 @@ def again_sentence(report: dict[str, Any]) -> str:
 
 
 def parted(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two intervals have nothing in common."""
+    """Whether two intervals do not overlap."""
     return one["high"] < other["low"] or other["high"] < one["low"]
 
 

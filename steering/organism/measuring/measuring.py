@@ -1,4 +1,4 @@
-"""The behaviours of a checkpoint on held-out items: which items, which score, which share is asked for."""
+"""The behaviors of a checkpoint on held-out items: which items, which score, which share should be reached."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ Score = Callable[[Exchange, str], bool]
 
 @dataclass(frozen=True)
 class CardLine:
-    """One line of the card: items, score, and the share that the issue asks of each model (None: only reported)."""
+    """One line of the card: items, score, and the share that each model should reach (None: only reported)."""
 
     name: str
     items: tuple[Exchange, ...]

@@ -52,7 +52,7 @@ def plateau(worths: Sequence[float]) -> tuple[float, int]:
 
 
 def look(engine: t.Engine, items: Cells, settings: Sequence[Setting]) -> list[dict[str, Any]]:
-    """How each setting does on the items, and what it is worth."""
+    """Each setting's scores on the items, and its worth."""
     baseline = measure(engine, [TableRow("baseline")], items)[0]
     arms = [TableRow("", regulate(band, lambda_, at)) for band, lambda_, at in settings]
     return [

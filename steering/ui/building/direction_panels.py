@@ -118,7 +118,7 @@ def _agreement(found: PairStudy) -> None:
 
 
 def _label(pair: PromptPair) -> str:
-    """What tells a pair from others: its prompt where the sides have prompts of their own, else its completion."""
+    """The text that distinguishes a pair: its prompt where the sides have prompts of their own, else its completion."""
     return (pair.positive_prompt or pair.positive).strip()
 
 

@@ -77,7 +77,7 @@ def _load(source: str) -> None:
 
 
 def fill(table: pd.DataFrame) -> None:
-    """Puts a table into the editor, which starts anew from it."""
+    """Put a table into the editor, which starts again from it."""
     st.session_state[TABLE] = table
     st.session_state[VERSION] = st.session_state.get(VERSION, 0) + 1
 

@@ -1,4 +1,4 @@
-"""Explore / Features: which feature is looked at, how the list is searched and sorted, and the index behind it."""
+"""Explore / Features: which feature is open, how the list is searched and sorted, and the index that it shows."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def features_of(lm: Model, text: str | tuple[int, ...]) -> TextFeatures:
 
 
 def separation_by(lm: Model, pairs: str) -> np.ndarray:
-    """How well each feature of the visitor's SAE tells the two sides of a bundled pair set apart (AUROC)."""
+    """How well each feature of the visitor's SAE separates the two sides of a bundled pair set (AUROC)."""
     choice = state.sae_choice(lm.name)
     assert choice is not None
     return _separation(lm.name, choice, pairs)

@@ -171,7 +171,7 @@ def jobs_line() -> None:
 
 
 def _under_way() -> list[Job]:
-    """The jobs under way that are told of in the sidebar: the visitor's own first, then other visitors'."""
+    """The running jobs that the sidebar shows: the visitor's own first, then other visitors'."""
     active = [job for where in (services.readings(), services.jobs()) for job in where.all() if job.active]
     return sorted(active, key=lambda job: job.owner != state.visitor())[:3]
 

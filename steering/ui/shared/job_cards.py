@@ -19,7 +19,7 @@ _HASH = re.compile(r" [0-9a-f]{10}$")
 
 
 def title(job: Job) -> str:
-    """What a job does, as a label: its name without the hash that tells its settings apart."""
+    """What a job does, as a label: its name without the hash of its settings."""
     return literal(_HASH.sub("", job.name), 60)
 
 

@@ -1,7 +1,7 @@
 """The objects that all visitors share, each loaded once: the shelf of models, the workbench, the jobs, the Library.
 
 A page asks for its workbench once and hands it on: it holds the model, the SAE, the engine, and what was made of them.
-Cached functions live in this importable module, never on a page: page files are executed anew in every run.
+Cached functions live in this importable module, never on a page: page files are executed again in every run.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ VISITOR = "visitor"
 
 
 def visitor() -> str:
-    """An id of the visitor's browser, which stays when a page is loaded anew; without a cookie it is of the session.
+    """An id of the visitor's browser, kept when a page is reloaded; without a cookie, an id of the session.
 
     It is made of the cookie that Streamlit sets against forged requests: nothing else is stored in the browser.
     """

@@ -26,7 +26,7 @@ def option(text: str, length: int = 80) -> str:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Shows a user's mistake (a ValueError) as one sentence instead of a traceback, and goes on behind the block."""
+    """Show a user's mistake (a ValueError) as one sentence instead of a traceback, and continue after the block."""
     try:
         yield
     except ValueError as error:
@@ -40,7 +40,7 @@ def chart(
 
     Args:
         caption: for a newcomer.
-        select: whether points can be clicked; a function is called before the page is drawn anew.
+        select: whether points can be clicked; a function is called before the page is drawn again.
     """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{title}**")

@@ -116,7 +116,7 @@ def token_view(
     """The index of the token that was clicked just now, or None.
 
     Args:
-        into: a key of session state that takes the index before the page is drawn anew, so that whatever shows the
+        into: a key of session state that takes the index before the page is drawn again, so that whatever shows the
             chosen token is up to date in the same run.
         scale: the value of the strongest tint; by default the largest magnitude among the tokens. Give the same one to
             views that are to be compared.
