@@ -37,8 +37,9 @@ format: $(READY_DEV)
 	$(PY) -m ruff format .
 
 bench: $(READY_DEV) $(MODEL)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt
+	-@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt
 	$(PY) -m benchmarks $(ARGS)
+	$(PY) -m benchmarks.real_model
 
 docs: $(READY_DEV)
 	$(PY) -m benchmarks.reference

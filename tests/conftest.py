@@ -10,6 +10,7 @@ import tempfile
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TILLER_MODEL"] = "organism"  # what the pages' tests and journeys are about
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TILLER_HOME"] = tempfile.mkdtemp(prefix="tiller-tests-")
 

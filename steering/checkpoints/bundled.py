@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "models"
@@ -19,6 +20,11 @@ def chat_model_file() -> Path | None:
         return None
     folders = (found.submodule_search_locations or ()) if found else ()
     return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
+
+
+def default_model() -> str:
+    """The model that the dashboard opens with: TILLER_MODEL, or the real chat model, or the organism without it."""
+    return os.environ.get("TILLER_MODEL") or (CHAT_MODEL if chat_model_file() else "organism")
 
 
 def trained_here(name: str) -> bool:

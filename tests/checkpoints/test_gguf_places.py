@@ -79,3 +79,13 @@ def test_the_chat_model_is_bundled_where_its_package_is(tmp_path: Path, monkeypa
     assert "smollm2" in bundled.bundled_models() and bundled.chat_model_file() is not None
     assert bundled.bundled_place("smollm2") == tmp_path / "tiller_no_such_package/x.gguf"
     assert bundled.bundled_place("../organism") is None
+
+
+def test_the_dashboard_opens_with_the_chat_model_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TILLER_MODEL")
+    monkeypatch.setattr(bundled, "chat_model_file", lambda: None)
+    assert bundled.default_model() == "organism"
+    monkeypatch.setattr(bundled, "chat_model_file", lambda: tmp_path / "x.gguf")
+    assert bundled.default_model() == "smollm2"
+    monkeypatch.setenv("TILLER_MODEL", "organism")
+    assert bundled.default_model() == "organism"

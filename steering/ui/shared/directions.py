@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import state
+from ...checkpoints.bundled import trained_here
 from .objects import maybe_sae, model, store
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def direction_choices() -> dict[str, str]:
 
     lm = model()
     # The bundled model's sets are written in its small language; the general ones are plain English.
-    own = lm.name == state.DEFAULT_MODEL
+    own = trained_here(lm.name)
     names = [name for name in bundled_pairs() if name.startswith("general_") != own]
     found = {f"pairs:{name}": name.removeprefix("general_").replace("_", " ") for name in names}
     for row in store().directions():

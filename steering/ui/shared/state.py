@@ -15,11 +15,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from ...checkpoints.bundled import bundled_models
+from ...checkpoints.bundled import bundled_models, default_model
 from ...checkpoints.forms import Form
 from ...checkpoints.gguf_places import OLLAMA
 
-DEFAULT_MODEL = "organism"
+DEFAULT_MODEL = default_model()
 MODEL = "model"
 SAE = "sae"  # "release::id", "folder::" or "none"
 NO_SAE = "none"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...checkpoints.bundled import trained_here
 from ...recipes.links import decode, encode
 from ...recipes.steps import Recipe
 from ..shared import objects as services
@@ -27,7 +28,7 @@ def available(lm: Model) -> tuple[CompareExample, ...]:
     """The examples for a model."""
     from ...directions.pairs import bundled_pairs
 
-    return examples(bundled_pairs() if lm.name == state.DEFAULT_MODEL else [])
+    return examples(bundled_pairs() if trained_here(lm.name) else [])
 
 
 def _use(lm: Model) -> None:
