@@ -79,7 +79,7 @@ def by_bridge(hf: Any, lm: Model, prompt: Sequence[int], layer: int, variants: S
     """TransformerLens: `generate` inside `hooks`, one variant after another."""
     from transformer_lens.model_bridge import TransformerBridge
 
-    booted = TransformerBridge.boot_transformers(
+    booted: Any = TransformerBridge.boot_transformers(
         lm.name, hf_model=copy.deepcopy(hf), tokenizer=copy.deepcopy(lm.tokenizer), device="cpu"
     )
 
@@ -105,7 +105,7 @@ def by_llama_cpp(prompt: Sequence[int], variants: int) -> Callable[[], list[list
     from llama_cpp import Llama
 
     threads = torch.get_num_threads()
-    llama = Llama(str(chat_model_file()), n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False)
+    llama: Any = Llama(str(chat_model_file()), n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False)
 
     def run() -> list[list[int]]:
         found = []
