@@ -23,10 +23,15 @@ MODELS = {
     "gpt2": (models.gpt2_small, Targets(bridge=4, others=3, steered=1.05, regulators=1.05, prefill=0.6, busy=1.5)),
 }
 
+OTHERS = (
+    "Others have commands of their own: python -m benchmarks.neighbors_bench (gaps in a stream beside a job), "
+    "benchmarks.index_bench, benchmarks.pages_bench, benchmarks.experiments_bench."
+)
+
 
 def main() -> None:
     """Measures, prints as it goes, and writes the report."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog=OTHERS)
     parser.add_argument("--quick", action="store_true", help="one repeat of everything, for development")
     parser.add_argument("--only", choices=MODELS, help="one of the models")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..models.model import Model
+from ..models.rope import turning_point
 from .cache import RowCache
 from .plan import Plan
 from .rows import Row
@@ -101,6 +102,7 @@ class Decoder:
         self._cache = RowCache()
         self._pads: list[int] = []  # padded columns on the left of each cached row
         self._plan: Plan | None = None
+        self._turning = turning_point(model.hf)
 
     def __len__(self) -> int:
         return len(self.rows) + len(self._uncached)
@@ -138,11 +140,34 @@ class Decoder:
     @torch.inference_mode()
     def step(self) -> None:
         """One token for every row; rows that are finished leave."""
+        turned = self._turned()
         if self.rows:
             self._step_cached()
+        if turned:
+            self._join(turned)
         for row in self._uncached:
             self._step_uncached(row)
         self._leave()
+
+    def _turned(self) -> list[Row]:
+        """Takes out the rows whose rotary positions become others with this token: their cache is of another model.
+
+        They are read once more from the start; where positions change with every token, they go on without a cache.
+        """
+        if self._turning is None:
+            return []
+        limit, stretches = self._turning
+        lengths = [len(row.sequence) for row in self.rows]
+        stay = [index for index, n in enumerate(lengths) if (n <= limit if stretches else n != limit + 1)]
+        turned = [row for index, row in enumerate(self.rows) if index not in stay]
+        if turned:
+            self._stay(stay)
+        for row in turned:
+            row.forget()
+        if stretches:
+            self._uncached += turned
+            return []
+        return turned
 
     def _step_cached(self) -> None:
         device = self.model.device
@@ -203,8 +228,11 @@ class Decoder:
     def _leave(self) -> None:
         self._uncached = [row for row in self._uncached if row.finish_reason is None]
         stay = [index for index, row in enumerate(self.rows) if row.finish_reason is None]
-        if len(stay) == len(self.rows):
-            return
+        if len(stay) < len(self.rows):
+            self._stay(stay)
+
+    def _stay(self, stay: list[int]) -> None:
+        """Keeps these rows of the cached batch."""
         self._flush()
         self.rows, self._pads = [self.rows[index] for index in stay], [self._pads[index] for index in stay]
         if not stay:

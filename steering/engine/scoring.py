@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..models.model import Model, Prompt
 from ..models.passages import in_context
+from ..models.rope import turning_point
 from .decoding import run_sequences
 from .requests import Request, Variant
 from .rows import Row
@@ -53,10 +54,11 @@ def score(rows: Sequence[Row], max_rows: int = 64, between: Callable[[], None] |
     Also fills in the rows' receipts and projections. An intervention with `where="generated"` touches the targets.
     `between` is called after each pass, and may raise to stop.
     """
+    wanted: list[tuple[int, ...]] = [row.targets for row in rows]
     found: list[list[float]] = [[] for _ in rows]
     for number, logits in target_logits(rows, max_rows):
         first = len(found[number])
-        targets = torch.tensor(rows[number].targets[first : first + len(logits)], device=logits.device)
+        targets = torch.tensor(wanted[number][first : first + len(logits)], device=logits.device)
         found[number] += logits.float().log_softmax(-1).gather(1, targets[:, None]).squeeze(1).tolist()
         if between is not None:
             between()
@@ -71,18 +73,21 @@ def target_logits(rows: Sequence[Row], max_rows: int = 64) -> Iterator[tuple[int
     """
     if any(not row.targets for row in rows):
         raise ValueError("Scoring needs at least one target token in every row; got a row with none.")
+    turning = turning_point(rows[0].model.hf) if rows else None
     for part in batches(rows, max_rows):
         some = [rows[number] for number in part]
         _ask_conditions([row for row in some if row.needs_prompt_pass])
-        if len(some) == 1:
-            for logits in _in_parts(some[0]):
-                yield part[0], logits
-            continue
-        longest = max(len(row.targets) for row in some)
-        logits, _ = run_sequences(some[0].model, some, keep=longest + 1)
-        for number, row, one in zip(part, some, logits, strict=True):
-            # The token at position t is predicted at t - 1; rows end at the same column.
-            yield number, one[-len(row.targets) - 1 : -1]
+        apart = [number for number in part if len(part) == 1 or _turns(rows[number], turning)]
+        for number in apart:
+            for logits in _in_parts(rows[number], turning):
+                yield number, logits
+        together = [number for number in part if number not in apart]
+        if together:
+            some = [rows[number] for number in together]
+            logits, _ = run_sequences(some[0].model, some, keep=max(len(row.targets) for row in some) + 1)
+            for number, row, one in zip(together, some, logits, strict=True):
+                # The token at position t is predicted at t - 1; rows end at the same column.
+                yield number, one[-len(row.targets) - 1 : -1]
 
 
 def batches(rows: Sequence[Row], max_rows: int = 64) -> Iterator[list[int]]:
@@ -105,17 +110,34 @@ def batches(rows: Sequence[Row], max_rows: int = 64) -> Iterator[list[int]]:
         yield batch
 
 
-def _in_parts(row: Row) -> Iterator[Float[Tensor, "targets vocab"]]:
-    """The logits of one row's targets, in as many passes as it takes to hold `LOGIT_BYTES` at a time."""
-    n, most = len(row.targets), max(1, LOGIT_BYTES // (4 * row.model.d_vocab) - 1)
-    before = len(row.sequence) - n - 1
-    if n <= most:
-        yield run_sequences(row.model, [row], keep=n + 1)[0][0, :-1]
+def _turns(row: Row, turning: tuple[float, bool] | None) -> bool:
+    """Whether the row's rotary positions are others for its later targets than for its first ones."""
+    if turning is None or len(row.sequence) <= turning[0]:
+        return False
+    return turning[1] or len(row.prompt) <= turning[0]
+
+
+def _in_parts(row: Row, turning: tuple[float, bool] | None) -> Iterator[Float[Tensor, "targets vocab"]]:
+    """The logits of one row's targets, in as many passes as it takes to hold `LOGIT_BYTES` at a time.
+
+    Each target is predicted by what stands before it, so where the length changes the model's rotary positions, targets
+    on either side take passes of their own.
+    """
+    targets, most = row.targets, max(1, LOGIT_BYTES // (4 * row.model.d_vocab) - 1)
+    if len(targets) <= most and not _turns(row, turning):
+        yield run_sequences(row.model, [row], keep=len(targets) + 1)[0][0, :-1]
         return
-    for start, end in itertools.pairwise([*range(0, n, most), n]):
-        row.forget()
-        columns = torch.arange(before + start, before + end, device=row.model.device)
-        yield run_sequences(row.model, [row], keep=columns)[0][0]
+    cuts = {*range(0, len(targets), most), len(targets)}
+    if turning is not None and _turns(row, turning):
+        border = max(0, int(turning[0]) - len(row.prompt) + 1)
+        cuts |= set(range(border, len(targets))) if turning[1] else {border}
+    try:
+        for start, end in itertools.pairwise(sorted(cut for cut in cuts if cut <= len(targets))):
+            row.forget()
+            row.targets = targets[: end - 1]
+            yield run_sequences(row.model, [row], keep=end - start)[0][0]
+    finally:
+        row.targets = targets
 
 
 def _ask_conditions(rows: Sequence[Row]) -> None:

@@ -26,6 +26,7 @@ from ..checkpoints.places import (
 from .gguf_reading import unpack
 from .model import Model
 from .packing import Products, bfloat16_is_native
+from .rope import by_rows
 
 
 def load_model(
@@ -130,6 +131,7 @@ def wrap_model(hf: nn.Module, tokenizer: Any, name: str = "", revision: str | No
     Raises:
         ValueError: an architecture that TransformerLens has no adapter for.
     """
+    by_rows(hf)
     model = Model(name or type(hf).__name__, hf.eval().requires_grad_(False), tokenizer, revision)
     model.adapter  # noqa: B018  an unknown architecture is reported now, not at the first use
     return model

@@ -28,7 +28,7 @@ def piece_tokens(n_parameters: int, *, on_cpu: bool) -> int:
     By the size of the model and the kind of device, not by the clock: what is computed together must be the same each
     time, or scores and directions could not be had again to the last bit.
     """
-    operations = 1e10 if on_cpu else 1e13
+    operations = 5e9 if on_cpu else 1e13
     return int(min(4096, max(128, operations / (2 * n_parameters))))
 
 

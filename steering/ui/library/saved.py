@@ -354,6 +354,8 @@ def replayed(result: Run) -> list[Drift]:
     Raises:
         ValueError: the model, an SAE or a direction of the run cannot be had any more.
     """
+    from ...engine.scoring import tolerance
+
     s = result.settings
     services.sae(s.model)  # one that cannot be loaded is said, not left out
     _, _, jobs = running.jobs_of(s, from_data(result.recipe), services.workbench(s.model))
@@ -362,19 +364,19 @@ def replayed(result: Run) -> list[Drift]:
     fresh = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]
     if len(fresh) != len(result.rows):
         raise ValueError(f"The saved run has {len(result.rows)} rows, the replay {len(fresh)}: its recipe was changed.")
-    drifts = [drift(old, new) for old, new in zip(result.rows, fresh, strict=True)]
+    drifts = [drift(old, new, tolerance(engine.model.dtype, 0.0)) for old, new in zip(result.rows, fresh, strict=True)]
     return [one for one in drifts if one is not None]
 
 
-def drift(old: RunRow, new: RunRow) -> Drift | None:
-    """Where two rows part, or None when tokens and log-probabilities (to 0.001) are the same."""
+def drift(old: RunRow, new: RunRow, tolerated: float = 1e-3) -> Drift | None:
+    """Where two rows part, or None when the tokens are the same and the log-probabilities differ by rounding."""
     worst = max((abs(a - b) for a, b in zip(old.logprobs, new.logprobs, strict=False)), default=0.0)
     for place in range(max(len(old.tokens), len(new.tokens))):
         mine, theirs = old.tokens[place : place + 1], new.tokens[place : place + 1]
         if mine != theirs:
             pieces = [row.pieces[len(row.prompt_tokens) + place :][:1] or ["(end)"] for row in (old, new)]
             return Drift(old.title, place, pieces[0][0], pieces[1][0], worst)
-    return Drift(old.title, None, "", "", worst) if worst > 1e-3 else None
+    return Drift(old.title, None, "", "", worst) if worst > tolerated else None
 
 
 def _say(drifts: list[Drift]) -> None:

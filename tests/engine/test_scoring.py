@@ -1,0 +1,154 @@
+"""Scoring in pieces: bounded logits, the same numbers however it is cut, others in between, and a stop obeyed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from steered_rows import PROMPTS, TEXT, direction
+
+from steering.engine import scoring
+from steering.engine.engine import Engine
+from steering.engine.requests import Request
+from steering.engine.scoring import batches, rows_of, score, target_logits, tolerance
+from steering.interventions import ActivationAddition, DirectionalAblation
+from steering.jobs.jobs import Cancelled, Job, Jobs
+from steering.models.loading import load_model
+from steering.models.model import Model
+
+STRONG = (ActivationAddition(direction(), alpha=9.0),)
+EVERYWHERE = (DirectionalAblation(direction(), everywhere=True),)
+ITEMS = [(PROMPTS[i % 8], [5 + i, 9, *range(20, 20 + i % 5)], ((), STRONG, EVERYWHERE)[i % 3]) for i in range(18)]
+
+
+def logit_bytes(lm: Model, work: Callable[[], object]) -> int:
+    """The bytes of the largest logits that the model gave while something was done."""
+    sizes: list[int] = []
+    head = lm.hf.get_output_embeddings()  # type: ignore[operator]
+    handle = head.register_forward_hook(lambda module, args, out: sizes.append(4 * out.numel()))
+    try:
+        work()
+    finally:
+        handle.remove()
+    return max(sizes)
+
+
+def test_only_the_logits_that_are_scored_are_asked_for(tiny_llama: Model) -> None:
+    rows = rows_of(tiny_llama, [(TEXT, [7, 9], ()), (TEXT, [8], STRONG), (PROMPTS[2], [5, 6, 7], ())])
+    assert logit_bytes(tiny_llama, lambda: score(rows)) <= 4 * 3 * (3 + 1) * tiny_llama.d_vocab
+
+
+def test_logits_stay_within_their_bound_and_the_scores_are_the_same(
+    tiny_llama: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = score(rows_of(tiny_llama, ITEMS))
+    for positions in (8, 2):  # eight positions in all at a time, and a row of its own in several parts
+        monkeypatch.setattr(scoring, "LOGIT_BYTES", 4 * positions * tiny_llama.d_vocab)
+        rows = rows_of(tiny_llama, ITEMS)
+        found: list[list[list[float]]] = []
+        assert logit_bytes(tiny_llama, lambda rows=rows, found=found: found.append(score(rows))) <= scoring.LOGIT_BYTES
+        for a, b in zip(whole, found[0], strict=True):
+            assert a == pytest.approx(b, abs=1e-4)
+        assert all(receipt.agrees for row in rows for receipt in row.receipts())
+
+
+def test_pieces_are_bounded_and_the_same_every_time(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(tiny_llama), "piece_tokens", 64)
+    rows = rows_of(tiny_llama, ITEMS)
+    parts = list(batches(rows))
+    assert parts == list(batches(rows_of(tiny_llama, ITEMS))) and sorted(n for part in parts for n in part) == list(
+        range(len(rows))
+    )
+    for part in parts:
+        assert len(part) == 1 or len(part) * max(len(rows[number].sequence) for number in part) <= 64
+
+
+def test_targets_are_predicted_by_what_stands_before_them(tiny_llama: Model) -> None:
+    (row,) = rows_of(tiny_llama, [(TEXT, [7, 9, 11], ())])
+    ((number, logits),) = target_logits([row])
+    whole = tiny_llama.forward(torch.tensor([row.sequence]))[0]
+    assert number == 0 and torch.allclose(logits, whole[-4:-1], atol=1e-5)
+
+
+def test_a_cancelled_job_stops_between_two_pieces(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(tiny_llama), "piece_tokens", 1)
+    jobs, passes, begun, go_on = Jobs(), [], threading.Event(), threading.Event()
+    forward = Model.forward
+
+    def counted(self: Model, *args: object, **options: object) -> object:
+        passes.append(1)
+        begun.set()
+        go_on.wait(10)
+        return forward(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Model, "forward", counted)
+    with Engine(tiny_llama) as engine:
+        job = jobs.start("scores", lambda job: engine.score_all([(TEXT, [5, 6], ())] * 3 + ITEMS))
+        assert begun.wait(10)
+        job.cancel()
+        assert job.state == "stopping"
+        go_on.set()
+        with pytest.raises(Cancelled):
+            job.result(30)
+        assert len(passes) == 1
+    jobs.close()
+
+
+def test_a_cancelled_job_cancels_the_rows_that_it_waits_for(tiny_llama: Model) -> None:
+    jobs, asked = Jobs(), threading.Event()
+    with Engine(tiny_llama) as engine, tiny_llama.lock:  # the rows cannot begin
+
+        def work(job: Job) -> None:
+            handle = engine.submit(Request(TEXT, max_new_tokens=60, ignore_eos=True))
+            handles.append(handle)
+            asked.set()
+            handle.result()
+
+        handles: list = []
+        job = jobs.start("waits", work)
+        assert asked.wait(10)
+        job.cancel()
+        with pytest.raises(Cancelled):
+            job.result(30)
+        assert handles[0].in_job and handles[0]._cancelled
+    jobs.close()
+
+
+def test_a_persons_rows_are_let_in_before_a_jobs(tiny_llama: Model) -> None:
+    """Though the job's were there first and fill the batch."""
+    jobs, order, asked = Jobs(), [], threading.Event()
+    with Engine(tiny_llama, max_rows=2) as engine:
+
+        def work(job: Job) -> list:
+            found = engine.submit_all([Request(p, max_new_tokens=8, ignore_eos=True) for p in PROMPTS])
+            asked.set()
+            return found
+
+        with tiny_llama.lock:
+            job = jobs.start("many", work)
+            assert asked.wait(10)
+            mine = engine.submit(Request(TEXT, max_new_tokens=3, ignore_eos=True))
+        threads = [threading.Thread(target=lambda h=h: order.append(h.result(60))) for h in (mine, *job.result(30))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert order.index(mine) <= 2 and len(order) == 9  # at most the two that had begun were before it
+    jobs.close()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cache_check_allows_the_rounding_of_the_dtype_and_no_more(
+    dtype: torch.dtype, checkpoint: Callable[[str], object]
+) -> None:
+    half = load_model(checkpoint("llama"), device="cpu", dtype=dtype, threads=1)
+    with Engine(half) as engine:
+        for variant in ((), STRONG, EVERYWHERE):
+            (one,) = engine.generate(TEXT, [variant], max_new_tokens=12, ignore_eos=True)
+            assert engine.check(one).agrees
+        one._row.logprobs[2] += 3 * tolerance(dtype, one.logprobs[2])
+        check = engine.check(one)
+        assert not check.agrees and check.max_difference > check.tolerance
+    assert tolerance(torch.float32, -5.0) == 1e-3 < tolerance(torch.float16, 0.0) < tolerance(torch.bfloat16, 0.0) < 0.5
