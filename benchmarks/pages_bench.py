@@ -169,6 +169,7 @@ def main() -> None:
     os.chdir(ROOT)  # Streamlit's options are read from here
     with tempfile.TemporaryDirectory(prefix="pages-bench-") as home:
         os.environ["TILLER_HOME"] = home
+        os.environ["TILLER_MODEL"] = "organism"  # its figures are about the small model
         rows = []
         for screen in screens():
             if options.only.lower() in screen.name.lower():
