@@ -52,10 +52,12 @@ def _entry(hub_id: str, millions: float, layers: int, heads: int, d_head: int, l
 # layers, key-value heads and width of a head.
 _GEMMA, _LLAMA, _APACHE = ("Gemma", "Llama", "Apache-2.0")
 MODELS = (
+    _entry("google/gemma-3-270m-it", 268.1, 18, 1, 256, _GEMMA, gated=True, chat=True, note="Gemma Scope 2"),
     _entry("openai-community/gpt2", 124.4, 12, 12, 64, "MIT", note="The classic; 18 releases of SAEs"),
     _entry("EleutherAI/pythia-70m-deduped", 70.4, 6, 8, 64, _APACHE, note="Small enough for any laptop"),
     _entry("EleutherAI/pythia-410m-deduped", 405.3, 24, 16, 64, _APACHE),
-    _entry("google/gemma-3-270m-it", 268.1, 18, 1, 256, _GEMMA, gated=True, chat=True, note="Gemma Scope 2"),
+    _entry("HuggingFaceTB/SmolLM2-360M-Instruct", 361.8, 32, 5, 64, _APACHE, chat=True, note="smollm2, a size up"),
+    _entry("HuggingFaceTB/SmolLM2-1.7B-Instruct", 1711.4, 24, 32, 64, _APACHE, chat=True, note="smollm2, two sizes up"),
     _entry("google/gemma-3-1b-pt", 999.9, 26, 1, 256, _GEMMA, gated=True, note="Gemma Scope 2"),
     _entry("google/gemma-3-1b-it", 999.9, 26, 1, 256, _GEMMA, gated=True, chat=True, note="Gemma Scope 2"),
     _entry("google/gemma-2-2b", 2614.3, 26, 4, 256, _GEMMA, gated=True, note="Gemma Scope, the most studied SAEs"),
