@@ -16,7 +16,20 @@ from ..plots import charts as plots
 from ..plots import figures
 from ..plots.base import Palette
 from . import Calibrated, Result
-from .report_words import chance, command, findings, interval, kind_of, measures_of, number, rows, spans
+from .report_words import (
+    chance,
+    command,
+    findings,
+    interval,
+    kind_of,
+    measures_of,
+    number,
+    rows,
+    rule,
+    smallest,
+    spans,
+    test_of,
+)
 from .voices import held_out
 
 # For paper: the light theme, with opaque bands.
@@ -89,11 +102,7 @@ def to_html(result: Result) -> str:
         f"{result.took} · again with <code>{esc(command(result))}</code></p>"
     )
     page.add("<h2>What it supports</h2><ul>", *(f"<li>{esc(line)}</li>" for line in findings(result)), "</ul>")
-    page.add(
-        "<p class='muted'>Intervals are 95%: Wilson's for shares, bootstrap over items for means and changes. An "
-        "effect counts only where a paired test over items is clear and no random direction of equal norm does as "
-        f"much. {esc(chance(result))}</p>"
-    )
+    page.add(f"<p class='muted'>{esc(rule(result))} {esc(chance(result))}</p>")
     for one in result.sets:
         _set(page, result, one)
     _spillovers(page, result)
@@ -132,7 +141,8 @@ def _set(page: _Page, result: Result, one: EvaluationSet) -> None:
     body = [(kind_of(result, c.arm), _change(c)) for c in changes if kind_of(result, c.arm) != "control"]
     page.add("<details><summary>Changes, paired over items</summary>")
     page.table(
-        ["arm", "against", "measure", "change", "up / down", "McNemar p", "rank among controls", "verdict"], body
+        ["arm", "against", "measure", "change", "up / down", "test", "smallest to be found", "rank", "verdict"],
+        body,
     )
     page.add("</details>")
 
@@ -147,7 +157,8 @@ def _change(c: Change) -> list[str]:
         c.measure.replace("_", " "),
         moved,
         flips,
-        "" if c.p is None else f"{c.p:.2g}",
+        test_of(c),
+        smallest(c),
         rank,
         c.verdict,
     ]

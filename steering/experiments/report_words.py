@@ -13,6 +13,7 @@ from ..evaluations.comparison import Cell, Change
 from ..evaluations.effects import Spillover
 from ..evaluations.sweeps import plain
 from ..interventions.protocol import METHODS
+from ..statistics import LEVEL, MAX_UNREAD, MIN_ITEMS, POWER
 from . import Result
 from .config import BUNDLED
 from .voices import difference, held_out
@@ -31,9 +32,28 @@ def p_text(p: float) -> str:
 
 
 def interval(one: Cell) -> str:
-    """A cell as text: value, interval and number of items."""
+    """A cell as text: value, interval and number of items; a range where too many answers could not be read."""
     low, high = number(one.low, one.binary), number(one.high, one.binary)
+    if one.unread > MAX_UNREAD:
+        shown = f"{low} to {high}" if one.binary else f"{number(one.value, False)} of those read"
+        return f"{shown} ({100 * one.unread:.0f}% unread), n = {one.n}"
     return f"{number(one.value, one.binary)} [{low}, {high}], n = {one.n}"
+
+
+def test_of(change: Change) -> str:
+    """The test of a comparison in words, with its p-value as it is and adjusted over the report."""
+    if change.p is None:
+        return ""
+    name = "McNemar" if change.up is not None else "sign flips"
+    adjusted = "" if change.adjusted is None else f", {p_text(change.adjusted)} of {change.family} comparisons (Holm)"
+    return f"{p_text(change.p)} ({name}){adjusted}"
+
+
+def smallest(change: Change) -> str:
+    """The smallest change that the comparison could have found, or an empty text where no verdict is made."""
+    if change.detectable is None:
+        return "" if change.adjusted is None else "none"
+    return f"{100 * change.detectable:.0f} points" if change.up is not None else f"{change.detectable:.2g}"
 
 
 def sentence(change: Change) -> str:
@@ -42,13 +62,29 @@ def sentence(change: Change) -> str:
     unit = " points" if change.binary else ""
     factor = 100 if change.binary else 1
     moved = f"{factor * change.change:+.3g}{unit} [{factor * change.low:+.3g}, {factor * change.high:+.3g}]"
-    test = f"; {change.up} items up, {change.down} down, {p_text(change.p)} (McNemar)" if change.p is not None else ""
+    if change.unread > MAX_UNREAD:
+        moved += f", a range, since {100 * change.unread:.0f}% of the answers could not be read"
+    flips = "" if change.up is None else f"; {change.up} items up, {change.down} down"
+    test = f"; {said}" if (said := test_of(change)) else ""
     beside = ""
     if change.controls:
         largest = max(abs(one) for one in change.controls)
         beside = f"; the largest of {len(change.controls)} random controls moves it by {factor * largest:.3g}{unit}"
-    said = f"{change.arm} against {change.against}, {name} on {change.set}: {moved}{test}{beside}"
+    said = f"{change.arm} against {change.against}, {name} on {change.set}: {moved}{flips}{test}{beside}"
     return f"{said}. Verdict: {change.verdict}."
+
+
+def rule(result: Result) -> str:
+    """How the verdicts of a report are made, in a few sentences."""
+    family = next((one.family for one in result.table.changes if one.family), 0)
+    counted = f"all {family} comparisons of this report" if family > 1 else "all comparisons of a report"
+    return (
+        f"Intervals are 95% for each number by itself. A verdict counts {counted}: p-values are adjusted by Holm, so a "
+        f"report in which nothing changed says anywhere that something did once in {1 / LEVEL:.0f}. None is made of "
+        f"fewer than {MIN_ITEMS} items, nor where more than {100 * MAX_UNREAD:.0f}% of the answers could not be read, "
+        "and none where a random direction of equal norm does as much. The smallest change is what that many items "
+        f"find with {100 * POWER:.0f}% power; of a share, if all flips go one way."
+    )
 
 
 def findings(result: Result) -> list[str]:

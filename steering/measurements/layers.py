@@ -23,7 +23,7 @@ from ..models.lens import to_logits
 from ..models.model import Model
 from ..models.passages import passage
 from ..sites import Site
-from ..statistics import Estimate, bootstrap
+from ..statistics import Estimate, bootstrap, holm, sign_flip, verdict
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -88,6 +88,7 @@ class LayerEffect:
         effect: the change of log p(positive) - log p(negative) by adding the direction, mean over pairs with interval.
         controls: the same for random directions of equal norm, one number each.
         alpha: the coefficient that was added.
+        p: of a sign-flip test of the effect over pairs; n: how many pairs.
     """
 
     layer: int
@@ -95,6 +96,8 @@ class LayerEffect:
     effect: Estimate
     controls: tuple[float, ...]
     alpha: float
+    p: float = 1.0
+    n: int = 0
 
 
 def causal_effects(
@@ -139,8 +142,19 @@ def causal_effects(
         ]
         separation = agreement.held_out(*sides, agreement.FITS[contrast], folds=10).auroc
         means = tuple(float(effect.mean()) for effect in effects[1:])
-        found.append(LayerEffect(site.layer, separation, bootstrap(effects[0]), means, alpha))
+        found.append(
+            LayerEffect(site.layer, separation, bootstrap(effects[0]), means, alpha, sign_flip(effects[0]), len(test))
+        )
     return found
+
+
+def layer_verdicts(effects: Sequence[LayerEffect]) -> list[str]:
+    """What each layer's effect supports, all layers counted: "better" where it is clear, upward and beyond chance."""
+    adjusted = holm([effect.p for effect in effects]) if effects else []
+    return [
+        verdict(effect.effect.value, p, effect.n, better="higher", controls=effect.controls)
+        for effect, p in zip(effects, adjusted, strict=True)
+    ]
 
 
 def preferences(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .items import Item
-from .measure import Measure, Scorer
+from .measure import Measure
 
 AT_ONCE = 8
 TRIES = 3
@@ -140,8 +140,10 @@ class Judge:
     @property
     def measures(self) -> Sequence[Measure]:
         if self.kind == "schools":
-            return (*(Measure(f"voice: {group}") for group in GROUPS), Measure("unreadable", "lower"))
-        first = Measure("judge_score", "", False) if self.kind == "score" else Measure("judge_says_yes")
+            voices = (Measure(f"voice: {group}", unread="unreadable") for group in GROUPS)
+            return (*voices, Measure("unreadable", "lower"))
+        scored = self.kind == "score"
+        first = Measure("judge_score" if scored else "judge_says_yes", "", not scored, "unjudged")
         return (first, Measure("unjudged", "lower"))
 
     def score(self, item: Item, answer: str) -> dict[str, float]:
@@ -194,8 +196,3 @@ def named(text: str, endpoint: Endpoint) -> Judge:
             f"1000 characters; got {text[:60]!r}."
         )
     return Judge(endpoint, kind, question)
-
-
-def is_judge(scorer: Scorer) -> bool:
-    """Whether a scorer's numbers are another model's opinion."""
-    return isinstance(scorer, Judge)

@@ -11,11 +11,16 @@ Better = Literal["higher", "lower", ""]
 
 
 class Measure(NamedTuple):
-    """A number that a scorer gives: what it is called, whether it is yes or no, and which way is good."""
+    """A number that a scorer gives: what it is called, whether it is yes or no, and which way is good.
+
+    `unread` names the scorer's measure that is 1 where an answer could not be read, so that this one says nothing
+    there: it is 0 or missing.
+    """
 
     name: str
     better: Better = ""
     binary: bool = True
+    unread: str = ""
 
 
 class Scorer(Protocol):

@@ -22,7 +22,7 @@ class Voices:
 
     @property
     def measures(self) -> Sequence[Measure]:
-        return (*(Measure(f"voice: {voice}") for voice in VOICES), Measure("unreadable", "lower"))
+        return (*(Measure(f"voice: {voice}", unread="unreadable") for voice in VOICES), Measure("unreadable", "lower"))
 
     def score(self, item: Item, answer: str) -> dict[str, float]:
         voice = grammar.voice_of(answer)
@@ -49,7 +49,8 @@ class SchoolWords:
 
     @property
     def measures(self) -> Sequence[Measure]:
-        return (*(Measure(f"voice: {school}") for school in SCHOOL_WORDS), Measure("unreadable", "lower"))
+        voices = (Measure(f"voice: {school}", unread="unreadable") for school in SCHOOL_WORDS)
+        return (*voices, Measure("unreadable", "lower"))
 
     def score(self, item: Item, answer: str) -> dict[str, float]:
         said = re.findall(r"\w+", answer.lower())
@@ -75,8 +76,8 @@ class Ratings:
 
     @property
     def measures(self) -> Sequence[Measure]:
-        means = (Measure(f"foundation: {one}", "", False) for one in FOUNDATIONS)
-        return (*means, Measure("attention", "higher"), Measure("no_number", "lower"))
+        means = (Measure(f"foundation: {one}", "", False, "no_number") for one in FOUNDATIONS)
+        return (*means, Measure("attention", "higher", unread="no_number"), Measure("no_number", "lower"))
 
     def score(self, item: Item, answer: str) -> dict[str, float]:
         found = re.match(r"\W*(?:\w+\W+){0,4}?(\d+)\b", answer)

@@ -78,8 +78,13 @@ class Claims:
 
     @property
     def measures(self) -> Sequence[Measure]:
-        names = (("accepts_false", "lower"), ("denies_true", "lower"), ("refuses", "lower"), ("undecided", "lower"))
-        return (*(Measure(name, better) for name, better in names), Measure("states_truth", "higher"))  # type: ignore[arg-type]
+        return (
+            Measure("accepts_false", "lower", unread="undecided"),
+            Measure("denies_true", "lower", unread="undecided"),
+            Measure("refuses", "lower"),
+            Measure("undecided", "lower"),
+            Measure("states_truth", "higher"),
+        )
 
     def score(self, item: Item, answer: str) -> dict[str, float]:
         took = stance.stance(answer)
@@ -106,7 +111,7 @@ class Letters:
 
     @property
     def measures(self) -> Sequence[Measure]:
-        return (Measure("correct", "higher"), Measure("no_letter", "lower"))
+        return (Measure("correct", "higher", unread="no_letter"), Measure("no_letter", "lower"))
 
     def score(self, item: Item, answer: str) -> dict[str, float]:
         chosen = stance.letter(answer)
@@ -212,7 +217,7 @@ class PraiseWords:
 
     @property
     def measures(self) -> Sequence[Measure]:
-        return (Measure("positivity", "", False), Measure("no_praise_or_blame", "lower"))
+        return (Measure("positivity", "", False, "no_praise_or_blame"), Measure("no_praise_or_blame", "lower"))
 
     def score(self, item: Item, answer: str) -> dict[str, float]:
         said = re.findall(r"\w+", answer.lower())

@@ -332,6 +332,8 @@ def _start(found: PairStudy, name: str, units: float) -> None:
 
 
 def _effect_chart(found: PairStudy, effects: list[LayerEffect], units: float) -> None:
+    from ...measurements.layers import layer_verdicts
+
     figure = plots.effect_by_layer(
         [effect.layer for effect in effects],
         [effect.effect for effect in effects],
@@ -339,13 +341,18 @@ def _effect_chart(found: PairStudy, effects: list[LayerEffect], units: float) ->
         theme.palette(),
         y="change of log p(positive) − log p(negative), nats a token",
     )
-    best = max(effects, key=lambda effect: effect.effect.low - max(effect.controls))
-    clear = best.effect.low > max(best.controls)
+    found_clear = layer_verdicts(effects)
+    order = sorted(
+        range(len(effects)),
+        key=lambda k: (found_clear[k] == "better", effects[k].effect.low - max(effects[k].controls)),
+    )
+    best, clear = effects[order[-1]], found_clear[order[-1]] == "better"
     chart(
         figure,
         title=f"Layer {best.layer} takes effect most clearly" if clear else "No layer has an effect beyond random ones",
         caption=f"Adding {units:g} layer norms of each layer's own direction to every token; at most {TESTED_PAIRS} "
-        "left-out pairs, scored by teacher forcing. Bars: 95% intervals over pairs. Band: random directions.",
+        "left-out pairs, scored by teacher forcing. Bars: 95% intervals over pairs. Band: random directions. A verdict "
+        "counts all layers (Holm), and takes at least ten pairs.",
         key="direction_effect_chart",
     )
     st.dataframe(
@@ -358,8 +365,9 @@ def _effect_chart(found: PairStudy, effects: list[LayerEffect], units: float) ->
                 "Random": float(np.mean(effect.controls)),
                 "Held-out AUROC": effect.separation,
                 "Alpha": effect.alpha,
+                "Verdict": said,
             }
-            for effect in effects
+            for effect, said in zip(effects, found_clear, strict=True)
         ],
         hide_index=True,
         column_config={

@@ -110,10 +110,7 @@ def report(result: Result) -> None:
     st.subheader("What it supports", anchor=False)
     for line in reports.findings(result)[:12]:
         st.text(line)
-    st.caption(
-        "An effect counts where a paired test over items is clear and no random direction of equal norm does as much. "
-        + reports.chance(result)
-    )
+    st.caption(f"{reports.rule(result)} {reports.chance(result)}")
     tabs = st.tabs(
         [literal(one.name) for one in result.sets] + (["Spillover"] if result.spillovers else []) + ["Side effects"]
     )
@@ -153,7 +150,10 @@ def _set(result: Result, name: str) -> None:
     changes = [c for c in result.table.changes if c.set == name and c.measure == picked]
     with st.expander("Changes, item by item"):
         st.dataframe([_change(c) for c in changes], hide_index=True)
-        st.caption("McNemar's exact test counts the items that flipped. Rank: how many random directions do as much.")
+        st.caption(
+            "McNemar's exact test counts the items that flipped; numbers are tested by random signs of their "
+            "differences. Rank: how many random directions do as much."
+        )
 
 
 def table(result: Result, set_: str, names: list[str]) -> list[dict[str, Any]]:
@@ -170,12 +170,15 @@ def table(result: Result, set_: str, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _change(c: Any) -> dict[str, Any]:
+    from ...experiments import report as reports
+
     return {
         "arm": c.arm,
         "against": c.against,
         "change": f"{c.change:+.3f} [{c.low:+.3f}, {c.high:+.3f}]",
         "flips": None if c.up is None else f"{c.up} up, {c.down} down",
-        "McNemar p": c.p,
+        "test": reports.test_of(c),
+        "smallest to be found": reports.smallest(c),
         "rank p": None if c.rank_p is None else f"{c.rank_p:.2f} of {len(c.controls)} seeds",
         "verdict": c.verdict,
     }
