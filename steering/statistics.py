@@ -91,7 +91,7 @@ def _studentized(
     means = centered @ weights.T
     spreads = np.sqrt(np.maximum((centered**2) @ weights.T - means**2, 0) * n / (n - 1))
     # A resample may have no spread; its statistic is beyond any other. The bound keeps the interval finite.
-    ratios = np.divide(means, spreads, out=np.sign(means) * np.inf, where=spreads > 1e-9 * values.std(1)[:, None])
+    ratios = np.divide(means, spreads, out=np.copysign(np.inf, means), where=spreads > 1e-9 * values.std(1)[:, None])
     ratios[means == 0] = 0
     ratios = np.clip(ratios, -4 * student, 4 * student)
     low, high = np.quantile(ratios, (tail, 1 - tail), axis=1)

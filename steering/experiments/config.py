@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..evaluations.scoring.judge import agreed
 from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
 from ..jobs.reading import read_text
@@ -91,6 +92,8 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
     if not str(variable).startswith(JUDGE_KEY):
         # A file may come from anybody, and it names the address too: no other secret may be sent there.
         raise ValueError(f"{name}: a judge's key is in a variable that begins with {JUDGE_KEY}; got {variable!r}.")
+    if "judge" in data:
+        agreed(str(data["judge"].get("url", "")), name)
     for key, kind in (("directions", "direction"), ("calibration", "calibration")):
         for one, values in data.get(key, {}).items():
             _known(f"{name}: {one}", kind, values)

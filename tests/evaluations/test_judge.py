@@ -162,6 +162,7 @@ def test_an_experiment_with_a_judge_from_its_file(
     server: Endpoint, tiny_llama: Model, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TILLER_JUDGE_KEY_HERE", "secret-key")
+    monkeypatch.setenv("TILLER_JUDGE_URL", f"{server.url}/")
     (tmp_path / "asked.jsonl").write_text('{"question": "the cat"}\n{"question": "a dog"}\n')
     experiment = experiments.parse(CONFIG.replace("URL", server.url), "judged", tmp_path)
     with Engine(tiny_llama) as engine:
@@ -176,3 +177,17 @@ def test_an_experiment_with_a_judge_from_its_file(
 def test_a_file_cannot_have_another_secret_sent_to_its_address(tmp_path) -> None:
     with pytest.raises(ValueError, match="begins with TILLER_JUDGE_KEY; got 'HF_TOKEN'"):
         experiments.parse(CONFIG.replace("TILLER_JUDGE_KEY_HERE", "HF_TOKEN"), "judged", tmp_path)
+
+
+@pytest.mark.parametrize("mine", ["", "http://localhost:8000/v1"])
+def test_a_file_cannot_name_another_address_than_whoever_started_tiller(
+    mine: str, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILLER_JUDGE_URL", mine)
+    for url in ("http://evil.example/v1", "http://localhost:8000/v2", "http://localhost:8000@evil.example/v1", ""):
+        if url or mine:
+            with pytest.raises(ValueError, match="judged: a judge is asked only at the address that whoever started"):
+                experiments.parse(CONFIG.replace("URL", url), "judged", tmp_path)
+    if mine:
+        for url in (mine, f"{mine}/", f"{mine}/chat/completions"):
+            assert experiments.parse(CONFIG.replace("URL", url), "judged", tmp_path).data["judge"]["url"] == url

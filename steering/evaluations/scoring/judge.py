@@ -1,7 +1,7 @@
 """Another model as the judge of answers, through any OpenAI-compatible endpoint. Off unless somebody turns it on.
 
-Whoever runs Tiller names the endpoint (TILLER_JUDGE_URL, TILLER_JUDGE_MODEL, TILLER_JUDGE_KEY, or `[judge]` in an
-experiment's file for the command line); a visitor of a page cannot, or a server could be made to call any address.
+Whoever runs Tiller names the endpoint (TILLER_JUDGE_URL, TILLER_JUDGE_MODEL, TILLER_JUDGE_KEY). `[judge]` in an
+experiment's file may name another model there, but no other address; nor can a visitor of a page.
 A judge's verdicts are an opinion, so every table that shows them names the judge.
 """
 
@@ -111,6 +111,24 @@ def from_environment() -> Endpoint:
             "needed, TILLER_JUDGE_KEY before Tiller starts."
         )
     return Endpoint(url, model, os.environ.get("TILLER_JUDGE_KEY", ""))
+
+
+def agreed(url: str, file: str) -> None:
+    """Raise ValueError where a file names another judge's address than whoever started Tiller did.
+
+    A file may come from anybody: an address in it would be sent the key, the answers, or a request inside a network.
+    """
+    mine = os.environ.get("TILLER_JUDGE_URL", "")
+    if _plain_url(url) != _plain_url(mine):
+        named = f"TILLER_JUDGE_URL names {mine!r}" if mine else "TILLER_JUDGE_URL is not set"
+        raise ValueError(
+            f"{file}: a judge is asked only at the address that whoever started Tiller named; the file's [judge] says "
+            f"{url[:200]!r} and {named}. Start Tiller with TILLER_JUDGE_URL set to it if you trust it."
+        )
+
+
+def _plain_url(url: str) -> str:
+    return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
 
 
 def is_on() -> bool:

@@ -18,7 +18,8 @@ from ..shared import objects as services
 from ..shared import state
 from ..shared.directions import require_fitting_sae, saved_direction
 from ..steer import comparing, editor, export, running
-from ..steer.results import Run, RunRow, fill
+from ..steer.bundles import checked_run
+from ..steer.results import Run, RunRow, about_run, fill
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal
 
@@ -311,7 +312,12 @@ def runs(search: str) -> list[SavedRun]:
 def run_details(chosen: list[SavedRun]) -> None:
     """Draws a saved run: its texts, replay, opening it in Compare, downloads."""
     row = chosen[0]
-    result = Run.from_data(services.store().run(row.id))
+    with clear_errors():
+        _run_details(chosen, checked_run(services.store().run(row.id), row.name))
+
+
+def _run_details(chosen: list[SavedRun], result: Run) -> None:
+    row = chosen[0]
     st.subheader(literal(row.name), anchor=False)
     name_and_delete("runs", [one.id for one in chosen], row.id, row.name)
     with st.container(horizontal=True):
@@ -321,7 +327,8 @@ def run_details(chosen: list[SavedRun]) -> None:
             comparing.downloads(result, "library")
     if replay:
         with clear_errors():
-            _say(replayed(result))
+            drifts = replayed(result)
+            _say(drifts, other_than(result, services.model(result.settings.model), services.sae(result.settings.model)))
     for one in result.rows:
         with st.container(border=True, gap="xsmall", key=f"card_{one.kind}_{one.variant}_{one.prompt}_{one.title}"):
             st.caption(literal(one.title))
@@ -379,11 +386,35 @@ def drift(old: RunRow, new: RunRow, tolerated: float = 1e-3) -> Drift | None:
     return Drift(old.title, None, "", "", worst) if worst > tolerated else None
 
 
-def _say(drifts: list[Drift]) -> None:
+def other_than(result: Run, lm: Model, sae: Sae | None) -> list[str]:
+    """What is not what a saved run was made with, a sentence each: the model's weights, the SAE, the packages.
+
+    Of a run that an earlier version saved nothing is known, so nothing is said.
+    """
+    now, then = about_run(lm, sae), result.about
+    found = []
+    for kind in ("model", "sae"):
+        old, new = then.get(kind) or {}, now.get(kind) or {}
+        if old and old.get("fingerprint") != new.get("fingerprint"):
+            names = [f"{one.get(kind, 'none')}{f' at {r}' if (r := one.get('revision')) else ''}" for one in (old, new)]
+            what = "model" if kind == "model" else "SAE"
+            same = " (same name, other weights)" if names[0] == names[1] else ""
+            found.append(f"It was made with the {what} {names[0]}; this is another one, {names[1]}{same}.")
+    old, new = then.get("versions") or {}, now["versions"]
+    changed = [f"{name} {old[name]}, now {new[name]}" for name in old if name in new and old[name] != new[name]]
+    return [*found, f"Packages have changed: {'; '.join(changed)}."] if changed else found
+
+
+def _say(drifts: list[Drift], other: list[str]) -> None:
+    for sentence in other:
+        st.warning(literal(sentence, 300))
     if not drifts:
         st.success("Equal: every row came out the same, token by token.")
         return
-    st.warning(f"Drifted: {len(drifts)} of the rows came out differently.")
+    if any("this is another one" in sentence for sentence in other):
+        st.info(f"{len(drifts)} of the rows came out differently, as is to be expected of another model or SAE.")
+    else:
+        st.warning(f"Drifted: {len(drifts)} of the rows came out differently.")
     for one in drifts:
         where = "the same tokens" if one.token is None else f"token {one.token}: “{one.saved}”, now “{one.now}”"
         st.text(f"{one.title}: {where}; log-probabilities differ by up to {one.logprob:.3g}")
@@ -395,7 +426,7 @@ def import_run() -> None:
     if upload is None or st.session_state.get("library_imported_run") == upload.file_id:
         return
     with clear_errors():
-        result = export.read_bundle(upload.getvalue())
+        result = export.read_bundle(upload.getvalue(), upload.name)
         name = Path(upload.name).stem
         data = export.bundle_data(result)
         services.store().save_run(data, name, model=result.settings.model, prompt=result.settings.prompts[0])

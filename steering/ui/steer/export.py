@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 from ...checkpoints.forms import Form
+from ...jobs.reading import read_json
 from ...jobs.tables import csv_text
 from ...recipes import python
 from ...recipes.steps import from_data
+from .bundles import BUNDLE, MAX_BYTES, checked_run
 from .results import Run, RunRow
-
-BUNDLE = "tiller-run"
 
 
 def bundle(result: Run) -> str:
@@ -21,27 +21,17 @@ def bundle(result: Run) -> str:
 
 
 def bundle_data(result: Run) -> dict[str, Any]:
-    """The JSON bundle of a run: settings, recipe, every token, and the versions it was made with."""
-    from importlib.metadata import version
-
-    versions = {name: version(name) for name in ("torch", "transformers", "transformer-lens", "sae-lens", "streamlit")}
-    return {"format": BUNDLE, "version": 1, "versions": versions, **result.to_data()}
+    """The JSON bundle of a run: settings, recipe, every token, and (`about`) model, SAE and versions."""
+    return {"format": BUNDLE, "version": 1, **result.to_data()}
 
 
-def read_bundle(text: str | bytes) -> Run:
-    """The run of a JSON bundle.
+def read_bundle(text: str | bytes, file: str = "") -> Run:
+    """The run of a JSON bundle; `file` is its name, for the messages.
 
     Raises:
-        ValueError: it is no bundle of Tiller's.
+        ValueError: it is no bundle of Tiller's, or a field of it is not what it must be.
     """
-    try:
-        data = json.loads(text)
-        if data.get("format") != BUNDLE:
-            raise ValueError("no bundle")
-        from_data(data["recipe"])
-        return Run.from_data(data)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError("A run is imported from the JSON bundle that Export writes; this file is none.") from None
+    return checked_run(read_json(text, file, MAX_BYTES), file)
 
 
 def table(result: Run) -> str:

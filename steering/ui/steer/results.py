@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ...engine.completion import Completion
     from ...engine.engine import Engine
     from ...engine.requests import Request
+    from ...models.model import Model
     from ...recipes.building import Built
+    from ...saes.sae import Sae
 
 SHOW_EVERY = 0.04  # seconds between two updates of the text on screen
 
@@ -81,7 +83,11 @@ class RunRow:
 
 @dataclass
 class Run:
-    """What came of one run: its settings, the recipe as data, the directions by label, and the rows."""
+    """What came of one run: its settings, the recipe as data, the directions by label, and the rows.
+
+    Attributes:
+        about: which model (name, revision, fingerprint of its weights), SAE and versions of packages made it.
+    """
 
     settings: RunSettings
     recipe: list[dict[str, Any]]
@@ -89,6 +95,7 @@ class Run:
     rows: list[RunRow]
     seconds: float = 0.0
     raw: list[list[dict[str, Any]]] = field(default_factory=list)  # of each step, what its strengths came to
+    about: dict[str, Any] = field(default_factory=dict)
 
     def shown(self, prompt: int = 0) -> list[RunRow]:
         """Baseline and variants of a prompt, without the controls."""
@@ -114,7 +121,9 @@ class Run:
             RunRow(**{**row, "alternatives": [[tuple(a) for a in step] for step in row["alternatives"]]})
             for row in data["rows"]
         ]
-        return cls(settings, data["recipe"], data["labels"], rows, data.get("seconds", 0.0), _raw(data))
+        return cls(
+            settings, data["recipe"], data["labels"], rows, data.get("seconds", 0.0), _raw(data), data.get("about", {})
+        )
 
 
 def _raw(data: dict[str, Any]) -> list[list[dict[str, Any]]]:
@@ -169,6 +178,14 @@ def plan(settings: RunSettings, variants: Sequence[Built], controls: Sequence[Se
             )
             jobs.append(PlannedRow(row, request))
     return jobs
+
+
+def about_run(lm: Model, sae: Sae | None) -> dict[str, Any]:
+    """What a run is made with: the model's identity, the SAE's if one is chosen, and versions of packages."""
+    from importlib.metadata import version
+
+    versions = {name: version(name) for name in ("torch", "transformers", "transformer-lens", "sae-lens", "streamlit")}
+    return {"model": lm.identity, "versions": versions} | ({"sae": sae.identity} if sae is not None else {})
 
 
 def _unique(directions: Sequence[Direction]) -> list[Direction]:

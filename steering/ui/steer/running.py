@@ -128,6 +128,7 @@ def run(settings: RunSettings, recipe: Recipe, bench: Workbench, slots: Slots) -
     labels = list(dict.fromkeys(label for row in rows for label in row.projections))
     data = to_data(tuple(active))
     result = Run(settings, data, labels, rows, time.perf_counter() - began, [list(one.numbers) for one in built])
+    result.about = about_run(bench.lm, bench.sae)
     kept = st.session_state.setdefault(RESULTS, {})
     kept[key_of(settings, recipe)] = result
     while len(kept) > KEPT:
