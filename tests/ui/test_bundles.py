@@ -109,8 +109,12 @@ def test_no_field_reaches_python_or_html_unchecked() -> None:
                 assert "\n" not in str(error) and len(str(error)) < 500, error
                 continue
             accepted += 1
-            names = {node.id for node in ast.walk(ast.parse(export.code(found))) if isinstance(node, ast.Name)}
-            assert "evil" not in names and "<evil>" not in export.page(found)
+            try:
+                code, page = export.code(found), export.page(found)
+            except ValueError:  # a strength that is not known: said where the code is asked for
+                continue
+            assert "evil" not in {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+            assert "<evil>" not in page
             export.table(found)
     assert accepted > 20
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ...engine.completion import Completion
     from ...library.store import SavedDirection, SavedRun
     from ...models.model import Model
+    from ...saes.sae import Sae
 
 COMPARE = "pages/steer/compare.py"
 DELETED = "library_deleted"

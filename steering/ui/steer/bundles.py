@@ -82,7 +82,7 @@ def _number(least: float = -math.inf, most: float = math.inf) -> Check:
             type(value) not in (int, float)
             or value < least
             or value > most
-            or (abs(value) > 1e300 and value == int(value))
+            or (type(value) is int and abs(value) > 2**63)  # no float holds it
         ):
             raise _fail(where, f"a number from {least:g} to {most:g}", value)
         return value

@@ -16,7 +16,7 @@ from ...recipes.steps import Recipe, Variant, from_data, to_data
 from ..shared import objects as services
 from ..shared import state
 from ..widgets.basics import literal
-from .results import PlannedRow, Run, RunRow, RunSettings, fill, plan, stream
+from .results import PlannedRow, Run, RunRow, RunSettings, about_run, fill, plan, stream
 
 if TYPE_CHECKING:
     from ...engine.engine import Engine
