@@ -6,14 +6,14 @@ import pytest
 from deaf_hooks import deafen
 from open_pages import fine, open_page
 
-from steering.recipes import steps as recipes
+from steering.recipes import links
 from steering.recipes.steps import Step, Variant
 from steering.ui.steer import export, running
 
 pytestmark = pytest.mark.usefixtures("clean_caches")
 
 TEXTS = Step("add", direction="texts", positive="The sun is warm.", negative="The rain is cold.", alpha=0.4)
-WARM = recipes.encode((Variant("Warm", (TEXTS,)),))
+WARM = links.encode((Variant("Warm", (TEXTS,)),))
 SAYS = "was expected and 0 measured"
 
 
