@@ -18,6 +18,7 @@ SAYS = "was expected and 0 measured"
 
 
 def test_compare_marks_it_in_every_view_and_so_does_the_exported_page(folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine(open_page("pages/steer/compare.py", folder))  # a model that is deaf from the start is refused
     deafen(monkeypatch)
     query = {"recipe": WARM, "compare_prompt": "Hello there", "compare_tokens": "5", "run": "1"}
     at = open_page("pages/steer/compare.py", folder, **query)
