@@ -65,7 +65,7 @@ def sentence(change: Change) -> str:
     if change.unread > MAX_UNREAD:
         moved += f", a range, since {100 * change.unread:.0f}% of the answers could not be read"
     flips = "" if change.up is None else f"; {change.up} items up, {change.down} down"
-    test = f"; {said}" if (said := test_of(change)) else ""
+    test = f"{',' if flips else ';'} {said}" if (said := test_of(change)) else ""
     beside = ""
     if change.controls:
         largest = max(abs(one) for one in change.controls)
