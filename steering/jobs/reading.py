@@ -2,7 +2,7 @@
 
 UTF-8 is read, and UTF-16 and UTF-32 where the bytes themselves show it (a byte order mark, or the zeros of plain
 English). An older encoding does not show itself: guessing it from a few lines turns "café" into another word without
-anybody noticing (charset-normalizer was wrong for 8 of 20 short tables), so such a file is refused with the way out.
+anybody noticing (charset-normalizer was wrong for 7 of 22 short tables), so such a file is refused with the way out.
 """
 
 from __future__ import annotations

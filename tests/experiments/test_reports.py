@@ -110,13 +110,16 @@ def result(folder: Path, engine: Engine, sae_of: Callable[..., Sae]) -> experime
     return experiments.perform(experiments.read(folder / "test.toml"), engine, sae_of("standard"))
 
 
-def test_arms_grids_and_controls(result: experiments.Result) -> None:
+def test_arms_grids_and_controls(result: experiments.Result, engine: Engine, sae_of: Callable[..., Sae]) -> None:
     assert [arm.name for arm in result.arms] == [
         "Baseline", "Push", "Cap, lambda 1.0", "Cap, lambda 2.0", "Scale at 0", "Scale at 1", "Prompting",
         "SAE reconstruction only", "Random 1 for Push", "Random 2 for Push", "Random 1 for Cap, lambda 1.0",
         "Random 2 for Cap, lambda 1.0", "Random 1 for Scale at 0", "Random 2 for Scale at 0",
     ]  # fmt: skip
-    cap = {arm.name: arm.interventions[0] for arm in result.arms if "Cap" in arm.name}
+    assert not any(arm.interventions for arm in result.arms)  # a kept result must not keep an SAE alive
+    arms = experiments.Workshop(result.experiment, engine, sae_of("standard")).arms()
+    assert [arm.name for arm in arms] == [arm.name for arm in result.arms]
+    cap = {arm.name: arm.interventions[0] for arm in arms if "Cap" in arm.name}
     tested, other = cap["Cap, lambda 1.0"], cap["Random 1 for Cap, lambda 1.0"]
     assert tested.tau == cap["Cap, lambda 2.0"].tau != other.tau  # type: ignore[attr-defined]  # calibrated like the tested one
     assert other.direction.norm == pytest.approx(tested.direction.norm)  # type: ignore[attr-defined]
@@ -139,10 +142,12 @@ def test_a_run_that_goes_on_says_what_was_there(
     assert third.kept == 10 and third.took in reports.to_markdown(third)
 
 
-def test_the_alpha_of_an_arm_is_in_the_layers_norm(result: experiments.Result, engine: Engine) -> None:
-    push = next(arm for arm in result.arms if arm.name == "Push").interventions[0]
+def test_the_alpha_of_an_arm_is_in_the_layers_norm(
+    result: experiments.Result, engine: Engine, sae_of: Callable[..., Sae]
+) -> None:
+    workshop = experiments.Workshop(result.experiment, engine, sae_of("standard"))
+    push = next(arm for arm in workshop.arms() if arm.name == "Push").interventions[0]
     shift = push.alpha * push.direction.norm  # type: ignore[attr-defined]
-    workshop = experiments.Workshop(result.experiment, engine)
     assert shift == pytest.approx(0.5 * workshop.bench.typical_norm(push.direction.site), rel=1e-4)  # type: ignore[attr-defined]
 
 
