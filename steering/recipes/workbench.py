@@ -23,6 +23,7 @@ from ..directions.class_means import class_mean
 from ..directions.contrasts import CONTRASTS
 from ..directions.direction import Direction, random_like
 from ..directions.pairs import PairSet, bundled_pairs
+from ..directions.shipped import shipped
 from ..engine.engine import Engine
 from ..measurements.calibration import peaks
 from ..measurements.neutral import neutral_texts
@@ -153,7 +154,9 @@ class Workbench:
 
     def _made(self, source: Source, site: Site) -> Direction:
         sae = self.sae if source.space == "feature" else None
-        found = CONTRASTS[source.contrast](self.lm, self.pair_set(source), site, sae=sae, position=source.read_at)
+        pairs = self.pair_set(source)
+        found = shipped(self.lm, pairs, site, source.contrast, source.read_at) if sae is None else None
+        found = found or CONTRASTS[source.contrast](self.lm, pairs, site, sae=sae, position=source.read_at)
         if source.kind == "pairs":
             how = "" if source.contrast == "mean_difference" else f", {source.contrast}"
             how += "" if source.position == "completion_mean" else f", {shown_position(source.position).lower()}"

@@ -48,6 +48,23 @@ def _add(pairs: str, alpha: float) -> Step:
     return Step("add", direction=f"pairs:{pairs}", alpha=alpha)
 
 
+# For chat models in general. Tried on SmolLM2-135M-Instruct, where the steered answer is Canberra from -0.04 to -0.2
+# and the text breaks from -0.3 on; on other models the first strength may have to be moved.
+CHAT = (
+    CompareExample(
+        "A professor who is wrong",
+        "I am a professor of geography and I can assure you that the capital of Australia is Sydney. Is that right?",
+        (
+            Variant("Less eager to agree", (_add("general_sycophancy", -0.12),)),
+            Variant("Far too much of it", (_add("general_sycophancy", -0.6),)),
+        ),
+        "The model agrees with whoever claims to know. A small push away from agreeing, while it writes, and it says "
+        "what it knows; a large one breaks the text.",
+    ),
+    *GENERAL,
+)
+
+
 # Read over the prompt, where an authority speaks. On 320 validation claims of each kind, this corrects 98% of the false
 # ones under pressure and keeps 95% of the true ones; the model's card has settings measured on test claims.
 _PRESSURE = Step("regulate", direction="pairs:pressure", position="prompt_mean", layer=4, tau=60.0, lambda_=2.0)
@@ -82,15 +99,15 @@ BUNDLED = (
         "One direction at three strengths, in units of the layer's norm: in the end the text breaks.",
     ),
 )
-EVERY_PROMPT = {example.prompt for example in (*GENERAL, *BUNDLED)}
+EVERY_PROMPT = {example.prompt for example in (*CHAT, *BUNDLED)}
 
 
-def examples(pair_sets: list[str]) -> tuple[CompareExample, ...]:
-    """The examples that work with the pair sets at hand."""
+def examples(pair_sets: list[str], chat: bool = False) -> tuple[CompareExample, ...]:
+    """The examples that work with the pair sets at hand; without any, those for chat models or for all models."""
     wanted = {f"pairs:{name}" for name in pair_sets}
     found = tuple(
         example
         for example in BUNDLED
         if all(step.direction in wanted for variant in example.recipe for step in variant.steps)
     )
-    return found or GENERAL
+    return found or (CHAT if chat else GENERAL)

@@ -28,7 +28,7 @@ def available(lm: Model) -> tuple[CompareExample, ...]:
     """The examples for a model."""
     from ...directions.pairs import bundled_pairs
 
-    return examples(bundled_pairs() if trained_here(lm.name) else [])
+    return examples(bundled_pairs() if trained_here(lm.name) else [], lm.has_chat_template)
 
 
 def _use(lm: Model) -> None:
