@@ -170,3 +170,10 @@ def test_products_in_bfloat16_are_close_and_the_stream_stays_float32(
     assert float(kl.mean()) < 0.01
     with stepping_aside(rounded):  # the same products in transformers' own forward
         torch.testing.assert_close(mine, decoded(rounded), atol=0.2, rtol=0.05)
+
+
+def test_hooks_that_transformers_leaves_behind_change_nothing(fresh):
+    """Asking for hidden states once leaves hooks on the modules for good; they are inactive afterwards."""
+    assert is_fused(fresh)
+    fresh.hf(torch.arange(4, 8)[None], output_hidden_states=True)
+    assert is_fused(fresh)

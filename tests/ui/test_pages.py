@@ -343,9 +343,9 @@ def test_a_saved_run_replays_as_equal_and_a_changed_one_as_drifted(folder):
     [
         ("mine.gguf", b"nonsense", "mine.gguf"),
         ("mine.safetensors", b"\0" * 50, "mine.safetensors"),
-        ("mine.json", b"[1, 2]", "no site"),
+        ("mine.json", b"[1, 2]", "object with site and vector"),
         ("mine.json", b'{"site": "blocks.0.hook_resid_post"}', "no vector"),
-        ("mine.json", b"\xff\xfe\x00", "this file is none"),
+        ("mine.json", b"\xff\xfe\x00", "UTF-16-LE and is damaged"),
         ("mine.json", b'{"site": "blocks.0.hook_resid_post", "vector": [NaN, 1.0]}', "NaN"),
         ("../mine.json", b'{"site": "somewhere", "vector": [1.0]}', "somewhere"),
     ],

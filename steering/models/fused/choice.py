@@ -16,6 +16,8 @@ from ..packing import PackedLinears
 from . import llama
 from .taps import Taps, taps_by_layer
 
+CAPTURING = "transformers.utils.output_capturing"
+
 
 class FusedStep(Protocol):
     """One token for every row of a batch with a cache."""
@@ -72,7 +74,9 @@ class FusedSteps:
 
 
 def _touched(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks) or "forward" in module.__dict__
+    # transformers leaves hooks of its own where hidden states were once asked for; they do nothing at other times.
+    hooks = [hook for hook in module._forward_hooks.values() if getattr(hook, "__module__", "") != CAPTURING]
+    return bool(hooks or module._forward_pre_hooks) or "forward" in module.__dict__
 
 
 def _family(hf: Any) -> Any:
