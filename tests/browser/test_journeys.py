@@ -112,7 +112,7 @@ def test_hostile_names_in_a_link_stay_text(visitor):
 
 def test_two_browsers_steer_differently_at_the_same_time(visit):
     happy, sad = visit(), visit()
-    recipes = [encode((Variant("v", (Step(**{**TEXTS.__dict__, "alpha": alpha}),)),)) for alpha in (0.35, -0.35)]
+    recipes = [encode((Variant("v", (TEXTS.but(alpha=alpha),)),)) for alpha in (0.35, -0.35)]
     pages = []
     for visitor, recipe in zip((happy, sad), recipes, strict=True):
         pages.append(visitor.open(compare_prompt="Please continue: Ann went home.", recipe=recipe, compare_tokens="40"))

@@ -79,4 +79,6 @@ def test_a_file_with_columns_of_its_own_is_read_through_the_dialog(visitor, tmp_
     expect(page.get_by_text("3 items, read as own columns, scored by rule.")).to_be_visible()
     visitor.idle()
     page.get_by_text("As a file, for the command line").click()
-    expect(page.get_by_text('mapping = {prompt = "frage", true = "stimmt"}')).to_be_visible()
+    written = page.get_by_test_id("stCode").filter(has_text="[sets.mapping]")
+    expect(written).to_contain_text('prompt = "frage"')
+    expect(written).to_contain_text('true = "stimmt"')
