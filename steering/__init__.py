@@ -63,6 +63,13 @@ from .saes.sae import Sae, bundled_saes, load_sae
 from .sites import Site
 
 if TYPE_CHECKING:
+    from .directions.geometry.leakage import leace, leakage, oblique
+    from .directions.geometry.manifold import manifold, on_manifold
+    from .directions.geometry.reading import prediction_dimensions, reading_directions
+    from .directions.unsupervised.jacobian import jacobian_directions
+    from .directions.unsupervised.linear_range import linear_range
+    from .directions.unsupervised.melbo import melbo
+    from .directions.unsupervised.transcoding import exponential_dct
     from .evaluations.sets.readers import bundled_sets
     from .evaluations.sets.readers import load as load_set
     from .evaluations.sets.sets import EvaluationSet
@@ -71,6 +78,7 @@ if TYPE_CHECKING:
     from .experiments.config import read as load_experiment
     from .experiments.performing import Result, run_experiment
     from .library.store import Store
+    from .measurements.discovery import discover
 
 # Imported at their first use: most notebooks never evaluate, and these bring the statistics packages along.
 _LATER = {
@@ -80,8 +88,20 @@ _LATER = {
     "Store": ("library.store", "Store"),
     "bundled_experiments": ("experiments.config", "bundled"),
     "bundled_sets": ("evaluations.sets.readers", "bundled_sets"),
+    "discover": ("measurements.discovery", "discover"),
+    "exponential_dct": ("directions.unsupervised.transcoding", "exponential_dct"),
+    "jacobian_directions": ("directions.unsupervised.jacobian", "jacobian_directions"),
+    "leace": ("directions.geometry.leakage", "leace"),
+    "leakage": ("directions.geometry.leakage", "leakage"),
+    "linear_range": ("directions.unsupervised.linear_range", "linear_range"),
     "load_experiment": ("experiments.config", "read"),
     "load_set": ("evaluations.sets.readers", "load"),
+    "manifold": ("directions.geometry.manifold", "manifold"),
+    "melbo": ("directions.unsupervised.melbo", "melbo"),
+    "oblique": ("directions.geometry.leakage", "oblique"),
+    "on_manifold": ("directions.geometry.manifold", "on_manifold"),
+    "prediction_dimensions": ("directions.geometry.reading", "prediction_dimensions"),
+    "reading_directions": ("directions.geometry.reading", "reading_directions"),
     "run_experiment": ("experiments.performing", "run_experiment"),
 }
 
@@ -134,16 +154,28 @@ __all__ = [
     "bundled_sets",
     "chat",
     "class_mean",
+    "discover",
+    "exponential_dct",
+    "jacobian_directions",
     "lda",
+    "leace",
+    "leakage",
+    "linear_range",
     "load_experiment",
     "load_model",
     "load_sae",
     "load_set",
+    "manifold",
     "mean_difference",
+    "melbo",
+    "oblique",
+    "on_manifold",
     "orthogonalize_weights",
     "pca",
+    "prediction_dimensions",
     "probe",
     "random_like",
+    "reading_directions",
     "run_experiment",
     "typical_norm",
     "wrap_model",
