@@ -11,6 +11,7 @@ import errno
 import hashlib
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, silent_tqdm
+
+from .wholeness import adapter_sentence, has_adapter
 
 Tick = Callable[[int, int], None]  # bytes that are here, bytes in all; may raise to cancel
 Choose = Callable[[Iterable[str]], list[str]]  # of a repository's file names those that are wanted
@@ -51,11 +54,16 @@ class Fetched:
 def model_files(names: Iterable[str]) -> list[str]:
     """The files of a repository that make a model: config, one set of safetensors, tokenizer, chat template.
 
+    An adapter beside a whole model is left out: what is opened is the model.
+
     Raises:
-        ValueError: there is no config.json, no safetensors, only pickles, or a part of the weights is missing.
+        ValueError: there is no config.json, only an adapter, no safetensors, only pickles, or a part of the weights is
+            missing.
     """
     top = sorted(name for name in names if "/" not in name)
     if "config.json" not in top:
+        if has_adapter(top):
+            raise ValueError(f"The repository is no model: {adapter_sentence({})}")
         raise ValueError("A model repository holds a config.json; this one has none. Is it a Hugging Face checkpoint?")
     if "model.safetensors" in top:
         weights = ["model.safetensors"]
@@ -116,6 +124,12 @@ def fetch(
         names = choose(files)
     except ValueError as error:
         raise ValueError(f"{repo}: {error}") from error
+    if choose is model_files and has_adapter(files):
+        warnings.warn(
+            f"{repo} also holds an adapter (adapter_config.json), which is neither fetched nor applied: what is opened "
+            "is the model without it.",
+            stacklevel=2,
+        )
     commit = str(info.sha)
     sizes = {name: files[name].size or 0 for name in names}
     transfer = _Transfer(repo, commit, home, api, tick, sum(sizes.values()))

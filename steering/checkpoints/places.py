@@ -14,6 +14,7 @@ import transformers
 from .bundled import CHAT_MODEL, bundled_place
 from .gguf_file import is_gguf, read_gguf
 from .gguf_places import OLLAMA, ollama_file
+from .wholeness import check_adapter
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -57,6 +58,7 @@ def source_of(name: str | Path) -> str:
         return str(_gguf(path))
     if not path.is_dir():
         raise ValueError(f"A local model is a folder or a .gguf file; there is none at {str(name)!r}.")
+    check_adapter_at(path, name)
     if not (path / "config.json").is_file():
         if files := gguf_files(path):
             return str(_only(files, path))
@@ -69,6 +71,14 @@ def source_of(name: str | Path) -> str:
         found = f"only pickled weights ({pickles[0]}), which can run code when read" if pickles else "no weights"
         raise ValueError(f"Weights are read from .safetensors files; {str(name)!r} has {found}. Convert them first.")
     return str(path)
+
+
+def check_adapter_at(path: Path, name: str | Path) -> None:
+    """Raise ValueError if a folder holds an adapter, by the name that was typed."""
+    try:
+        check_adapter(path)
+    except ValueError as error:
+        raise ValueError(f"The model {str(name)!r} is not loaded: {error}") from error
 
 
 def gguf_files(folder: Path) -> list[Path]:

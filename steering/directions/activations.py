@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..jobs.watching import progressed
+from ..models.checks.overflow import check_finite
 from ..models.model import Model
 from ..models.passages import Passage, passage
 from ..saes.sae import Sae
@@ -144,7 +145,8 @@ def read(
         columns = torch.tensor([n - len(sequences[row]) + i for row in batch for i in where[row]])
         counts = torch.tensor([len(where[row]) for row in batch])
         for site, h in streams.items():
-            found[site][batch] = _means(h[rows.to(h.device), columns.to(h.device)], rows, counts, sae)
+            means = _means(h[rows.to(h.device), columns.to(h.device)], rows, counts, sae)
+            found[site][batch] = check_finite(lm, means)
         done += len(batch)
         if progress is not None:
             progress(done / len(sequences))
@@ -223,6 +225,7 @@ def stream(
             skipped = [0 if bos else lm.leading(waiting[k][1]) for k in batch]
             keep = position >= torch.tensor([n for n, k in zip(skipped, batch, strict=True) for _ in waiting[k][1]])
             h = found[site][mask][keep.to(mask.device)]  # row after row, padding left out
+            check_finite(lm, h)
             yield Chunk(sae.encode(h) if sae else h, ids[keep], text[keep], position[keep])
 
     for number, text in enumerate(texts):

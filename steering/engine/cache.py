@@ -7,11 +7,14 @@ Rows are padded on the left, so all of them end at the same column and a step wr
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
+
+from ..models.model import Model
 
 _ROOM = 64  # columns of spare room when a buffer grows
 
@@ -92,3 +95,38 @@ class RowCache(Cache):
             elif gap < 0:
                 mine.pad(-gap)  # type: ignore[union-attr]
             mine.append(theirs)  # type: ignore[union-attr]
+
+
+_works: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
+
+
+def can_cache(model: Model) -> bool:
+    """Whether a batch of rows can be decoded step by step with a `RowCache`; asked once a model, by trying.
+
+    Models that keep another state than keys and values (Mamba, Qwen3-Next and other hybrids) read the whole text again
+    at every step instead: slower, and exact.
+    """
+    if model not in _works:
+        try:
+            _works[model] = _tried(model)
+        except Exception:  # whatever a family says to a cache that it does not know
+            _works[model] = False
+    return _works[model]
+
+
+@torch.inference_mode()
+def _tried(model: Model) -> bool:
+    """Whether two rows of unequal length go on with the cache as they do without it."""
+    rows = [[(7 * i + 3) % (model.d_vocab - 1) + 1 for i in range(n)] for n in (6, 4)]
+    tokens, mask, positions = model.pad([row[:-1] for row in rows])
+    cache = RowCache()
+    model.forward(tokens, attention_mask=mask.long(), positions=positions, cache=cache, keep=1)
+    cache.take(torch.tensor([0, 1], device=model.device))
+    step = torch.tensor([[row[-1]] for row in rows], device=model.device)
+    real = torch.cat([mask, torch.ones_like(mask[:, :1])], 1).long()
+    found = model.forward(step, attention_mask=real, positions=positions[:, -1:] + 1, cache=cache, keep=1)
+    for row, one in zip(rows, found[:, -1].float(), strict=True):
+        whole = model.forward(torch.tensor([row], device=model.device))[0, -1].float()
+        if not float((one - whole).abs().max()) <= 64 * torch.finfo(model.dtype).eps * float(whole.abs().max()) + 1e-4:
+            return False
+    return True

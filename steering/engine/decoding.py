@@ -21,6 +21,9 @@ from .plan import Plan
 from .rows import Row
 from .sampling import choose
 
+# Families that hand rows and heads on in one axis, so that a row cannot become several half-way through a pass.
+WHOLE_ROWS = ("BloomForCausalLM", "GPTBigCodeForCausalLM")
+
 
 @torch.inference_mode()
 def run_sequences(
@@ -32,9 +35,10 @@ def run_sequences(
     same sequence run as one up to the first block in which one of them is steered, and then part.
     """
     sequences = [row.sequence for row in rows]
-    unique = list(dict.fromkeys(sequences))
+    parts = type(model.hf).__name__ not in WHOLE_ROWS
+    unique = list(dict.fromkeys(sequences)) if parts else sequences
     place = {sequence: index for index, sequence in enumerate(unique)}
-    owner = torch.tensor([place[sequence] for sequence in sequences], device=model.device)
+    owner = torch.tensor([place[s] if parts else n for n, s in enumerate(sequences)], device=model.device)
     tokens, real, positions = model.pad(unique)
     padded = len({len(sequence) for sequence in unique}) > 1
     plan = Plan(model, rows)

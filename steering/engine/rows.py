@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..directions.direction import Direction
 from ..interventions.protocol import Edit, Gate, Intervention, Placement, span_of
 from ..models.model import Model
+from .cache import can_cache
 from .receipts import Ledger, Receipt
 from .sampling import Sampling
 from .text import TextStream
@@ -66,7 +67,7 @@ class Row:
         self.stream = self.sampling.stream(self.prompt)
         # How many tokens at the front are BOS: one as a rule, two in some families, or none.
         self.leading = self.model.leading(self.prompt)
-        if any(placement.whole_history for _, placement in self.placements):
+        if any(placement.whole_history for _, placement in self.placements) or not can_cache(self.model):
             self.cached = False
         self._text = TextStream(self.model, self.prompt)
 

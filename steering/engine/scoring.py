@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..models.checks.overflow import check_finite
 from ..models.model import Model, Prompt
 from ..models.passages import in_context
 from ..models.rope import turning_point
@@ -53,13 +54,17 @@ def score(rows: Sequence[Row], max_rows: int = 64, between: Callable[[], None] |
 
     Also fills in the rows' receipts and projections. An intervention with `where="generated"` touches the targets.
     `between` is called after each pass, and may raise to stop.
+
+    Raises:
+        ValueError: the model's numbers overflow, so that a log-probability is no number.
     """
     wanted: list[tuple[int, ...]] = [row.targets for row in rows]
     found: list[list[float]] = [[] for _ in rows]
     for number, logits in target_logits(rows, max_rows):
         first = len(found[number])
         targets = torch.tensor(wanted[number][first : first + len(logits)], device=logits.device)
-        found[number] += logits.float().log_softmax(-1).gather(1, targets[:, None]).squeeze(1).tolist()
+        logprobs = logits.float().log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+        found[number] += check_finite(rows[number].model, logprobs).tolist()
         if between is not None:
             between()
     return found

@@ -1,7 +1,7 @@
 """Evaluations: sets of items in the published formats, scorers, arms with their controls, and the trials of all."""
 
 from ..jobs.checkpoint import Checkpoint
-from .arms import BASELINE, Arm, again, prompting, random_control, reconstruction
+from .arms import BASELINE, Arm, again, prompting, random_control, reconstruction, with_controls
 from .effects import spillover, steerability
 from .scoring.items import Item
 from .scoring.measure import Measure, Scorer
@@ -34,4 +34,5 @@ __all__ = [
     "scorer",
     "spillover",
     "steerability",
+    "with_controls",
 ]

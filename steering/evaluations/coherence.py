@@ -15,6 +15,7 @@ from ..engine.receipts import check
 from ..engine.requests import Request, Variant
 from ..engine.scoring import batches
 from ..measurements.numbers import distinct_n, kl_divergence
+from ..models.checks.overflow import check_finite
 from ..models.model import Prompt
 from .arms import Arm
 
@@ -39,10 +40,17 @@ def last_logits(engine: Engine, items: Sequence[tuple[Prompt, Variant]]) -> Floa
     found: dict[int, Tensor] = {}
     for part in batches(rows, engine.max_rows):
         logits, _ = run_sequences(engine.model, [rows[number] for number in part])
+        check_finite(engine.model, logits[:, -1].float().logsumexp(-1))
         found |= zip(part, logits[:, -1].float().cpu(), strict=True)
     for row in rows:
         check(row.receipts())
     return torch.stack([found[number] for number in range(len(rows))])
+
+
+def next_token_kl(engine: Engine, prompts: Sequence[Prompt], variant: Variant) -> list[float]:
+    """KL(baseline || variant) of the next token, a prompt each."""
+    base = last_logits(engine, [(prompt, ()) for prompt in prompts])
+    return kl_divergence(base, last_logits(engine, [(prompt, variant) for prompt in prompts])).tolist()
 
 
 def cross_entropy(engine: Engine, texts: Sequence[tuple[Prompt, Sequence[int]]], variant: Variant) -> list[float]:

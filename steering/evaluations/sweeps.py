@@ -26,6 +26,7 @@ from ..interventions.protocol import Intervention
 from ..jobs.checkpoint import Checkpoint
 from ..jobs.tables import to_csv
 from ..measurements.numbers import kl_divergence
+from ..models.checks.overflow import check_finite
 from ..models.model import Prompt
 from ..models.passages import in_context
 from .arms import BASELINE, Arm, again
@@ -265,6 +266,7 @@ def _forced(
     rows = rows_of(engine.model, items)
     found: list[list[Tensor]] = [[] for _ in rows]
     for number, logits in target_logits(rows, engine.max_rows):
+        check_finite(engine.model, logits.float().logsumexp(-1))
         found[number].append(logits.float().cpu())
     for row in rows:
         check(row.receipts())

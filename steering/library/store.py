@@ -252,6 +252,10 @@ class Store:
             raise ValueError("A name holds at least one visible character.")
         self._update(kind, "name", name.strip()[:200], id)
 
+    def annotate(self, kind: str, id: str, note: str) -> None:
+        """Writes the note of a direction, run or measurement."""
+        self._update(kind, "note", note[:10_000], id)
+
     def delete(self, kind: str, id: str) -> None:
         """Hides a direction, run or measurement; `restore` brings it back for thirty days."""
         self._update(kind, "deleted", time.time(), id)

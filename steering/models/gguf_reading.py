@@ -13,6 +13,8 @@ import gguf
 import torch
 import transformers
 
+from ..checkpoints.wholeness import check_weights
+
 _one = threading.Lock()
 
 
@@ -24,9 +26,11 @@ def unpack(file: Path, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any
     """
     folder, name = str(file.parent), file.name
     with _parsed_once():
-        hf: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=name, dtype=dtype, trust_remote_code=False, **options
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=name, dtype=dtype, trust_remote_code=False, output_loading_info=True, **options
         )
+        hf, found = loaded
+        check_weights(found, hf.state_dict())
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name, trust_remote_code=False)
     # Off with what transformers notes of the file: the weights are plain now, and can be copied and saved.
     hf.is_quantized = False

@@ -9,11 +9,14 @@ after the mean of v over channels is taken away. What later layers do with v is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..sites import Site
+from .checks.identities import MOST_TOKENS, TEXT
 from .model import Model
 
 
@@ -43,9 +46,19 @@ def normalizer(lm: Model, layer: int) -> Callable[[Float[Tensor, "*batch d_model
     return normalize
 
 
+def _norm(lm: Model) -> nn.Module:
+    """The norm after the last block."""
+    part = lm.adapter.component_mapping.get("ln_final")
+    if part is None or lm.hf.get_output_embeddings() is None:  # type: ignore[operator]
+        raise ValueError(
+            f"The logit lens needs a norm after the last block and an unembedding; {type(lm.hf).__name__} has no such."
+        )
+    return lm.hf.get_submodule(part.name)
+
+
 def _final(lm: Model) -> tuple[Tensor, bool, Tensor]:
     """The final norm's gain, whether it takes the mean away, and the unembedding [vocab d_model]."""
-    norm = lm.hf.get_submodule(lm.adapter.component_mapping["ln_final"].name)
+    norm = _norm(lm)
     ones = torch.ones(lm.d_model, device=lm.device, dtype=lm.dtype)
     with torch.no_grad():
         centers = bool((norm(ones) - norm(-ones)).abs().max() < 1e-2)
@@ -72,9 +85,36 @@ def promoted_tokens(
 
 @torch.no_grad()
 def to_logits(lm: Model, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
-    """What the model would predict if the rest of its layers were left out: final norm, then unembedding."""
-    norm = lm.hf.get_submodule(lm.adapter.component_mapping["ln_final"].name)
+    """What the model would predict if the rest of its layers were left out: final norm, unembedding, and scale.
+
+    Raises:
+        ValueError: a family whose logits are made in another way, found by comparing with the model's own.
+    """
+    if lm not in _exact:
+        ids = lm.tokens(TEXT)[:MOST_TOKENS] if lm.tokenizer is not None else list(range(1, 1 + MOST_TOKENS))
+        last = Site(lm.n_layers - 1)
+        own = lm.forward(torch.tensor([ids], device=lm.device)).float()
+        ours = _logits(lm, lm.activations([ids], [last])[0][last])
+        slack = 64 * torch.finfo(lm.dtype).eps * float(own.abs().max())
+        _exact[lm] = bool(((ours - own).abs() <= slack).all())
+    if not _exact[lm]:
+        raise ValueError(
+            f"{type(lm.hf).__name__} makes its logits in another way than by a norm and the unembedding, so what a "
+            "layer would predict alone cannot be told for it."
+        )
+    return _logits(lm, h)
+
+
+# Whether `_logits` gives a model's own logits at the end of its last layer.
+_exact: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
+
+
+def _logits(lm: Model, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+    norm, config = _norm(lm), lm.text_config
     head = lm.hf.get_output_embeddings()  # type: ignore[operator]
     logits = head(norm(h.to(lm.device, lm.dtype))).float()
-    cap = getattr(lm.text_config, "final_logit_softcapping", None)
+    for name in ("logit_scale", "lm_head_multiplier"):  # Cohere, Falcon-H1
+        logits = logits * float(getattr(config, name, None) or 1.0)
+    logits = logits / float(getattr(config, "logits_scaling", None) or 1.0)  # Granite
+    cap = getattr(config, "final_logit_softcapping", None)
     return cap * torch.tanh(logits / cap) if cap else logits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from ..checkpoints.places import (
     placement,
     source_of,
 )
+from ..checkpoints.wholeness import check_folder, check_weights, is_json
+from .checks.rows_check import check_rows
 from .gguf_reading import unpack
 from .model import Model
 from .packing import Products, bfloat16_is_native
@@ -93,20 +96,21 @@ def load_model(
         if from_file:
             hf, tokenizer = unpack(Path(source), getattr(torch, counted), options)
         else:
-            hf: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
-            )
+            check_folder(source)
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+                ignore_mismatched_sizes=True, **options,
+            )  # fmt: skip
+            hf, found = loaded
+            check_weights(found, hf.state_dict())
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        said = _first_line(error)
-        if from_file and "ignore_mismatched_sizes" in said:  # advice for programmers
-            said = "the shapes of its weights are not those that its settings give."
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        said = _said(error, source)
         raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {said}{known}") from error
-    except (LookupError, TypeError, AttributeError, NotImplementedError) as error:
-        if not from_file:
-            raise
-        # A file that anybody may have written: what transformers stumbles over in it is no error of the program.
-        raise ValueError(f"The GGUF file {str(name)!r} could not be unpacked: {error!r}.{known}") from error
+    except Exception as error:
+        # Files that anybody may have written: what transformers stumbles over in them is no error of the program.
+        what = "GGUF file" if from_file else "model"
+        raise ValueError(f"The {what} {str(name)!r} could not be read: {error!r}.{known}") from error
     if any(parameter.is_meta for parameter in hf.parameters()):
         raise ValueError(
             f"{name} does not fit on the devices of this machine: parts of it would wait on the CPU or the disk. Use a "
@@ -133,7 +137,9 @@ def wrap_model(hf: nn.Module, tokenizer: Any, name: str = "", revision: str | No
     """
     by_rows(hf)
     model = Model(name or type(hf).__name__, hf.eval().requires_grad_(False), tokenizer, revision)
-    model.adapter  # noqa: B018  an unknown architecture is reported now, not at the first use
+    if len(model.places) != model.n_layers:  # what is asked for here is refused now, and not at the first use
+        raise ValueError(f"{model.name} has {model.n_layers} blocks, of which {len(model.places)} were run.")
+    check_rows(model)
     return model
 
 
@@ -141,6 +147,24 @@ def _near(name: str) -> str:
     """A question in front of the error, where a bundled name looks like what was typed."""
     near = difflib.get_close_matches(name, bundled_models(), n=2, cutoff=0.7)
     return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+
+
+def _said(error: Exception, source: str) -> str:
+    """What went wrong in a sentence for whoever opens the model, not for whoever wrote transformers."""
+    said = _first_line(error)
+    if isinstance(error, json.JSONDecodeError) and Path(source).is_dir():
+        broken = next((file.name for file in sorted(Path(source).glob("*.json")) if not is_json(file)), "a JSON file")
+        return f"{broken} is damaged ({said}). Fetch it again."
+    if "ignore_mismatched_sizes" in said:
+        return "the shapes of its weights are not those that its settings give."
+    if isinstance(error, ImportError):
+        return (
+            f"{said.rstrip('.')}. Install what is named there, or use another form of this model (bfloat16, or a GGUF "
+            "file)."
+        )
+    if "backend tokenizer" in said:
+        return "its tokenizer files (tokenizer.json, or tokenizer.model) could not be read. Fetch them again."
+    return said
 
 
 def _first_line(error: Exception) -> str:

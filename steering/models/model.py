@@ -9,7 +9,7 @@ transformers module with raw numerics, which is faster than through the bridge a
 from __future__ import annotations
 
 import copy
-import re
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,10 +29,10 @@ from ..showing.one_line import one_line, quoted
 from ..sites import STREAMS, Site
 from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
+from .checks.identities import MOST_TOKENS, TEXT, Places, located
 from .fused.choice import FusedSteps
 from .hashing import weights_hash
 from .hooks import Hook, Place, on_device, register
-from .identities import MOST_TOKENS, TEXT, Places, located
 from .packing import PackedLinears, Products
 from .tokenizing import added, encode, padded, rendered, token_texts
 from .turns import Turns, piece_tokens
@@ -126,6 +126,11 @@ class Model:
         return int(self.text_config.vocab_size)
 
     @cached_property
+    def takes_positions(self) -> bool:
+        """Whether the family is told positions; the others read them off the mask, or have none."""
+        return "position_ids" in inspect.signature(self.hf.forward).parameters
+
+    @cached_property
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.hf.parameters())
 
@@ -165,12 +170,6 @@ class Model:
     def uses_rms_norm(self) -> bool:
         """Whether its norms leave the mean over channels alone, so that centred weights mean nothing to it."""
         return any("RMSNorm" in type(module).__name__ for module in self.hf.modules())
-
-    @cached_property
-    def has_value_bias(self) -> bool:
-        """Whether attention adds a bias to its values."""
-        names = [name for name, _ in self.blocks[0].named_parameters()]
-        return any(re.search(r"(v_proj|c_attn|query_key_value|qkv_proj)\.bias$", name) for name in names)
 
     @cached_property
     def places(self) -> list[Places]:
@@ -301,7 +300,7 @@ class Model:
             if fused is not None:
                 return fused
             with self.hooked(hooks, readers, pos=tokens.shape[1]), self._packed.active():
-                extra = {} if positions is None else {"position_ids": positions}
+                extra = {"position_ids": positions} if positions is not None and self.takes_positions else {}
                 kept = {"past_key_values": cache, "use_cache": cache is not None, "logits_to_keep": keep}
                 return self.hf(input_ids=tokens, attention_mask=attention_mask, **kept, **extra).logits
 

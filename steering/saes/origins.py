@@ -6,8 +6,12 @@ what cannot be is reported in sentences, never silently ignored.
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -61,6 +65,12 @@ def trained_on(metadata: Any, h: Float[Tensor, "*batch d_model"]) -> Bool[Tensor
     return None if threshold is None else h.float().norm(dim=-1, keepdim=True) <= float(threshold)
 
 
+def has_value_bias(lm: Model) -> bool:
+    """Whether attention adds a bias to its values."""
+    names = [name for name, _ in lm.blocks[0].named_parameters()]
+    return any(re.search(r"(v_proj|c_attn|query_key_value|qkv_proj)\.bias$", name) for name in names)
+
+
 def differences(lm: Model, config: Any, site: Site) -> Iterator[str]:
     """Sentences on what differs between this model, as it is loaded, and what the SAE says it was made on."""
     about, kwargs = config.metadata, config.metadata.model_from_pretrained_kwargs or {}
@@ -71,7 +81,7 @@ def differences(lm: Model, config: Any, site: Site) -> Iterator[str]:
         yield "It does not say whether its model's stream had its mean over channels removed; here it has not."
     if (
         site.stream == "attn_z"
-        and lm.has_value_bias
+        and has_value_bias(lm)
         and kwargs.get("fold_value_biases", not kwargs.get("no_processing"))
     ):
         yield "Its model may have had the value biases folded away; here the heads' outputs contain them."
@@ -89,3 +99,20 @@ def differences(lm: Model, config: Any, site: Site) -> Iterator[str]:
         yield "It was trained without BOS; this model's tokenizer puts one in front, and features there mean nothing."
     if about.context_size and int(about.context_size) < lm.n_ctx:
         yield f"It was trained on texts of up to {about.context_size} tokens; later positions are new to it."
+
+
+@contextmanager
+def with_version(folder: Path) -> Iterator[Path]:
+    """The folder, or a copy whose cfg.json names a version of SAELens: without one SAELens drops today's metadata."""
+    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    about = config.get("metadata") if isinstance(config, dict) else None
+    if not isinstance(about, dict) or not about.get("hook_name") or about.get("sae_lens_version"):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as made:
+        config["metadata"] = {**about, "sae_lens_version": "6.0.0"}
+        Path(made, "cfg.json").write_text(json.dumps(config), encoding="utf-8")
+        for file in folder.iterdir():
+            if file.name != "cfg.json":
+                Path(made, file.name).symlink_to(file.resolve())
+        yield Path(made)

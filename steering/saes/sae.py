@@ -31,7 +31,7 @@ from ..checkpoints.downloads import Tick, fetch, kept
 from ..models.model import Model
 from ..showing.one_line import one_line, quoted
 from ..sites import STREAMS, Site
-from .origins import differences, place_of, trained_on
+from .origins import differences, place_of, trained_on, with_version
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "saes"
 
@@ -337,7 +337,8 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
         if not (folder / "sae_weights.safetensors").is_file():
             raise ValueError(f"SAE weights are read from sae_weights.safetensors; {str(folder)!r} has none.")
         try:
-            sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
+            with with_version(folder) as readable:
+                sae = _quiet(lambda: SAE.load_from_disk(readable, device=device))
         except Exception as error:  # SAELens lets JSON, key and safetensors errors through as they come
             raise ValueError(f"The SAE in {str(folder)!r} could not be read: {error}") from error
     else:

@@ -232,3 +232,13 @@ def test_which_files_make_a_model() -> None:
         model_files([WEIGHTS])
     with pytest.raises(ValueError, match="this repository has none"):
         model_files(["config.json", "adapter_model.safetensors"])
+    with pytest.raises(ValueError, match="is no model: it holds an adapter"):
+        model_files(["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"])
+
+
+def test_an_adapter_beside_a_whole_model_is_ignored_with_a_note(hub: Hub, get: Callable[..., Fetched]) -> None:
+    hub.repos[ID].files |= {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x" * 9000}
+    with pytest.warns(UserWarning, match="also holds an adapter .* neither fetched nor applied"):
+        found = get()
+    assert (found.folder / WEIGHTS).is_file() and not list(found.folder.glob("adapter*"))
+    assert not any("adapter" in path for path in hub.fetched())

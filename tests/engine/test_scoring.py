@@ -72,6 +72,16 @@ def test_targets_are_predicted_by_what_stands_before_them(tiny_llama: Model) -> 
     assert number == 0 and torch.allclose(logits, whole[-4:-1], atol=1e-5)
 
 
+def test_numbers_that_overflow_are_reported_and_not_scored(tiny_llama: Model) -> None:
+    wild = (ActivationAddition(direction(), alpha=1e39),)
+    items = [(TEXT, [7, 9], ()), (TEXT, [7, 9], wild)]
+    with pytest.raises(ValueError, match=r"overflow in float32 .* Steer less\.$"):
+        score(rows_of(tiny_llama, items))
+    assert score(rows_of(tiny_llama, items[:1]))
+    with Engine(tiny_llama) as engine, pytest.raises(ValueError, match="overflow in float32"):
+        engine.score_all(items)
+
+
 def test_a_cancelled_job_stops_between_two_pieces(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(tiny_llama), "piece_tokens", 1)
     jobs, passes, begun, go_on = Jobs(), [], threading.Event(), threading.Event()

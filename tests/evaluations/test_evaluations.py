@@ -91,9 +91,7 @@ def test_controls_of_the_other_methods(tiny_llama: Model, sae_of) -> None:
 def test_what_stands_beside(sae_of) -> None:
     sae = sae_of("standard")
     v = Direction(torch.rand(sae.d_sae), sae.site, sae)
-    arm = ev.Arm("r", (ThresholdRegulator(v),))
-    controls = [ev.random_control(arm, seed) for seed in (0, 1)]
-    arms = [ev.BASELINE, arm, ev.prompting("Be honest."), ev.reconstruction(sae), *controls]
+    arms = ev.with_controls([ev.Arm("r", (ThresholdRegulator(v),))], seeds=(0, 1), sae=sae, instruction="Be honest.")
     assert [arm.name for arm in arms] == [
         "Baseline", "r", "Prompting", "SAE reconstruction only", "Random 1 for r", "Random 2 for r",
     ]  # fmt: skip
@@ -161,8 +159,7 @@ class Killed(Exception):
 
 
 def test_a_killed_run_goes_on_and_gives_the_same(engine: Engine, tmp_path: Path) -> None:
-    arm = ev.Arm("add", (ActivationAddition(direction(engine.model)),))
-    arms = [ev.BASELINE, arm, *(ev.random_control(arm, seed) for seed in range(3))]
+    arms = ev.with_controls([ev.Arm("add", (ActivationAddition(direction(engine.model)),))])
     settings = ev.Settings(max_new_tokens=8, temperature=1.0, samples=2, in_flight=12)
     whole = ev.run(engine, [OPEN, CHOICE], arms, settings)
     path = tmp_path / "run.jsonl"

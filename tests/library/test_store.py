@@ -74,6 +74,8 @@ def test_search_looks_for_every_word_and_takes_no_wildcards(store):
     assert [row.name for row in store.directions("100%")] == ["cruel 100% words"]
     assert store.directions("%") == store.directions("100%")
     assert store.directions("nothing") == []
+    store.annotate("directions", store.directions("kind")[0].id, "Read on Monday.")
+    assert [(row.name, row.note) for row in store.directions("monday")] == [("kind words", "Read on Monday.")]
     assert [row.name for row in store.directions()] == ["cruel 100% words", "kind words"]  # the newest first
     with pytest.raises(ValueError, match="holds directions, runs, measurements; got 'tables'"):
         store.rename("tables", "x", "y")

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..sites import STREAMS, Site
-from .hooks import Hook, Place, register
+from ...sites import STREAMS, Site
+from ..hooks import Hook, Place, register
 
 TEXT = "The cat sat on the mat, and then it looked at me."
 MOST_TOKENS = 8
