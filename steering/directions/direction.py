@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..models.hashing import same_weights
 from ..models.model import Model
 from ..saes.sae import Sae
 from ..showing.one_line import one_line, quoted
@@ -162,8 +163,7 @@ class Direction:
         ours, theirs = self._space, other._space
         if ours != theirs:
             raise ValueError(f"Directions are added in one space; got {' '.join(ours)} and {' '.join(theirs)}.")
-        models = [direction._model_fingerprint for direction in (self, other)]
-        if None not in models and models[0] != models[1]:
+        if not same_weights(self.provenance.get("model") or {}, other.provenance.get("model") or {}):
             raise ValueError(
                 f"Directions of one model are added; got {self.provenance['model']['model']!r} and "
                 f"{other.provenance['model']['model']!r}. Re-home one with direction.for_model(lm)."
@@ -173,10 +173,6 @@ class Direction:
     def _space(self) -> tuple[str, ...]:
         space = f"the features of {self.sae.name} ({self.sae.fingerprint})" if self.sae else "the residual stream"
         return space, f"at {self.site}", f"with width {self.vector.numel()}"
-
-    @property
-    def _model_fingerprint(self) -> str | None:
-        return (self.provenance.get("model") or {}).get("fingerprint")
 
     def _with(self, vector: Tensor, name: str, how: str, *parts: Direction) -> Direction:
         kept = {key: part.provenance[key] for part in parts[::-1] for key in ("model", "sae") if key in part.provenance}
@@ -198,7 +194,8 @@ class Direction:
         known = self.provenance.get("model")
         if known:
             for key, what in (("loading", "loaded in the mode"), ("fingerprint", "with the weights")):
-                if known.get(key) not in (None, model.identity[key]):
+                same = key == "fingerprint" and same_weights(known, model.identity)
+                if not same and known.get(key) not in (None, model.identity[key]):
                     raise ValueError(
                         f"{self._called} was read from {known.get('model')!r} {what} {known[key]!r}; {model.name!r} is "
                         f"{what} {model.identity[key]!r}, where its numbers need not mean the same. If that is what "

@@ -147,10 +147,16 @@ class Model:
         """
         return weights_hash(self.hf)
 
+    @cached_property
+    def rounded_fingerprint(self) -> str:
+        """The same of the weights rounded to bfloat16: a checkpoint gives one, loaded in float32 or in bfloat16."""
+        return weights_hash(self.hf, torch.bfloat16)
+
     @property
     def identity(self) -> dict[str, Any]:
         """What a saved direction remembers of the model it was read from."""
         known = {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
+        known["rounded"] = self.rounded_fingerprint
         return {**known, "file": self.file} if self.file else known
 
     # Sites ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,24 @@ def test_another_loading_mode_is_refused(tiny_llama: Model) -> None:
     processed = {**tiny_llama.identity, "loading": "processed"}
     with pytest.raises(ValueError, match="loaded in the mode 'processed'.*'raw'"):
         Direction(vector(), SITE, provenance={"model": processed}).check(tiny_llama)
+
+
+def test_a_direction_fits_its_checkpoint_in_another_dtype(checkpoint: Callable[[str], Path]) -> None:
+    """Rounding changes every number of a float32 checkpoint; another model's weights are still refused."""
+    full = load_model(checkpoint("llama"))
+    half = load_model(checkpoint("llama"), dtype="bfloat16")
+    assert full.fingerprint != half.fingerprint and full.rounded_fingerprint == half.rounded_fingerprint
+    v, w = (mean_difference(one, PAIRS, SITE) for one in (full, half))
+    assert v.check(half) is v and w.check(full) is w and (v + w).check(full)
+    old = {key: value for key, value in full.identity.items() if key != "rounded"}  # as files of earlier versions say
+    kept = replace(v, provenance={**v.provenance, "model": old})
+    assert kept.check(full) is kept
+    with pytest.raises(ValueError, match="with the weights"):
+        kept.check(half)
+    half.hf.get_input_embeddings().weight.mul_(2)  # type: ignore[operator]
+    del half.fingerprint, half.rounded_fingerprint
+    with pytest.raises(ValueError, match="with the weights"):
+        v.check(half)
 
 
 def test_derived_directions_still_know_their_model(tiny_llama: Model, tiny_gpt2: Model) -> None:
