@@ -8,18 +8,18 @@ from steering.ui.widgets.basics import clear_errors
 
 st.title("Direction")
 st.caption("Pairs of texts make a direction. What it is worth shows before a single token is generated.")
-lm = services.require_model()
-sae = services.maybe_sae()
+bench = services.require_workbench()
 left, right = st.columns([7, 6], gap="medium")
 with left:
-    pairs = pair_table.choose_pairs(lm)
+    pairs = pair_table.choose_pairs(bench.lm)
 with right:
-    choice = direction.choose(lm, sae)
+    choice = direction.choose(bench.lm, bench.sae)
 if pairs is None:
     st.stop()
 with clear_errors():
-    found = direction.study(lm, pairs, choice)
-    with right:
-        direction.keep(found)
-    direction_panels.headline(found)
-    direction_panels.show(found)
+    found = direction.study(bench, pairs, choice)
+    if found is not None:
+        with right:
+            direction.keep(found)
+        direction_panels.headline(found)
+        direction_panels.show(found)

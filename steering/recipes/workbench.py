@@ -25,6 +25,7 @@ from ..directions.direction import Direction, random_like
 from ..directions.pairs import PairSet, bundled_pairs
 from ..directions.shipped import shipped
 from ..engine.engine import Engine
+from ..jobs.watching import progressed
 from ..measurements.calibration import peaks
 from ..measurements.neutral import neutral_texts
 from ..measurements.numbers import typical_norms
@@ -257,7 +258,7 @@ class Workbench:
             sides = of_pairs(self.lm, pairs, [direction.site], sae=direction.sae, position=position)[direction.site]
             for side, h in zip(("positive", "negative"), sides, strict=True):
                 groups[side] = (h.float() @ unit).tolist()
-        groups["neutral"] = self._tokens(direction, self._ids(self.neutral)).tolist()
+        groups["neutral"] = self.neutral_projections(direction)
         return groups
 
     def _origin(self, direction: Direction) -> PairSet | None:
@@ -266,6 +267,11 @@ class Workbench:
         if source is not None:
             return self.pair_set(source)
         return self._pairs_or_none(str(dict(direction.provenance.get("pairs") or {}).get("name", "")))
+
+    def neutral_projections(self, direction: Direction) -> list[float]:
+        """Projections on a direction of every token of neutral text but the first of each."""
+        key = ("neutral", direction.fingerprint)
+        return self._kept.get(key, lambda: self._tokens(direction, self._ids(self.neutral)).tolist())
 
     def _pairs_or_none(self, name: str) -> PairSet | None:
         try:
@@ -330,6 +336,7 @@ class Workbench:
         """The projection of every token but the first of each text, whose activation is far off in most models."""
         unit, sae, found = direction.vector / direction.norm, direction.sae, []
         for batch in batches([len(ids) for ids in prompts], self.lm.piece_tokens):
+            progressed(sum(map(len, found)), sum(map(len, prompts)))
             read, mask = self.lm.activations([prompts[row] for row in batch], [direction.site])
             later = mask & (mask.long().cumsum(-1) > 1)
             for part in read[direction.site][later].split(ENCODE_TOKENS):

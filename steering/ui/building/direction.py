@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...jobs.watching import progressed
 from ...recipes.sources import CONTRASTS, POSITIONS, SPACES
 from ...recipes.steps import Step, Variant
 from ..shared import objects as services
-from ..shared import state
+from ..shared import readings
+from ..shared.frame import short_name
 from ..steer import sending
 from ..widgets.basics import literal
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from ...directions.direction import Direction
     from ...directions.pairs import PairSet
     from ...models.model import Model
+    from ...recipes.workbench import Workbench
     from ...saes.sae import Sae
     from ...sites import Site
 
-# All layers are read at once; beyond this the activations of a set would not fit beside the model.
-MAX_NUMBERS = 120_000_000
+# All layers are read at once; more would not fit into what a workbench keeps (four bytes a number).
+MAX_NUMBERS = 50_000_000
 
 
 # Choices ------------------------------------------------------------------------------------------------------------
@@ -70,154 +73,159 @@ def choose(lm: Model, sae: Sae | None) -> Choice:
     return Choice(contrast, space, Site(int(layer), stream), position, None)
 
 
-# What is computed, once for all visitors ----------------------------------------------------------------------------
+# What is computed, and kept on the workbench -----------------------------------------------------------------------
 
 Sides = tuple["np.ndarray", "np.ndarray"]
 
 
-@dataclass(frozen=True)
-class Key:
-    """What activations are read: of which pairs, where, and by which SAE."""
-
-    model: str
-    pairs: str
-    position: str
-    stream: str
-    sae: tuple[str, str] | None = None
-
-
-@st.cache_resource(max_entries=24, show_spinner="Reading the pairs through the model")
-def _sides(key: Key, _pairs: PairSet) -> dict[Site, Sides]:
-    from ...directions.activations import of_pairs
-    from ...sites import Site
-
-    lm = services.model(key.model)
-    sae = None if key.sae is None else services.sae(key.model, key.sae)
-    sites = [sae.site] if sae else [Site(layer, key.stream) for layer in range(lm.n_layers)]
-    position: Position = key.position  # type: ignore[assignment]
-    found = of_pairs(lm, _pairs, sites, position=position, sae=sae)
-    return {site: (p.double().numpy(), q.double().numpy()) for site, (p, q) in found.items()}
-
-
-def sides(lm: Model, pairs: PairSet, choice: Choice) -> dict[Site, Sides]:
-    """Activations of both sides of the pairs: after every layer, or at the SAE's site in feature space.
-
-    Raises:
-        ValueError: a text that cannot be read there, or more pairs than fit into memory.
-    """
-    width = choice.sae.d_sae if choice.sae else lm.d_model * lm.n_layers
-    if 2 * len(pairs) * width > MAX_NUMBERS:
-        raise ValueError(
-            f"At most {MAX_NUMBERS // (2 * width)} pairs are compared at once on this model; got {len(pairs)}. "
-            "Switch some off."
-        )
-    sae = state.sae_choice(lm.name) if choice.sae else None
-    return _sides(Key(lm.name, pairs.content_hash, choice.position, choice.site.stream, sae), pairs)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _agreement(key: tuple, _sides: Sides) -> Agreement:
-    from ...directions.agreement import agreement
-
-    return agreement(*_sides)
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _held_out(key: tuple, contrast: str, folds: int | None, _sides: Sides) -> HeldOut:
-    from ...directions.agreement import FITS, held_out
-
-    return held_out(*_sides, FITS[contrast], folds=folds)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _contrasts(key: tuple, _sides: Sides) -> dict[str, np.ndarray]:
-    from ...directions.agreement import contrasts
-
-    return contrasts(*_sides)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _order(key: tuple, _cosines: np.ndarray) -> np.ndarray:
-    return seriated(_cosines)
-
-
 def seriated(cosines: np.ndarray) -> np.ndarray:
-    """An order of pairs in which like stands beside like: along what they differ in most, besides what they share."""
+    """Pair indices sorted along the second principal axis of the differences, so that similar pairs are adjacent."""
     import numpy as np
 
     return np.argsort(np.linalg.eigh(cosines)[1][:, -2]) if len(cosines) > 8 else np.arange(len(cosines))
 
 
-def _key(lm: Model, pairs: PairSet, choice: Choice, site: Site) -> tuple:
-    sae = choice.sae.fingerprint if choice.sae else ""
-    return (lm.fingerprint, pairs.content_hash, choice.position, str(site), sae)
+@dataclass(frozen=True)
+class Judged:
+    """The direction of a choice, and what is known of it at its site."""
 
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _fitted(key: tuple, _lm: Model, _pairs: PairSet, _choice: Choice, _sides: Sides) -> Direction:
-    import torch
-
-    from ...directions.agreement import FITS
-    from ...directions.contrasts import fitted
-
-    positive, negative = (torch.from_numpy(side).float() for side in _sides)
-    position: Position = _choice.position  # type: ignore[assignment]
-    return fitted(
-        _choice.contrast, FITS[_choice.contrast], (positive, negative), _lm, _pairs, _choice.site, position=position,
-        sae=_choice.sae,
-    )  # type: ignore[arg-type]  # fmt: skip
+    direction: Direction
+    agreement: Agreement
+    order: np.ndarray
+    held_out: HeldOut
 
 
 @dataclass(frozen=True)
 class PairStudy:
     """A pair set read at its sites, with the direction that was chosen."""
 
-    lm: Model
+    bench: Workbench
     pairs: PairSet
     choice: Choice
     all: dict[Site, Sides]
-    direction: Direction
+    judged: Judged
+
+    @property
+    def lm(self) -> Model:
+        """The model that read the pairs."""
+        return self.bench.lm
+
+    @property
+    def direction(self) -> Direction:
+        """The direction that was chosen."""
+        return self.judged.direction
 
     @property
     def sides(self) -> Sides:
         """Activations at the chosen site."""
-        return self.all[self.choice.site]
+        return doubled(self.all[self.choice.site])
 
-    def key(self, site: Site | None = None) -> tuple:
-        """What the numbers at a site depend on, for caches."""
-        return _key(self.lm, self.pairs, self.choice, site or self.choice.site)
-
-    def agreement(self) -> Agreement:
-        """How far the pairs agree at the chosen site."""
-        return _agreement(self.key(), self.sides)
-
-    def order(self) -> np.ndarray:
-        """The pairs in an order in which like stands beside like."""
-        return _order(self.key(), self.agreement().cosines)
+    def key(self, *more: object) -> tuple:
+        """What the numbers at the chosen site depend on, as a key of the workbench."""
+        return (*_key(self.pairs, self.choice), str(self.choice.site), *more)
 
     def contrasts(self) -> dict[str, np.ndarray]:
         """The direction by every contrast, at the chosen site."""
-        return _contrasts(self.key(), self.sides)
+        from ...directions.agreement import contrasts
 
-    def held_out(self, site: Site | None = None, contrast: str | None = None, folds: int | None = None) -> HeldOut:
-        """Every pair judged by a direction made without it (in ten groups, where one by one would take long)."""
-        where = site or self.choice.site
-        wide = self.all[where][0].size > 200_000
-        return _held_out(
-            self.key(where), contrast or self.choice.contrast, folds or (10 if wide else None), self.all[where]
-        )
+        return self.bench.kept(self.key("contrasts"), lambda: contrasts(*self.sides))
+
+    def by_layer(self) -> dict[str, list[float]] | None:
+        """The held-out AUROC of every layer by name of the contrast; None while it is being computed."""
+
+        def make() -> dict[str, list[float]]:
+            names = [name for name in CONTRASTS if name in ("mean_difference", self.choice.contrast)]
+            found: dict[str, list[float]] = {name: [] for name in names}
+            for done, read in enumerate(self.all.values()):
+                progressed(done, len(self.all))
+                for name in names:
+                    found[name].append(judged(doubled(read), name).auroc)
+            return found
+
+        key = (*_key(self.pairs, self.choice), "by layer", self.choice.contrast)
+        return readings.value(self.bench, key, make, "Judging the direction of every layer")
+
+    def neutral(self) -> list[float] | None:
+        """Projections of neutral text on the direction; None while it is being read."""
+        direction = self.direction
+        key = ("neutral", direction.fingerprint)
+        make = lambda: self.bench.neutral_projections(direction)  # noqa: E731
+        return readings.value(self.bench, key, make, "Reading neutral text")
 
 
-def study(lm: Model, pairs: PairSet, choice: Choice) -> PairStudy:
-    """The pairs read through the model, and their direction.
+def doubled(sides: Sides) -> Sides:
+    """Activations in double precision, in which they are compared; they are kept in single."""
+    return sides[0].astype("float64"), sides[1].astype("float64")
+
+
+def judged(sides: Sides, contrast: str) -> HeldOut:
+    """Every pair judged by a direction made without it (in ten groups, where one by one would take long)."""
+    from ...directions.agreement import FITS, held_out
+
+    return held_out(
+        *sides, FITS[contrast], folds=10 if sides[0].size > 200_000 or contrast != "mean_difference" else None
+    )
+
+
+def _key(pairs: PairSet, choice: Choice) -> tuple:
+    return ("pairs", pairs.content_hash, choice.position, choice.site.stream, choice.sae is not None)
+
+
+def study(bench: Workbench, pairs: PairSet, choice: Choice) -> PairStudy | None:
+    """The pairs read through the model, and their direction; None until that was asked for and done.
 
     Raises:
-        ValueError: a text cannot be read, or the contrast cannot be made of these pairs.
+        ValueError: a text cannot be read, the contrast cannot be made of these pairs, or they are too many.
     """
-    everything = sides(lm, pairs, choice)
-    key = (*_key(lm, pairs, choice, choice.site), pairs.name, choice.contrast)
-    made = _fitted(key, lm, pairs, choice, everything[choice.site])
-    return PairStudy(lm, pairs, choice, everything, replace(made, name=default_name(pairs, choice)))
+    lm = bench.lm
+    width = choice.sae.d_sae if choice.sae else lm.d_model * lm.n_layers
+    if 2 * len(pairs) * width > MAX_NUMBERS:
+        raise ValueError(
+            f"At most {MAX_NUMBERS // (2 * width)} pairs are compared at once on this model; got {len(pairs)}. "
+            "Switch some off."
+        )
+    key = _key(pairs, choice)
+    where = f"at layer {choice.site.layer}, in features" if choice.sae else f"after each of {lm.n_layers} layers"
+    if bench.find(key) is None and not readings.asked(
+        "direction", "Read the pairs", f"{2 * len(pairs)} texts go through {short_name(lm.name)}, once: {where}."
+    ):
+        return None
+    everything = readings.value(bench, key, lambda: _sides(bench, pairs, choice), f"Reading {len(pairs)} pairs")
+    if everything is None:
+        return None
+    name = default_name(pairs, choice)
+    own = (*key, str(choice.site), choice.contrast, name)
+    found = readings.value(bench, own, lambda: _judged(bench, pairs, choice, everything, name), "Making the direction")
+    return None if found is None else PairStudy(bench, pairs, choice, everything, found)
+
+
+def _sides(bench: Workbench, pairs: PairSet, choice: Choice) -> dict[Site, Sides]:
+    from ...directions.activations import of_pairs
+    from ...sites import Site
+
+    sae, lm = choice.sae, bench.lm
+    sites = [sae.site] if sae else [Site(layer, choice.site.stream) for layer in range(lm.n_layers)]
+    position: Position = choice.position  # type: ignore[assignment]
+    found = of_pairs(lm, pairs, sites, position=position, sae=sae)
+    return {site: (p.numpy(), q.numpy()) for site, (p, q) in found.items()}
+
+
+def _judged(bench: Workbench, pairs: PairSet, choice: Choice, everything: dict[Site, Sides], name: str) -> Judged:
+    import torch
+
+    from ...directions.agreement import FITS, agreement
+    from ...directions.contrasts import fitted
+
+    read = everything[choice.site]
+    positive, negative = (torch.from_numpy(side) for side in read)
+    position: Position = choice.position  # type: ignore[assignment]
+    made = fitted(
+        choice.contrast, FITS[choice.contrast], (positive, negative), bench.lm, pairs, choice.site, position=position,
+        sae=choice.sae,
+    )  # fmt: skip
+    sides = doubled(read)
+    agreed = agreement(*sides)
+    return Judged(replace(made, name=name), agreed, seriated(agreed.cosines), judged(sides, choice.contrast))
 
 
 def default_name(pairs: PairSet, choice: Choice) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.threshold import threshold
 from ..widgets.tokens import visible
-from .direction import PairStudy
+from .direction import PairStudy, doubled
 from .pair_table import drop
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def headline(found: PairStudy) -> None:
     """Draws the numbers that say whether the direction is worth generating with."""
     from ...statistics import wilson
 
-    held, agree = found.held_out(), found.agreement()
+    held, agree = found.judged.held_out, found.judged.agreement
     right = wilson(int(held.right.sum()), len(held.right))
     with st.container(horizontal=True, gap="medium"):
         st.metric(
@@ -78,8 +79,8 @@ def show(found: PairStudy) -> None:
 
 
 def _agreement(found: PairStudy) -> None:
-    agree = found.agreement()
-    order = found.order()[:SHOWN_PAIRS]
+    agree = found.judged.agreement
+    order = found.judged.order[:SHOWN_PAIRS]
     n = len(order)
     left, right = st.columns(2, gap="medium")
     names = [f"{i + 1} {_label(found.pairs[int(i)])[:18]}" for i in order]
@@ -143,12 +144,15 @@ def _outliers(found: PairStudy, outliers: list[int]) -> None:
 
 
 def _separation(found: PairStudy) -> None:
+    neutral = found.neutral()
+    if neutral is None:
+        return
     positive, negative = found.sides
     unit = (found.direction.vector / found.direction.norm).double().numpy()
     groups = {
         "positive pairs": (positive @ unit).tolist(),
         "negative pairs": (negative @ unit).tolist(),
-        "neutral text": services.workbench(found.lm.name).projections(found.direction)["neutral"],
+        "neutral text": neutral,
     }
     colors = theme.palette()
     tau = threshold(
@@ -187,7 +191,7 @@ def _says(found: PairStudy) -> None:
 
 
 def _features(found: PairStudy) -> None:
-    sae = found.choice.sae or services.maybe_sae()
+    sae = found.choice.sae or found.bench.sae
     if sae is None:
         st.caption("Load an SAE in the sidebar to see which features the direction is made of.")
         return
@@ -240,7 +244,7 @@ def _methods(found: PairStudy) -> None:
         if len(found.all) == 1:
             st.caption("In feature space there is one site, the SAE's. Choose the residual stream to compare layers.")
             return
-        vectors = np.stack([estimators.mean_difference(*pair) for pair in found.all.values()])
+        vectors = np.stack([estimators.mean_difference(*doubled(pair)) for pair in found.all.values()])
         layers = [str(site.layer) for site in found.all]
         figure = matrices.heatmap(
             cosines(vectors).tolist(), layers, layers, theme.palette(), height=340, x="layer", y="layer"
@@ -257,13 +261,10 @@ def _methods(found: PairStudy) -> None:
 
 def _auroc(found: PairStudy) -> None:
     xs = [float(site.layer) for site in found.all]
-    names = [name for name in CONTRASTS if name in ("mean_difference", found.choice.contrast)]
-    series = {
-        CONTRASTS[name]: [
-            found.held_out(site, name, 10 if name != "mean_difference" else None).auroc for site in found.all
-        ]
-        for name in names
-    }
+    by_layer = found.by_layer()
+    if by_layer is None:
+        return
+    series = {CONTRASTS[name]: values for name, values in by_layer.items()}
     figure = plots.lines(xs, series, theme.palette(), x="layer", y="held-out AUROC", height=260)
     figure.add_hline(y=0.5, line={"color": theme.palette().baseline, "dash": "dot", "width": 1})
     figure.update_xaxes(tickmode="array", tickvals=xs)
@@ -301,30 +302,34 @@ def _effects(found: PairStudy) -> None:
         "the direction of half of the pairs at each layer and asks the model for the other half: does the positive "
         "answer become more likely against the negative one, and more so than by random directions of equal norm?"
     )
+    scored = len(found.all) * 4 * 2 * min(TESTED_PAIRS, len(found.pairs) // 2)
+    st.caption(f"{len(found.all)} layers, {scored:,} answers to score: minutes on a small model, more on a large one.")
     if st.button("Measure the effect of every layer", type="primary", key="direction_effects"):
         _start(found, name, units)
 
 
 def _job_name(found: PairStudy, units: float) -> str:
-    parts = (found.lm.name.rsplit("/", 1)[-1], found.pairs.name or "own pairs", found.pairs.content_hash[:6])
-    choice = found.choice
-    return f"Effect by layer: {', '.join(parts)}, {choice.contrast}, {choice.site.stream}, {choice.position}, {units:g}"
+    parts = (found.lm.fingerprint, *found.key(), found.choice.contrast, units)
+    pairs = (found.pairs.name or "own pairs").removeprefix("general_").replace("_", " ")
+    return f"Effect by layer of {pairs} {hashlib.sha256(repr(parts).encode()).hexdigest()[:10]}"
 
 
 def _start(found: PairStudy, name: str, units: float) -> None:
     from ...directions.pairs import PairSet
 
-    engine, choice = services.engine(), found.choice
+    bench, choice, sites = found.bench, found.choice, list(found.all)
     train, test = found.pairs.split(0.5)
     test = PairSet(test.pairs[:TESTED_PAIRS], test.name)
-    bench = services.workbench(found.lm.name)
-    norms = {site: bench.typical_norm(site) for site in found.all}
 
     def work(job: Job) -> list[LayerEffect]:
         from ...directions.activations import of_pairs
         from ...measurements.layers import causal_effects
 
-        read = of_pairs(found.lm, train, list(norms), position=choice.position)  # type: ignore[arg-type]
+        job.tick(0, len(sites), "Reading the pairs")
+        engine = bench.engine
+        assert engine is not None  # the pages' workbenches are made of engines
+        norms = {site: bench.typical_norm(site) for site in sites}
+        read = of_pairs(bench.lm, train, sites, position=choice.position)  # type: ignore[arg-type]
         return causal_effects(engine, read, test, norms, units=units, contrast=choice.contrast, tick=job.tick)
 
     services.start(name, work)

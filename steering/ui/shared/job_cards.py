@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
 
 def stop_button(job: Job, label: str, key: str) -> None:
     """Draws the button that stops a job, which says at once that it does; nothing but a note for another's job."""
-    if job.owner != state.visitor():
+    if not job.may_stop(state.visitor()):
         st.caption("Started by another visitor.")
     elif job.stopping:
         st.button("Stopping…", key=key, disabled=True)

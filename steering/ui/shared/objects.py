@@ -152,7 +152,7 @@ def job_of(id: str) -> Job | None:
 def cancel(id: str) -> None:
     """Stops a job, if it is the visitor's own; for buttons, which carry ids and never objects."""
     job = job_of(id)
-    if job is not None and job.owner == state.visitor():
+    if job is not None and job.may_stop(state.visitor()):
         job.cancel()
 
 
