@@ -137,10 +137,16 @@ def sae_of(model: Callable[[str], Model], sae_folder: Callable[..., Path]) -> Ca
 
 
 @pytest.fixture
-def clean_caches() -> Iterator[None]:
-    """For tests of pages: nothing of one test reaches the next; engines are closed with the shelf that holds them."""
+def clean_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests of pages: nothing of one test reaches the next; engines are closed with the shelf that holds them.
+
+    What a page reads is waited for, however busy the machine is, instead of being drawn around.
+    """
     import streamlit as st
 
+    from steering.ui.shared import readings
+
+    monkeypatch.setattr(readings, "QUICK", 100.0)
     yield
     st.cache_resource.clear()
     st.cache_data.clear()

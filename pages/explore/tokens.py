@@ -8,8 +8,8 @@ from steering.ui.shared.indexes import maybe_index
 
 st.title("Tokens")
 st.caption("Your text as the model reads it: the features on each token, and each layer's way along a direction.")
-lm = services.require_model()
-sae = services.maybe_sae()
+bench = services.require_workbench()
+lm, sae = bench.lm, bench.sae
 index = maybe_index(lm, sae)
 left, right = st.columns([7, 5], gap="large")
 with left:
@@ -17,4 +17,4 @@ with left:
     reading.show_tokens(text, index)
 with right:
     reading.show_features(text, index)
-reading.show_layers(lm, text)
+reading.show_layers(bench, text)

@@ -11,9 +11,12 @@ st.caption("Find the operating point: a threshold or a dose that does what it sh
 lm, sae = services.require_model(), services.maybe_sae()
 with clear_errors():
     study = calibrating.choose(lm, sae)
+    groups = None if study is None else calibrating.projected(lm, study)
+    if study is None or groups is None:
+        st.stop()
     threshold, grid, dose, layers, free = st.tabs(["Threshold", "Tau and lambda", "Dose", "Layer and dose", "Any grid"])
     with threshold:
-        tau = calibrating.show_threshold(lm, study)
+        tau = calibrating.show_threshold(study, groups)
         calibrating.send(lm, study, tau)
     with grid:
         sweeping.tau_lambda(lm, study, tau)

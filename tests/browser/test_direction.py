@@ -33,7 +33,7 @@ def edit_cell(page: Page, row: int, column: int, text: str) -> None:
 
 
 def test_a_direction_from_an_edited_pair_steers(visitor, where):
-    page = visitor.open("direction", **where)
+    page = visitor.open("direction", direction_asked="1", **where)
     expect(page.get_by_test_id("stMetricValue")).to_have_count(4)
     visitor.idle()
     edit_cell(page, 0, 2, "the loudest song of the year")
@@ -55,7 +55,7 @@ def test_a_direction_from_an_edited_pair_steers(visitor, where):
 
 
 def test_every_view_is_drawn_and_the_choice_is_in_the_link(visitor, where):
-    page = visitor.open("direction", **where)
+    page = visitor.open("direction", direction_asked="1", **where)
     for view in ("Separation", "What it says", "Methods and layers", "Layer by effect", "Agreement"):
         page.get_by_role("radio", name=view).or_(page.get_by_role("button", name=view)).first.click()
         visitor.idle()
@@ -67,13 +67,13 @@ def test_every_view_is_drawn_and_the_choice_is_in_the_link(visitor, where):
 
 
 def test_the_effect_of_layers_is_measured_and_used(visitor, where):
-    page = visitor.open("direction", direction_view="Layer by effect", **where)
+    page = visitor.open("direction", direction_asked="1", direction_view="Layer by effect", **where)
     page.get_by_role("button", name="Measure the effect of every layer").click()
     expect(page.locator(".st-key-direction_effect_chart .js-plotly-plot")).to_be_visible()
 
 
 def test_an_incomplete_row_is_one_sentence_and_the_page_recovers(visitor, where):
-    page = visitor.open("direction", **where)
+    page = visitor.open("direction", direction_asked="1", **where)
     expect(page.get_by_test_id("stMetricValue")).to_have_count(4)
     visitor.idle()  # the grid is drawn anew when the page has read the pairs, and a click before that is lost
     edit_cell(page, 1, 2, " ")

@@ -101,7 +101,7 @@ def test_a_token_shows_its_features_and_a_feature_opens(visitor, where):
 
 
 def test_a_cell_of_the_layers_chooses_its_token(visitor, where):
-    page = visitor.open("tokens", **where)
+    page = visitor.open("tokens", tokens_asked="1", **where)
     chosen = page.locator(".st-key-card_tokens .tok.selected")
     expect(chosen).to_have_attribute("data-i", re.compile("[1-9]"))  # the last token, before anything is clicked
     visitor.idle()

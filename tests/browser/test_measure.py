@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 
 def test_an_operating_point_goes_from_calibrate_to_compare(visitor):
-    page = visitor.open("calibrate")
+    page = visitor.open("calibrate", calibrate_asked="1")
     expect(page.get_by_role("slider", name="tau")).to_be_visible()
     page.get_by_role("slider", name="tau").focus()
     page.keyboard.press("ArrowRight")
@@ -22,7 +22,7 @@ def test_an_operating_point_goes_from_calibrate_to_compare(visitor):
 
 
 def test_a_cell_of_the_layer_grid_is_generated(visitor):
-    page = visitor.open("calibrate")
+    page = visitor.open("calibrate", calibrate_asked="1")
     page.get_by_role("tab", name="Layer and dose").click()
     page.get_by_role("button", name="Run the grid").click()
     chart = page.locator(".st-key-calibrate_layers_change .js-plotly-plot")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from steering.features.making.passes import IndexSettings
 from steering.jobs.files import home
 from steering.jobs.jobs import Job
 from steering.models.model import Model
+from steering.recipes.workbench import Workbench
 from steering.saes.sae import Sae
 from steering.ui.building import direction, direction_panels, pair_table
 from steering.ui.explore import browsing as explore
@@ -222,14 +225,14 @@ def test_a_hostile_pair_set_in_a_link_falls_back(folder: str) -> None:
 
 
 def test_direction_opens_with_an_example_and_its_evidence(folder: str) -> None:
-    at = fine(open_page(DIRECTION, folder))
+    at = fine(open_page(DIRECTION, folder, direction_asked="1"))
     assert not at.error and {metric.label for metric in at.metric} >= {"Held-out AUROC", "Cone"}
 
 
 @pytest.mark.parametrize("view", ["Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect"])
 @pytest.mark.parametrize("space", ["residual", "feature"])
 def test_every_view_of_a_direction(view: str, space: str, folder: str, with_sae: dict, indexed: Path) -> None:
-    at = fine(open_page(DIRECTION, folder, direction_view=view, **with_sae))
+    at = fine(open_page(DIRECTION, folder, direction_asked="1", direction_view=view, **with_sae))
     fine(at.selectbox(key="direction_space").set_value(space).run())
     assert not at.error and at.metric
 
@@ -237,31 +240,31 @@ def test_every_view_of_a_direction(view: str, space: str, folder: str, with_sae:
 @pytest.mark.parametrize("contrast", ["mean_difference", "pca", "probe", "lda"])
 @pytest.mark.parametrize("position", ["completion_mean", "last"])
 def test_every_contrast_and_position(contrast: str, position: str, folder: str) -> None:
-    at = fine(open_page(DIRECTION, folder))
+    at = fine(open_page(DIRECTION, folder, direction_asked="1"))
     at.selectbox(key="direction_contrast").set_value(contrast)
     fine(at.selectbox(key="direction_position").set_value(position).run())
     assert not at.error and at.metric
 
 
 def test_a_position_that_does_not_fit_is_one_sentence(folder: str) -> None:
-    at = fine(open_page(DIRECTION, folder))
+    at = fine(open_page(DIRECTION, folder, direction_asked="1"))
     fine(at.selectbox(key="direction_position").set_value("differing").run())
     assert len(at.error) == 1 and "exactly one token" in at.error[0].value.replace("\\", "")
 
 
 def test_a_direction_is_saved_and_steered_with(folder: str) -> None:
-    at = fine(open_page(DIRECTION, folder))
+    at = fine(open_page(DIRECTION, folder, direction_asked="1"))
     at.text_input(key=next(t.key for t in at.text_input if t.label == "Name")).set_value("bright")
     fine(at.button(key="direction_save").click().run())
     assert "bright" in [row.name for row in services.store().directions()]
     fine(at.button(key="direction_steer").click().run())
     steps = [card.variant.steps[0] for card in at.session_state[comparing.RECIPE]]
-    assert [step.alpha for step in steps] == [0.4, -0.4] and all(s.direction.startswith("saved:") for s in steps)
+    assert [step.alpha for step in steps] == [0.1, -0.1] and all(s.direction.startswith("saved:") for s in steps)
     assert at.title[0].value == "Compare"
 
 
 def test_the_effect_of_every_layer_is_measured_by_a_job(folder: str) -> None:
-    at = fine(open_page(DIRECTION, folder, direction_view="Layer by effect"))
+    at = fine(open_page(DIRECTION, folder, direction_asked="1", direction_view="Layer by effect"))
     fine(at.button(key="direction_effects").click().run())
     until = time.monotonic() + 60
     while not any(button.key == "direction_use_layer" for button in at.button) and time.monotonic() < until:
@@ -308,7 +311,7 @@ def test_too_many_pairs_for_the_memory_are_refused(tiny_llama: Model, monkeypatc
     pairs = pair_table.pairs_of(table(*[(True, "", f"a{i}", f"b{i}") for i in range(9)]), "x")
     choice = direction.Choice("pca", "residual", explore.state and __import__("steering").Site(1), "last", None)
     with pytest.raises(ValueError, match="At most 3 pairs"):
-        direction.sides(tiny_llama, pairs, choice)
+        direction.study(Workbench(tiny_llama), pairs, choice)
 
 
 # Labels and transcoders -----------------------------------------------------------------------------------------------
@@ -352,3 +355,21 @@ def test_a_job_says_about_how_long_it_takes() -> None:
     assert job_cards.left(job) == "About 3 min left. "
     assert job_cards.left(Job("x", done=25, total=100, started=time.monotonic() - 1)) == ""
     assert job_cards.left(Job("x", started=time.monotonic() - 60)) == ""
+
+
+@pytest.mark.parametrize(("file", "page"), [(DIRECTION, "direction"), ("pages/measure/calibrate.py", "calibrate")])
+def test_opening_a_page_reads_nothing_until_it_is_asked(file: str, page: str) -> None:
+    at = fine(open_page(file))
+    (button,) = [button for button in at.button if button.key == f"{page}_go"]
+    assert not services.readings().all()
+    fine(button.click().run())
+    assert services.readings().all() and not at.error
+    assert not any(button.key == f"{page}_go" for button in at.button)
+
+
+def test_what_was_read_goes_with_its_model(folder: str) -> None:
+    fine(open_page(DIRECTION, folder, direction_asked="1"))
+    lm = weakref.ref(services.model(folder))
+    services.shelf().close()
+    gc.collect()
+    assert lm() is None, "a page or a cache still holds the model that was unloaded"

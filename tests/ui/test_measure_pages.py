@@ -60,7 +60,7 @@ def test_an_experiment_of_ones_own_runs_and_is_reported() -> None:
 
 
 def test_calibrating_sweeps_tau_and_lambda() -> None:
-    at = open_page("pages/measure/calibrate.py")
+    at = open_page("pages/measure/calibrate.py", calibrate_asked="organism")
     assert not at.error and any("Candidate" in frame.value.columns for frame in at.dataframe)
     at.text_input(key="calibrate_lambdas").set_value("1, 2")
     at.slider(key="calibrate_items").set_value(8)
@@ -69,7 +69,7 @@ def test_calibrating_sweeps_tau_and_lambda() -> None:
 
 
 def test_any_grid_runs_and_is_kept_in_the_library() -> None:
-    at = open_page("pages/measure/calibrate.py")
+    at = open_page("pages/measure/calibrate.py", calibrate_asked="organism")
     at.text_input(key="calibrate_any_alpha").set_value("0.5")
     at.slider(key="calibrate_any_items").set_value(4)
     at = finished(at.run(), "calibrate_any_go")
@@ -82,14 +82,14 @@ def test_any_grid_runs_and_is_kept_in_the_library() -> None:
 
 
 def test_a_dose_is_told_item_by_item() -> None:
-    at = open_page("pages/measure/calibrate.py")
+    at = open_page("pages/measure/calibrate.py", calibrate_asked="organism")
     at.text_input(key="calibrate_doses").set_value("0, 0.1")
     at = finished(at.run(), "calibrate_dose_go")
     assert any("move the wrong way" in one.value for one in at.caption)
 
 
 def test_the_layer_grid_needs_no_generation() -> None:
-    at = open_page("pages/measure/calibrate.py")
+    at = open_page("pages/measure/calibrate.py", calibrate_asked="organism")
     at.text_input(key="calibrate_alphas").set_value("0, 0.5")
     before = services.engine().decoded_rows
     finished(at.run(), "calibrate_layers_go")
@@ -103,13 +103,13 @@ def test_the_layer_grid_takes_a_saved_direction_that_was_read_at_an_index() -> N
     from steering.directions.pairs import PairSet
     from steering.sites import Site
 
-    open_page("pages/measure/calibrate.py")
+    open_page("pages/measure/calibrate.py", calibrate_asked="organism")
     lm = services.model("organism")
     made, named = (
         mean_difference(lm, PairSet.load("pressure"), Site(4, "resid_post"), position=position)  # type: ignore[arg-type]
         for position in (-3, "prompt_last")
     )
-    found, _ = sweeping.at_layer(lm, SimpleNamespace(direction=made), 4)  # type: ignore[arg-type]
+    found, _ = sweeping.at_layer(services.workbench("organism"), SimpleNamespace(direction=made), 4)  # type: ignore[arg-type]
     assert found.vector.equal(named.vector)
 
 
@@ -121,12 +121,12 @@ def test_options_are_shown_as_they_are() -> None:
 
     about = {"model": {"model": "organism"}}
     services.store().save_direction(Direction(torch.ones(192), Site(3), name="a_b (c)", provenance=about))
-    at = open_page("pages/measure/calibrate.py")
+    at = open_page("pages/measure/calibrate.py", calibrate_asked="organism")
     assert "a_b (c) (saved)" in at.selectbox(key="calibrate_direction").options  # options are no Markdown
 
 
 def test_wrong_numbers_are_one_sentence() -> None:
-    at = open_page("pages/measure/calibrate.py")
+    at = open_page("pages/measure/calibrate.py", calibrate_asked="organism")
     at.text_input(key="calibrate_lambdas").set_value("1, two").run()
     assert not at.exception and any("Values are numbers" in error.value for error in at.error)
     with pytest.raises(ValueError, match="at least one value"):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # All layers are read at once; more would not fit into what a workbench keeps (four bytes a number).
 MAX_NUMBERS = 50_000_000
+ALPHA = 0.1  # in layer norms: on real models text breaks at 0.3 already
 
 
 # Choices ------------------------------------------------------------------------------------------------------------
@@ -254,7 +255,9 @@ def steer(found: PairStudy, name: str) -> None:
     step = Step("add", direction=_reference(found, name), contrast=found.choice.contrast, space=found.choice.space)
     if found.choice.sae is None:
         step = step.but(layer=found.choice.site.layer, stream=found.choice.site.stream)
-    variants = [Variant(f"{sign} {name}"[:80], (step.but(alpha=alpha),)) for sign, alpha in (("+", 0.4), ("−", -0.4))]
+    variants = [
+        Variant(f"{sign} {name}"[:80], (step.but(alpha=alpha),)) for sign, alpha in (("+", ALPHA), ("−", -ALPHA))
+    ]
     sending.steer_with(found.lm, *variants)
 
 

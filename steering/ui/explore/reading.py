@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ...plots import matrices
+from ...recipes.sources import Source
 from ..building.pair_table import suitable
-from ..shared import objects as services
+from ..shared import readings
 from ..shared.directions import direction_choices, saved_direction
 from ..shared.examples import HAPPY, SAD
+from ..shared.frame import short_name
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal, option
 from ..widgets.tokens import Token, pieces, token_view, visible
@@ -21,10 +23,10 @@ from . import browsing as explore
 if TYPE_CHECKING:
     import numpy as np
 
-    from ...directions.pairs import PairSet
     from ...features import FeatureIndex, TextFeatures
     from ...measurements.layers import Guesses
     from ...models.model import Model
+    from ...recipes.workbench import Workbench
     from ...saes.sae import Sae
     from ...sites import Site
 
@@ -168,31 +170,33 @@ def show_features(text: Text, index: FeatureIndex | None) -> None:
 # Layers -------------------------------------------------------------------------------------------------------------
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _sides(model: str, source: str, positive: str, negative: str) -> dict:
-    """Activations of the two sides after each layer, for a bundled pair set or for two texts."""
+def _sides(bench: Workbench, source: str, positive: str, negative: str) -> dict | None:
+    """Activations of the two sides after each layer, for a pair set or two texts; None until asked for and read."""
     from ...directions.activations import of_pairs
-    from ...directions.pairs import PairSet, bundled_pairs
     from ...sites import Site
 
-    name = source.removeprefix("pairs:")
-    if source.startswith("pairs:") and name not in bundled_pairs():
-        raise ValueError(f"There is no pair set {name!r}; there are {', '.join(bundled_pairs()) or 'none'}.")
-    pairs: PairSet = PairSet.load(name) if source.startswith("pairs:") else PairSet.from_lists([positive], [negative])
-    lm = services.model(model)
-    return of_pairs(lm, pairs, [Site(layer) for layer in range(lm.n_layers)])
+    lm = bench.lm
+    pairs = bench.pair_set(Source(source, positive=positive, negative=negative))
+    key = ("tokens", pairs.content_hash)
+    cost = f"{2 * len(pairs)} texts go through {short_name(lm.name)}, once: after each of its {lm.n_layers} layers."
+    quick = len(pairs) == 1  # two sentences of the visitor's own
+    if bench.find(key) is None and not quick and not readings.asked("tokens", "Read the direction", cost):
+        return None
+    sites = [Site(layer) for layer in range(lm.n_layers)]
+    return readings.value(bench, key, lambda: of_pairs(lm, pairs, sites), f"Reading {len(pairs)} pairs")
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _guesses(model: str, tokens: tuple[int, ...]) -> tuple[Guesses, list[list[str]]]:
+def _guesses(bench: Workbench, tokens: tuple[int, ...]) -> tuple[Guesses, list[list[str]]] | None:
     from ...measurements.layers import layer_guesses
 
-    lm = services.model(model)
-    guesses = layer_guesses(lm, tokens)
-    return guesses, [lm.token_texts(row.tolist()) for row in guesses.tokens]
+    def make() -> tuple[Guesses, list[list[str]]]:
+        guesses = layer_guesses(bench.lm, tokens)
+        return guesses, [bench.lm.token_texts(row.tolist()) for row in guesses.tokens]
+
+    return readings.value(bench, ("guesses", tokens), make, "Asking every layer what it would say next")
 
 
-def show_layers(lm: Model, text: Text) -> None:
+def show_layers(bench: Workbench, text: Text) -> None:
     """Draws, for each layer and token, the way it points along a direction and what the layer would say next."""
     names = {"direction": "Along a direction", "guess": "What each layer would say next"}
     view = st.segmented_control(
@@ -200,7 +204,7 @@ def show_layers(lm: Model, text: Text) -> None:
         required=True, bind="query-params", label_visibility="collapsed",
     )  # fmt: skip
     with clear_errors():
-        point = _directions(lm, text) if view == "direction" else _say_next(lm, text)
+        point = _directions(bench, text) if view == "direction" else _say_next(bench, text)
         select(int(point["x"]) if point else None)
 
 
@@ -213,7 +217,8 @@ def directions(lm: Model) -> dict[str, str]:
     return {key: everything[key].removeprefix("general ") for key in keys if key in everything}
 
 
-def _directions(lm: Model, text: Text) -> dict | None:
+def _directions(bench: Workbench, text: Text) -> dict | None:
+    lm = bench.lm
     choices = directions(lm)
     left, right = st.columns([1, 2], gap="medium", vertical_alignment="bottom")
     options = list(choices)
@@ -226,7 +231,10 @@ def _directions(lm: Model, text: Text) -> dict | None:
         a, b = right.columns(2, gap="small")
         positive = a.text_input("Toward", HAPPY, key="tokens_positive", bind="query-params", max_chars=2000) or ""
         negative = b.text_input("Away from", SAD, key="tokens_negative", bind="query-params", max_chars=2000) or ""
-    values, saved = _scores(lm, text, source, positive, negative)
+    scores = _scores(bench, text, source, positive, negative)
+    if scores is None:
+        return None
+    values, saved = scores
     limit = 1.0 if saved else max(1.5, min(3.0, float(abs(values[:, 1:]).max()) if values.shape[1] > 1 else 1.5))
     unit = "cosine" if saved else "of the way to a class"
     caption = (
@@ -244,21 +252,24 @@ def _directions(lm: Model, text: Text) -> dict | None:
     )
 
 
-def _scores(lm: Model, text: Text, source: str, positive: str, negative: str) -> tuple[np.ndarray, bool]:
-    """The numbers of the heatmap, and whether they are cosines with a saved direction."""
+def _scores(bench: Workbench, text: Text, source: str, positive: str, negative: str) -> tuple[np.ndarray, bool] | None:
+    """The numbers of the heatmap, and whether they are cosines with a saved direction; None until they are there."""
     from ...measurements.layers import class_scores, direction_scores
     from ...sites import Site
 
+    lm = bench.lm
     if source.startswith("saved:"):
         sites: Sequence[Site] = [Site(layer) for layer in range(lm.n_layers)]
         return direction_scores(lm, text.prompt, saved_direction(source.removeprefix("saved:")), sites), True
-    if source == "texts" and not (positive.strip() and negative.strip()):
-        raise ValueError("A direction from two texts needs both of them; one is empty.")
-    return class_scores(lm, text.prompt, _sides(lm.name, source, positive, negative)), False
+    sides = _sides(bench, source, positive, negative)
+    return None if sides is None else (class_scores(lm, text.prompt, sides), False)
 
 
-def _say_next(lm: Model, text: Text) -> dict | None:
-    guesses, words = _guesses(lm.name, text.tokens)
+def _say_next(bench: Workbench, text: Text) -> dict | None:
+    lm, found = bench.lm, _guesses(bench, text.tokens)
+    if found is None:
+        return None
+    guesses, words = found
     figure = matrices.token_grid(
         guesses.probabilities.tolist(), [str(i) for i in range(lm.n_layers)], [visible(t) for t in text.texts],
         theme.palette(), cells=[[visible(word) for word in row] for row in words], unit="probability",

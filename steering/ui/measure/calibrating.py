@@ -11,6 +11,7 @@ from ...measurements.neutral import neutral_texts
 from ...recipes.sources import POSITIONS, SPACES, Source
 from ...recipes.steps import Step, Variant
 from ..shared import objects as services
+from ..shared import readings
 from ..shared.directions import direction_choices, saved_direction
 from ..steer import sending
 from ..widgets import theme
@@ -45,8 +46,8 @@ class Study:
         return f"{self.direction.fingerprint}_{self.concept.content_hash}_{self.other.content_hash}"
 
 
-def choose(lm: Model, sae: Sae | None) -> Study:
-    """The study as chosen, after drawing its form.
+def choose(lm: Model, sae: Sae | None) -> Study | None:
+    """The study as chosen, after drawing its form; None until the direction was asked for and read.
 
     Raises:
         ValueError: the direction cannot be read there, or there is no text to calibrate on.
@@ -82,10 +83,13 @@ def choose(lm: Model, sae: Sae | None) -> Study:
         kept = Source(str(source), space="residual" if found.sae is None else "feature")
         return Study(found, kept, step, concept, other)
     at = None if space == "feature" else int(layer)
-    with st.spinner("Reading the direction"):
-        made = Source(str(source), space=str(space), position=str(read_at), layer=at)
-        found = services.workbench(lm.name).direction(made)
-    return Study(found, made, step, concept, other)
+    made, bench = Source(str(source), space=str(space), position=str(read_at), layer=at), services.workbench(lm.name)
+    key = ("calibrate", made)
+    texts = f"The pairs of {choices[str(source)]} and {len(concept) + len(other)} texts go through the model, once."
+    if bench.find(key) is None and not readings.asked("calibrate", "Read the direction and the texts", texts):
+        return None
+    read = readings.value(bench, key, lambda: bench.direction(made), "Reading the direction")
+    return None if read is None else Study(read, made, step, concept, other)
 
 
 def _texts(lm: Model) -> tuple[EvaluationSet, EvaluationSet]:
@@ -116,26 +120,29 @@ def concept_part(found: EvaluationSet) -> EvaluationSet:
 # The threshold --------------------------------------------------------------------------------------------------------
 
 
-@st.cache_data(max_entries=64, show_spinner="Projecting the texts on the direction")
-def _peaks(key: str, model_name: str, _study: Study) -> dict[str, list[float]]:
-    from ...measurements.calibration import peaks
-
-    engine = services.engine(model_name)
-    lm = engine.model
-    chat = lm.has_chat_template
-    groups = {
-        name: [lm.tokens(item.messages() if chat else item.plain()) for item in items]
-        for name, items in ((CONCEPT, _study.concept), (OTHER, _study.other))
-    }
-    groups[NEUTRAL] = [lm.tokens(text)[: lm.n_ctx - 2] for text in neutral_texts(model_name)[:TEXTS]]
-    return {name: peaks(engine, prompts, _study.direction) for name, prompts in groups.items() if prompts}
+Groups = dict[str, list[float]]
 
 
-def show_threshold(lm: Model, study: Study) -> float:
+def projected(lm: Model, study: Study) -> Groups | None:
+    """The largest projection in each text of the study's groups; None while the texts are being read."""
+    bench = services.workbench(lm.name)
+
+    def make() -> Groups:
+        chat = lm.has_chat_template
+        groups = {
+            name: [lm.tokens(item.messages() if chat else item.plain()) for item in items]
+            for name, items in ((CONCEPT, study.concept), (OTHER, study.other))
+        }
+        groups[NEUTRAL] = [lm.tokens(text)[: lm.n_ctx - 2] for text in neutral_texts(lm.name)[:TEXTS]]
+        return {name: bench.peaks(study.direction, prompts) for name, prompts in groups.items() if prompts}
+
+    return readings.value(bench, ("calibrate", "peaks", study.key), make, "Projecting the texts on the direction")
+
+
+def show_threshold(study: Study, groups: Groups) -> float:
     """Draws the groups along the direction and the candidates for tau; the tau at which the line was left."""
     from ...measurements.calibration import at, candidates
 
-    groups = _peaks(study.key, lm.name, study)
     found = candidates(groups[CONCEPT], groups[OTHER])
     colors = theme.palette()
     tau = threshold(

@@ -59,7 +59,6 @@ def _start(lm: Model, study: Study, doses: list[float], answers: tuple[str, str]
     name = measure.name_of("Dose and response", lm.fingerprint, study.key, doses, answers)
     engine, file = services.engine(lm.name), file_of(name)
     bench = services.workbench(lm.name)
-    unit = bench.typical_norm(study.direction.site) / float(study.direction.decoded().norm())
     concept = study.concept.limit(ITEMS)
     sets = [concept, study.other.limit(ITEMS), forced(concept, answers)]
 
@@ -68,6 +67,8 @@ def _start(lm: Model, study: Study, doses: list[float], answers: tuple[str, str]
         from ...evaluations.sweeps import Grid, sweep, to_files
         from ...interventions.protocol import made
         from ...recipes.controls import controls
+
+        unit = bench.typical_norm(study.direction.site) / float(study.direction.decoded().norm())
 
         def added(alpha: float) -> Intervention:
             return made("add", direction=study.direction, alpha=alpha * unit)

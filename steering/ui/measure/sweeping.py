@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ...evaluations.sweeps import ForcedGrid, Sweep
     from ...jobs.jobs import Job
     from ...models.model import Model
+    from ...recipes.workbench import Workbench
     from ...saes.sae import Sae
 
 LAMBDAS = [0.5, 1.0, 2.0, 3.0]
@@ -178,21 +179,26 @@ def source_at(study: Study, layer: int) -> Source:
     return Source(f"pairs:{pairs}", position=str(about.get("position", "completion_mean")), layer=layer)
 
 
-def at_layer(lm: Model, study: Study, layer: int) -> tuple[Direction, float]:
+def at_layer(bench: Workbench, study: Study, layer: int) -> tuple[Direction, float]:
     """The study's direction at another layer's output, and alpha for one layer norm."""
-    bench = services.workbench(lm.name)
     direction = bench.direction(source_at(study, layer))
     return direction, bench.typical_norm(direction.site) / direction.norm
 
 
 def _forced(lm: Model, study: Study, prompt: str, target: str, doses: Sequence[float]) -> Any:
-    engine = services.engine(lm.name)
-    made = [at_layer(lm, study, layer) for layer in range(lm.n_layers)]
+    bench = services.workbench(lm.name)
+    source_at(study, 0)  # a direction that cannot be read at every layer is said before the job starts
 
     def work(job: Job) -> ForcedGrid:
         from ...evaluations.sweeps import forced_grid
         from ...interventions.protocol import made as intervention
         from ...models.chat import chat
+
+        made, engine = [], bench.engine
+        assert engine is not None  # the pages' workbenches are made of engines
+        for layer in range(lm.n_layers):
+            job.tick(layer, lm.n_layers, "Reading the direction of every layer")
+            made.append(at_layer(bench, study, layer))
 
         def make(layer: int, alpha: float) -> list[Any]:
             direction, unit = made[layer]
@@ -238,7 +244,7 @@ def _written(lm: Model, study: Study, prompt: str, layer: int, alpha: float) -> 
     from ...interventions.protocol import made
     from ...models.chat import chat
 
-    direction, unit = at_layer(lm, study, layer)
+    direction, unit = at_layer(services.workbench(lm.name), study, layer)
     asked = chat(prompt) if lm.has_chat_template else prompt
     variants = [(), (made("add", direction=direction, alpha=alpha * unit),)]
     plain, steered = services.engine(lm.name).generate(asked, variants, max_new_tokens=40)

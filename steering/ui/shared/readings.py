@@ -33,7 +33,7 @@ def asked(page: str, label: str, cost: str) -> bool:
     Args:
         cost: what will be read, in a sentence.
     """
-    key = f"{page}_read"
+    key = f"{page}_asked"
     if key not in st.session_state:
         st.session_state[key] = state.model_name() if st.query_params.get(key) == "1" else ""
     here = st.session_state[key] == state.model_name()
