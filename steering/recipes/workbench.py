@@ -357,7 +357,8 @@ class _Kept:
         self.limit, self.size = limit, 0
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
-        self._making: dict[Hashable, threading.Lock] = {}
+        # Reentrant: making a value may ask for its own key again, and must not wait for itself.
+        self._making: dict[Hashable, threading.RLock] = {}
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of a key, made now if it is not kept."""
@@ -365,7 +366,7 @@ class _Kept:
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key][0]
-            own = self._making.setdefault(key, threading.Lock())
+            own = self._making.setdefault(key, threading.RLock())
         with own:
             with self._lock:
                 if key in self._values:
@@ -389,8 +390,9 @@ class _Kept:
     def _keep(self, key: Hashable, value: Any) -> None:
         size = _bytes(value)
         with self._lock:
+            _, before = self._values.pop(key, (None, 0))
             self._values[key] = (value, size)
-            self.size += size
+            self.size += size - before
             while self.size > self.limit and len(self._values) > 1:
                 _, (_, gone) = self._values.popitem(last=False)
                 self.size -= gone

@@ -103,6 +103,12 @@ def test_peaks_take_an_engine(tiny_llama) -> None:
         Workbench(tiny_llama).peaks(v, ["the cat"])
 
 
+def test_a_value_whose_making_asks_for_its_own_key_is_made_and_counted_once() -> None:
+    kept = _Kept(1000)
+    assert kept.get("a", lambda: kept.get("a", lambda: "x" * 50)) == "x" * 50
+    assert kept.size == 100
+
+
 def test_what_is_kept_is_bounded_and_made_once() -> None:
     kept, made = _Kept(1000), []
     for number in range(10):

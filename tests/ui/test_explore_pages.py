@@ -357,18 +357,23 @@ def test_a_job_says_about_how_long_it_takes() -> None:
     assert job_cards.left(Job("x", started=time.monotonic() - 60)) == ""
 
 
-@pytest.mark.parametrize(("file", "page"), [(DIRECTION, "direction"), ("pages/measure/calibrate.py", "calibrate")])
-def test_opening_a_page_reads_nothing_until_it_is_asked(file: str, page: str) -> None:
+READING = [(DIRECTION, "direction"), ("pages/measure/calibrate.py", "calibrate")]
+
+
+@pytest.mark.parametrize(("file", "named"), READING)
+def test_opening_a_page_reads_nothing_until_it_is_asked(file: str, named: str) -> None:
     at = fine(open_page(file))
-    (button,) = [button for button in at.button if button.key == f"{page}_go"]
+    (button,) = [button for button in at.button if button.key == f"{named}_go"]
     assert not services.readings().all()
     fine(button.click().run())
     assert services.readings().all() and not at.error
-    assert not any(button.key == f"{page}_go" for button in at.button)
+    assert not any(button.key == f"{named}_go" for button in at.button)
 
 
-def test_what_was_read_goes_with_its_model(folder: str) -> None:
-    fine(open_page(DIRECTION, folder, direction_asked="1"))
+@pytest.mark.parametrize(("file", "named"), READING)
+def test_what_was_read_goes_with_its_model(file: str, named: str, folder: str) -> None:
+    fine(open_page(file, folder, **{f"{named}_asked": "1"}))
+    assert {job.state for job in services.readings().all()} == {"done"}
     lm = weakref.ref(services.model(folder))
     services.shelf().close()
     gc.collect()

@@ -149,7 +149,7 @@ class PairStudy:
     def neutral(self) -> list[float] | None:
         """Projections of neutral text on the direction; None while it is being read."""
         direction = self.direction
-        key = ("neutral", direction.fingerprint)
+        key = ("neutral text", direction.fingerprint)  # not the workbench's own key: a value waits for its key
         make = lambda: self.bench.neutral_projections(direction)  # noqa: E731
         return readings.value(self.bench, key, make, "Reading neutral text")
 

@@ -120,7 +120,7 @@ def direction_details(chosen: list[SavedDirection], lm: Model) -> None:
             "Steer with this",
             key="library_steer",
             on_click=_steer,
-            args=(first, lm),
+            args=(first, lm.name),
             type="primary",
             icon=":material/tune:",
         )
@@ -153,8 +153,8 @@ def name_and_delete(kind: str, ids: list[str], id: str, name: str) -> None:
         st.button(label, key=f"library_delete_{kind}", on_click=_delete, args=(kind, ids), icon=":material/delete:")
 
 
-def _steer(row: SavedDirection, lm: Model) -> None:
-    comparing.start(lm)
+def _steer(row: SavedDirection, model: str) -> None:
+    comparing.start(services.model(model))
     step = Step(
         "add", direction=f"saved:{row.id}", alpha=0.5, space="feature" if row.space == "features" else "residual"
     )

@@ -64,10 +64,11 @@ def launch(
     again = job is not None and not job.active
     said = "Run again" if again and job is not None and job.state == "done" else label
     if job is None or not job.active:
-        st.button(
+        if st.button(
             said, type="primary", icon=":material/play_arrow:", key=f"{key}_go", width="stretch", disabled=disabled,
-            on_click=_start, args=(name, work),
-        )  # fmt: skip
+        ):  # fmt: skip
+            services.start(name, work)  # not in a callback: a session would keep the work, and with it the model
+            st.rerun()
     else:
         progress(job, "Answers that are there are kept: a stopped run goes on from where it was.")
         if partial:
@@ -106,10 +107,6 @@ def so_far(job: Job) -> None:
         ],
         hide_index=True,
     )
-
-
-def _start(name: str, work: Callable[[Job], Any]) -> None:
-    services.start(name, work)
 
 
 # Evaluation sets ------------------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ def available(lm: Model) -> tuple[CompareExample, ...]:
     return examples(bundled_pairs() if trained_here(lm.name) else [], lm.has_chat_template)
 
 
-def _use(lm: Model) -> None:
-    chosen = next((e for e in available(lm) if e.name == st.session_state["compare_example"]), None)
+def _use(found: dict[str, CompareExample]) -> None:
+    chosen = found.get(st.session_state["compare_example"])
     if chosen is not None:
         st.session_state["compare_prompt"] = chosen.prompt
         editor.load(RECIPE, chosen.recipe)
@@ -68,7 +68,7 @@ def choose_example(lm: Model) -> None:
     """Draws the list of examples; a choice fills the page in."""
     found = {example.name: example for example in available(lm)}
     name = st.selectbox(
-        "Example", list(found), key="compare_example", on_change=_use, args=(lm,), persist_state="session"
+        "Example", list(found), key="compare_example", on_change=_use, args=(found,), persist_state="session"
     )
     if name in found:
         st.caption(found[name].see)
