@@ -371,10 +371,10 @@ def test_opening_a_page_reads_nothing_until_it_is_asked(file: str, named: str) -
 
 
 @pytest.mark.parametrize(("file", "named"), READING)
-def test_what_was_read_goes_with_its_model(file: str, named: str, folder: str) -> None:
-    fine(open_page(file, folder, **{f"{named}_asked": "1"}))
+def test_what_was_read_goes_with_its_model(file: str, named: str) -> None:
+    fine(open_page(file, **{f"{named}_asked": "1"}))
     assert {job.state for job in services.readings().all()} == {"done"}
-    lm = weakref.ref(services.model(folder))
+    lm = weakref.ref(services.model("organism"))
     services.shelf().close()
     gc.collect()
     assert lm() is None, "a page or a cache still holds the model that was unloaded"
