@@ -17,6 +17,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..checkpoints.bundled import bundled_models
 from ..checkpoints.forms import Form
 from ..models.lens import normalizer
 from ..models.model import Model
@@ -39,6 +40,14 @@ def canonical_model(name: str) -> str:
     """The hub id that TransformerLens' short name of a model stands for; other names unchanged, without their form."""
     name = Form.parse(name).source
     return _SHORT_NAMES.get(name, name)
+
+
+def _copy_of(model: str, folder: str) -> bool:
+    """Whether a local folder is called as a hub model is, as its own name or as a folder of the hub's cache."""
+    parts = Path(folder).parts
+    owner, name = model.lower().rsplit("/", 1)
+    called = {part.lower() for part in parts[-1:]} | {part.lower() for part in parts if part.startswith("models--")}
+    return Path(folder).expanduser().is_dir() and bool({name, f"models--{owner}--{name}"} & called)
 
 
 def place_of(lm: Model, metadata: Any) -> tuple[Site, Callable[[Tensor], Tensor] | None]:
@@ -75,8 +84,10 @@ def differences(lm: Model, config: Any, site: Site) -> Iterator[str]:
     """Sentences on what differs between this model, as it is loaded, and what the SAE says it was made on."""
     about, kwargs = config.metadata, config.metadata.model_from_pretrained_kwargs or {}
     made_on, here = canonical_model(str(about.model_name or "")), canonical_model(lm.name)
-    if made_on and "/" in made_on and "/" in here and made_on != here:
+    if "/" in made_on and "/" in here and made_on != here and not _copy_of(made_on, here):
         yield f"It was made on {made_on}; this model is {here}."
+    elif "/" in made_on and here in bundled_models() and here not in made_on.lower():
+        yield f"It was made on {made_on}; this model is the bundled {here}."
     if not lm.uses_rms_norm and "center_writing_weights" not in kwargs and site.stream in STREAMS:
         yield "It does not say whether its model's stream had its mean over channels removed; here it has not."
     if (
