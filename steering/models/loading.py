@@ -25,6 +25,7 @@ from ..checkpoints.places import (
     source_of,
 )
 from ..checkpoints.wholeness import check_folder, check_weights, is_json
+from ..jobs.jobs import Cancelled
 from .checks.rows_check import check_rows
 from .gguf_reading import unpack
 from .model import Model
@@ -104,6 +105,8 @@ def load_model(
             hf, found = loaded
             check_weights(found, hf.state_dict())
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Cancelled:  # whoever watched the weights being read wants no more of them
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         said = _said(error, source)
         raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {said}{known}") from error
