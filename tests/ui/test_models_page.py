@@ -133,7 +133,7 @@ def test_a_model_is_downloaded_loaded_and_used(folder: str, hub: Hub) -> None:
 
 
 def test_progress_in_bytes_cancel_and_going_on(folder: str, hub: Hub) -> None:
-    hub.slow = 0.15
+    hub.slow = 0.5  # slower than the pages of a busy machine
     at = look_at(open_models(folder), ID)
     fine(at.button(key="models_load").click().run())
     running = job()
