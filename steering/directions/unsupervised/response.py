@@ -12,7 +12,7 @@ row a vector. Prompts run one after another, so nothing is padded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -221,13 +221,7 @@ def _depth(site: Site) -> float:
     return site.layer + (order.index(site.stream) / 10 if site.stream in order else 0.05)
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[torch.Generator]:
-    """A generator of random numbers of one's own, so that nothing else is disturbed."""
-    yield torch.Generator().manual_seed(seed)
-
-
 def random_units(k: int, d: int, seed: int) -> Float[Tensor, "k d"]:
     """k random vectors of length 1."""
-    with seeded(seed) as generator:
-        return torch.nn.functional.normalize(torch.randn(k, d, generator=generator), dim=-1)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(k, d, generator=generator), dim=-1)
