@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from ...measurements.discovery import Discovery, FoundDirection
     from ...recipes.workbench import Workbench
 
-METHODS = {
-    "jacobian": "Jacobian singular vectors",
-    "melbo": "MELBO (gradient ascent)",
-    "dct": "Exponential transcoding",
-}
 SAYS = {
     "jacobian": "The directions along which a small push at the first layer moves the second one most.",
     "melbo": "Vectors of a fixed length that climb until the second layer has changed as much as they can make it.",
@@ -60,12 +55,16 @@ class Search:
     @property
     def name(self) -> str:
         """The name of its job."""
+        from ...measurements.discovery import METHODS
+
         said = f"{METHODS[self.method]}, layer {self.source} to {self.target}, {self.n} directions"
         return f"Discover: {said}, {hash(self) % 16**6:06x}"
 
 
 def choose(bench: Workbench) -> Search:
     """The search as chosen; draws the prompt, the stack with both layers, and the method."""
+    from ...measurements.discovery import METHODS
+
     lm = bench.lm
     default = PROMPTS[trained_here(lm.name)] if lm.has_chat_template else PLAIN
     text = st.text_area(
