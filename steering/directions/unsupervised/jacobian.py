@@ -10,7 +10,7 @@ of them stands in for gradient descent on a steering vector. Musco and Musco 201
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,37 +21,25 @@ from torch import Tensor
 from ...models.model import Model, Prompt
 from ...sites import Site
 from ..direction import Direction
+from .found import FoundVectors
 from .response import Reduce, Response, Tick, random_units
 
 MOST_BLOCKS = 8  # of k vectors each, kept in memory with their images
 
 
 @dataclass(frozen=True, eq=False)
-class JacobianVectors:
+class JacobianVectors(FoundVectors):
     """The first right singular vectors of a Jacobian, as unit directions at the source, the largest first.
 
     Attributes:
         values: the singular values: how far the target moves per unit of the vector, in the linear range.
         errors: |J^T u - s v| / s of each: 0 for an exact singular pair; |s - sigma| <= error * s for some true sigma.
         outputs: the left singular vectors, what each does at the target.
-            passes: products with J and J^T that it took, each one row of a batch, times the prompts.
     """
 
-    directions: tuple[Direction, ...]
     values: Float[Tensor, " k"]
     errors: Float[Tensor, " k"]
     outputs: Float[Tensor, "k out"]
-    passes: int
-    seconds: float
-
-    def __len__(self) -> int:
-        return len(self.directions)
-
-    def __iter__(self) -> Iterator[Direction]:
-        return iter(self.directions)
-
-    def __getitem__(self, index: int) -> Direction:
-        return self.directions[index]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{value:.3g}" for value in self.values[:4].tolist())
@@ -139,7 +127,7 @@ def jacobian_directions(
         for i in range(k)
     )
     seconds = time.perf_counter() - start
-    return JacobianVectors(directions, s.float().cpu(), errors.float().cpu(), u.float().cpu(), passes, seconds)
+    return JacobianVectors(directions, passes, seconds, s.float().cpu(), errors.float().cpu(), u.float().cpu())
 
 
 def _apart(rows: Float[Tensor, "k d"], basis: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:

@@ -9,7 +9,7 @@ channels; the authors' code takes it over tokens, which is the same for p = 2 on
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,32 +19,21 @@ from torch import Tensor
 from ...models.model import Model, Prompt
 from ...sites import Site
 from ..direction import Direction
+from .found import FoundVectors
 from .response import MOST_TOKENS, Response, Tick, random_units
 
 
 @dataclass(frozen=True, eq=False)
-class MelboVectors:
+class MelboVectors(FoundVectors):
     """Found vectors of length R, in the order in which each is orthogonal to those before.
 
     Attributes:
         objective: what each reaches; `start` is what its random start had, so what was gained can be seen.
     """
 
-    directions: tuple[Direction, ...]
     objective: Float[Tensor, " n"]
     start: Float[Tensor, " n"]
     norm: float
-    passes: int
-    seconds: float
-
-    def __len__(self) -> int:
-        return len(self.directions)
-
-    def __iter__(self) -> Iterator[Direction]:
-        return iter(self.directions)
-
-    def __getitem__(self, index: int) -> Direction:
-        return self.directions[index]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{value:.3g}" for value in self.objective[:4].tolist())
@@ -149,7 +138,7 @@ def melbo(
         Direction(kept[i].cpu(), response.source, None, f"melbo {i + 1}", {**about, "value": float(reached[i])})
         for i in range(n)
     )
-    return MelboVectors(directions, reached.cpu(), first.cpu(), norm, passes, time.perf_counter() - start)
+    return MelboVectors(directions, passes, time.perf_counter() - start, reached.cpu(), first.cpu(), norm)
 
 
 def _on_sphere(rows: Float[Tensor, "n d"], norm: float, within: Float[Tensor, "m d"] | None) -> Float[Tensor, "n d"]:

@@ -9,7 +9,7 @@ times the gradient of <u_i, Delta(R v_i)>. The factors are ranked by their weigh
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,11 +20,12 @@ from torch.nn.functional import normalize
 from ...models.model import Model, Prompt
 from ...sites import Site
 from ..direction import Direction
+from .found import FoundVectors
 from .response import Response, Tick, random_units
 
 
 @dataclass(frozen=True, eq=False)
-class TranscodedVectors:
+class TranscodedVectors(FoundVectors):
     """The factors' input directions, unit vectors at the source, the one with most weight first.
 
     Attributes:
@@ -32,21 +33,9 @@ class TranscodedVectors:
         outputs: u of each, what it does at the target.
     """
 
-    directions: tuple[Direction, ...]
     weights: Float[Tensor, " n"]
     outputs: Float[Tensor, "n d_model"]
     norm: float
-    passes: int
-    seconds: float
-
-    def __len__(self) -> int:
-        return len(self.directions)
-
-    def __iter__(self) -> Iterator[Direction]:
-        return iter(self.directions)
-
-    def __getitem__(self, index: int) -> Direction:
-        return self.directions[index]
 
     def __repr__(self) -> str:
         return f"TranscodedVectors({len(self)} at {self.directions[0].site}, norm {self.norm:.3g})"
@@ -105,7 +94,7 @@ def exponential_dct(
         for place, i in enumerate(order.tolist())
     )
     seconds = time.perf_counter() - start
-    return TranscodedVectors(directions, weights[order].cpu(), u[order].cpu(), norm, passes, seconds)
+    return TranscodedVectors(directions, passes, seconds, weights[order].cpu(), u[order].cpu(), norm)
 
 
 def factor_weights(
