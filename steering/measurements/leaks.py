@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from ..directions.direction import Direction
-from ..directions.geometry.leakage import Leak, leakage, oblique, tokens_of
+from ..directions.geometry.leakage import Leak, leakage, oblique
+from ..directions.geometry.tokens import tokens_of
 from ..models.model import Model, Prompt
 from ..saes.sae import Sae
 
@@ -46,7 +47,7 @@ def leak_report(
     """
     found = leakage(lm, direction, others, texts, sae=sae)
     named = tuple(leak for leak in found if not leak.name.startswith("feature "))
-    a = tokens_of(lm, direction, texts)
+    a = tokens_of(lm, texts, direction.site).double()
     u = torch.nn.functional.normalize(direction.decoded().double(), dim=-1)
     size = a.square().sum(-1).mean().sqrt()
     cost = float((a @ u).square().mean().sqrt() / size)

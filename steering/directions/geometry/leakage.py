@@ -21,6 +21,7 @@ from torch import Tensor
 from ...models.model import Model, Prompt
 from ...saes.sae import Sae
 from ..direction import Direction
+from .tokens import tokens_of
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def leakage(
     """
     if not others and sae is None:
         raise ValueError("A leak is seen on other directions or on an SAE's features; got neither.")
-    a = tokens_of(lm, direction, texts)
     u = direction.check(lm).decoded().double()
+    a = tokens_of(lm, texts, direction.site).double()
     u = u / u.norm()
     after = a - (a @ u)[:, None] * u
     for other in others:
@@ -165,17 +166,3 @@ def leace(positive: Float[Tensor, "n d_model"], negative: Float[Tensor, "m d_mod
     covariance += ridge * covariance.diagonal().mean() * torch.eye(len(mean), dtype=torch.float64)
     w = torch.linalg.solve(covariance, delta)
     return LeastLeak((w / (delta @ w)).float(), delta.float(), mean.float())
-
-
-def tokens_of(lm: Model, direction: Direction, texts: Sequence[Prompt]) -> Float[Tensor, "n d_model"]:
-    """The activations at a direction's site over all tokens of texts but their first, in float64."""
-    if isinstance(texts, str) or not texts:
-        raise ValueError(f"A leak is seen over a list of texts, at least one; got {texts!r:.60}.")
-    rows = []
-    for text in texts:
-        found, _ = lm.activations([lm.tokens(text)], [direction.site])
-        rows.append(found[direction.site][0].float().cpu()[1:])
-    a = torch.cat(rows).double()
-    if not len(a):
-        raise ValueError("A leak is seen over texts of at least two tokens.")
-    return a

@@ -20,6 +20,7 @@ from torch import Tensor
 from ...models.model import Model, Prompt
 from ...sites import Site
 from ..direction import Direction
+from .tokens import tokens_of
 
 MASSIVE = (
     10.0  # a token whose activation is so many times the median length is left out: it would be most of the energy
@@ -131,13 +132,8 @@ def manifold(
         ValueError: no text; what `spanned` refuses.
     """
     site = lm.check_site(Site.parse(site))
-    if isinstance(texts, str) or not texts:
-        raise ValueError(f"A manifold is read from a list of texts, at least one; got {texts!r:.60}.")
-    rows = []
-    for text in texts:
-        found, _ = lm.activations([lm.tokens(text)], [site])
-        rows.append(found[site][0].float().cpu())
-    return spanned(torch.cat(rows), site, energy=energy, k=k, center=center)
+    x = tokens_of(lm, texts, site, first=True)  # massive ones are left out by their length
+    return spanned(x, site, energy=energy, k=k, center=center)
 
 
 def on_manifold(

@@ -18,6 +18,7 @@ from ...models.lens import gain
 from ...models.model import Model, Prompt
 from ...sites import Site
 from ..direction import Direction
+from .tokens import tokens_of
 
 Part = str  # "q", "k", "v", "mlp"
 
@@ -82,13 +83,7 @@ def reading_directions(
         site = Site(site.layer + 1, "resid_pre")
     if site.stream not in ("resid_pre", "resid_mid"):
         raise ValueError(f"A layer reads the stream at resid_pre (attention) or resid_mid (MLP); got {site}.")
-    if isinstance(texts, str) or not texts:
-        raise ValueError(f"What is read is seen on a list of texts, at least one; got {texts!r:.60}.")
-    rows = []
-    for text in texts:
-        found, _ = lm.activations([lm.tokens(text)], [site])
-        rows.append(found[site][0].float().cpu()[1:])
-    x = torch.cat(rows)
+    x = tokens_of(lm, texts, site)
     parts = lm.adapter.component_mapping["blocks"].submodules
     norm = lm.blocks[site.layer].get_submodule(parts["ln1" if site.stream == "resid_pre" else "ln2"].name)
     scaled = _normalized(x, norm)
