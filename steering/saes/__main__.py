@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ..models.loading import load_model
-from .making import TrainingPlan, make
+from .making.plan import TrainingPlan, make
 
 
 class ProgressLine:

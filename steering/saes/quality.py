@@ -15,9 +15,9 @@ from ..models.hooks import Hook
 from ..models.lens import token_effects
 from ..models.model import Model
 from ..sites import Site
-from .harvest import special_tokens
-from .matching import interference
-from .tokens import Windows
+from .comparing.matching import interference
+from .making.harvest import special_tokens
+from .making.tokens import Windows
 
 
 class Codes(Protocol):

@@ -6,8 +6,8 @@ from reference import sae_losses as naive
 from sae_lens import TrainingSAE
 from sae_lens.saes.sae import TrainStepInput
 
-from steering.saes.losses import AUXILIARY, BANDWIDTH, SMOOTH, Dictionary, dictionary
-from steering.saes.recipe import ARCHITECTURES, SaeRecipe
+from steering.saes.making.losses import AUXILIARY, BANDWIDTH, SMOOTH, Dictionary, dictionary
+from steering.saes.making.recipe import ARCHITECTURES, SaeRecipe
 
 D_IN, D_SAE, K = 6, 16, 3
 

@@ -8,12 +8,12 @@ from sae_lens import SAE
 
 from steering.jobs.checkpoint import Checkpoint
 from steering.saes.__main__ import main
-from steering.saes.harvest import Buffer, gap, special_tokens
-from steering.saes.making import TrainingPlan, make
-from steering.saes.recipe import SaeRecipe
+from steering.saes.making.harvest import Buffer, gap, special_tokens
+from steering.saes.making.plan import TrainingPlan, make
+from steering.saes.making.recipe import SaeRecipe
+from steering.saes.making.tokens import Windows, answers, chat_windows, text_windows, write_windows
+from steering.saes.making.training import finished, train_sites
 from steering.saes.sae import load_sae
-from steering.saes.tokens import Windows, answers, chat_windows, text_windows, write_windows
-from steering.saes.training import finished, train_sites
 from steering.sites import Site
 
 SITES = (Site(1, "resid_post"), Site(2, "resid_post"))
@@ -173,7 +173,7 @@ def test_no_features_where_the_training_left_tokens_out(lm, tmp_path):
     windows = write_windows(tmp_path / "windows", text_windows(lm, TEXTS, 32), {}, lambda done: None)
     made = buffer(lm, windows, tmp_path / "buffer")
     module = finished(train_sites(made, RECIPE, tmp_path / "t")[SITES[0]], made.norms[SITES[0]].scale)[0]
-    from steering.saes.folder import save_dictionary
+    from steering.saes.making.folder import save_dictionary
 
     save_dictionary(module, tmp_path / "sae", SITES[0], plan.model, {"massive_threshold": 1e4})
     sae = load_sae(lm, tmp_path / "sae")

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from steering.saes.matching import Mutual, best_cosine, imbalance, interference, match, stability
-from steering.saes.recipe import SaeRecipe
-from steering.saes.training import train_group
+from steering.saes.comparing.matching import Mutual, best_cosine, imbalance, interference, match, stability
+from steering.saes.making.recipe import SaeRecipe
+from steering.saes.making.training import train_group
 
 
 def rows(m: int = 20, d: int = 8, seed: int = 0) -> torch.Tensor:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from sae_lens import SAE
 
+from steering.saes.making.recipe import SaeRecipe
+from steering.saes.making.training import save_sae, train_sae
 from steering.saes.quality import quality
-from steering.saes.recipe import SaeRecipe
-from steering.saes.training import save_sae, train_sae
 from steering.sites import Site
 
 

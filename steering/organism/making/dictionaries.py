@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...saes.making.recipe import SaeRecipe
+from ...saes.making.training import save_sae, train_sae
 from ...saes.quality import quality
-from ...saes.recipe import SaeRecipe
-from ...saes.training import save_sae, train_sae
 from ...sites import Site
 from .corpus import dialogues
 from .tokenizer import encode_segments

@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..jobs.files import write_atomically
+from ...jobs.files import write_atomically
+from ..comparing.matching import REMATCH, WARM_UP, Mutual, imbalance
 from .losses import Dictionary, dictionary
-from .matching import REMATCH, WARM_UP, Mutual, imbalance
 from .recipe import COUNTED, SaeRecipe
 
 # Called after every step with done and total, in activations seen, and every LOOK_EVERY steps with measures of the

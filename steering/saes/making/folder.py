@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from ..jobs.files import write_atomically
-from ..sites import Site
+from ...jobs.files import write_atomically
+from ...sites import Site
 from .losses import Dictionary
 
 

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from sae_lens import SAE
 from torch import Tensor
 
-from ..jobs.files import write_atomically
-from ..sites import Site
+from ...jobs.files import write_atomically
+from ...sites import Site
 from .folder import save_dictionary
 from .harvest import Buffer
 from .losses import Dictionary

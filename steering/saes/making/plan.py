@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..jobs.checkpoint import Checkpoint
-from ..models.model import Model
-from ..sites import Site
+from ...jobs.checkpoint import Checkpoint
+from ...models.model import Model
+from ...sites import Site
+from ..quality import Bench, measure, table
+from ..texts import texts_of
 from .folder import rounded, save_dictionary
 from .harvest import Buffer, Norms
-from .quality import Bench, measure, table
 from .recipe import SaeRecipe
-from .texts import texts_of
 from .tokens import Windows, answers, chat_windows, text_windows, write_windows
 from .training import finished, train_sites
 

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..jobs.files import write_atomically
-from ..models.model import Model
-from ..sites import Site
+from ...jobs.files import write_atomically
+from ...models.model import Model
+from ...sites import Site
 from .tokens import Windows
 
 SAMPLE_TOKENS = 50_000  # what thresholds and scales are found on

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from ..jobs.checkpoint import Checkpoint
-from ..jobs.files import write_atomically
-from ..models.model import Model
+from ...jobs.checkpoint import Checkpoint
+from ...jobs.files import write_atomically
+from ...models.model import Model
 
 SHORTEST = 8  # a window of fewer tokens says little and is left out
 
