@@ -31,6 +31,7 @@ MENU = {
     "Build": [
         st.Page(HERE / "pages/build/direction.py", title="Direction", icon=":material/arrow_outward:"),
         st.Page(HERE / "pages/build/discover.py", title="Discover", icon=":material/explore:"),
+        st.Page(HERE / "pages/build/dictionaries.py", title="Dictionaries", icon=":material/dictionary:"),
     ],
     "Measure": [
         st.Page(HERE / "pages/measure/calibrate.py", title="Calibrate", icon=":material/tune:"),

@@ -349,12 +349,10 @@ class FeatureIndex:
 
 
 def locate(sae: Sae, lm: Model, home: Path) -> Path:
-    """The folder of an SAE's index: beside a bundled SAE where one ships, else in the data folder."""
-    from ..saes.sae import BUNDLED
-
-    bundled = BUNDLED / sae.name / "index"
-    if (bundled / BASE).is_file():
-        return bundled
+    """The folder of an SAE's index: beside its weights where one is, else in the data folder."""
+    beside = None if sae.folder is None else sae.folder / "index"
+    if beside is not None and (beside / BASE).is_file():
+        return beside
     return home / "indexes" / f"{lm.fingerprint}-{sae.fingerprint}"
 
 

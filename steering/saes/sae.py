@@ -66,6 +66,7 @@ class Sae:
     mix: Tensor | None = None  # from the SAE's space to the stream's, for a dictionary of the heads' outputs
     warnings: tuple[str, ...] = ()  # in what this model differs from the one that the SAE was made on
     notes: tuple[str, ...] = ()  # what was chosen for the person who loaded it
+    folder: Path | None = None  # where its files are, for one that was loaded from a folder
     _slices: dict[tuple[int, ...], SaeSlice] = field(default_factory=dict, repr=False)
     # SAELens keeps the statistics of an input on the object between encode and decode.
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -318,7 +319,7 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
         ValueError: no such folder, release or id (near ones are listed), an architecture or hook that cannot be
             steered, weights that are pickled, or an SAE that does not fit the model.
     """
-    device = str(lm.device)
+    device, folder = str(lm.device), None
     notes: tuple[str, ...] = ()
     if sae_id is None and (ids := ids_of(str(release))):
         sae_id = middle_of(ids)
@@ -344,7 +345,7 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
     else:
         sae, name = _from_registry(lm, str(release), sae_id, device, tick)
     found = fit(lm, sae.eval().requires_grad_(False), name)
-    found.notes = notes
+    found.notes, found.folder = notes, folder
     return found
 
 

@@ -134,7 +134,9 @@ class Buffer:
         self.pieces = [order[piece == number] for number in np.unique(piece)]
         self.norms = self._known_norms()
         self._on_device: dict[Site, Tensor] = {}
-        self.massive = 0.0  # share of massive tokens in the piece that is here
+        about = folder / "piece.json"
+        # The share of massive tokens in the piece that is here.
+        self.massive: float = json.loads(about.read_text(encoding="utf-8"))["massive"] if about.is_file() else 0.0
 
     def _known_norms(self) -> dict[Site, Norms]:
         path = self.folder / "norms.json"

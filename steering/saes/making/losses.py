@@ -67,12 +67,12 @@ class Dictionary(nn.Module):
         """The reconstruction of feature activations."""
         return f @ self.W_dec + self.b_dec
 
-    def loss(self, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " d_sae"] | None, warm: float) -> Loss:
+    def loss(self, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " d_sae"] | None, warm: float | Tensor) -> Loss:
         """The loss of a batch.
 
         Args:
             dead: features that have not fired for long, or None where all have.
-            warm: 0 to 1, how much of the sparsity penalty counts yet.
+            warm: how much of the sparsity penalty counts: rises to 1, or to what an aim makes of it.
         """
         raise NotImplementedError
 
@@ -103,7 +103,7 @@ class Dictionary(nn.Module):
 class Standard(Dictionary):
     """f = ReLU(pre); penalty sum_j f_j^p, L1 for p = 1 (Bricken et al. 2023)."""
 
-    def loss(self, x: Tensor, dead: Tensor | None, warm: float) -> Loss:
+    def loss(self, x: Tensor, dead: Tensor | None, warm: float | Tensor) -> Loss:
         """|x - reconstruction|^2 + sparsity * sum f^p."""
         f = self.encode(x)
         said = self.decode(f)
@@ -134,7 +134,7 @@ class Gated(Dictionary):
         """Feature activations."""
         return self._paths(x)[1]
 
-    def loss(self, x: Tensor, dead: Tensor | None, warm: float) -> Loss:
+    def loss(self, x: Tensor, dead: Tensor | None, warm: float | Tensor) -> Loss:
         """Equation 8: error + sparsity * |ReLU(gate)|_1 + error of ReLU(gate) through a frozen copy of the decoder."""
         gate, f = self._paths(x)
         said, opened = self.decode(f), torch.relu(gate)
@@ -160,7 +160,7 @@ class TopK(Dictionary):
         top = f.topk(self.recipe.k, dim=-1, sorted=False)
         return torch.zeros_like(f).scatter(-1, top.indices, top.values)
 
-    def loss(self, x: Tensor, dead: Tensor | None, warm: float) -> Loss:
+    def loss(self, x: Tensor, dead: Tensor | None, warm: float | Tensor) -> Loss:
         """|x - reconstruction|^2, and what the strongest dead features say of the residual."""
         pre = self.pre(x)
         f = self._sparse(torch.relu(pre))
@@ -217,7 +217,7 @@ class BatchTopK(TopK):
 class Matryoshka(BatchTopK):
     """BatchTopK whose first features also reconstruct alone, so that they stay general (Bussmann et al. 2025)."""
 
-    def loss(self, x: Tensor, dead: Tensor | None, warm: float) -> Loss:
+    def loss(self, x: Tensor, dead: Tensor | None, warm: float | Tensor) -> Loss:
         """The loss of BatchTopK and the error of the first features alone, at each inner width."""
         found = super().loss(x, dead, warm)
         parts, said, before = dict(found.parts), self.b_dec, 0
@@ -256,7 +256,7 @@ class JumpReLU(Dictionary):
         pre = torch.relu(self.pre(x))
         return pre * (pre > self.threshold)
 
-    def loss(self, x: Tensor, dead: Tensor | None, warm: float) -> Loss:
+    def loss(self, x: Tensor, dead: Tensor | None, warm: float | Tensor) -> Loss:
         """|x - reconstruction|^2 + sparsity * number of active features, by straight-through estimates."""
         with torch.no_grad():
             self.threshold.clamp_(min=0.0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from ...jobs.checkpoint import Checkpoint
 from ...models.model import Model
@@ -21,6 +24,7 @@ from .recipe import SaeRecipe
 from .tokens import Windows, answers, chat_windows, text_windows, write_windows
 from .training import finished, train_sites
 
+VARIANT = re.compile(r"[\w-]{1,40}")
 HELD_OUT = 50  # every 50th text or chat is held out, where no texts are named for it
 Tick = Callable[[str, int, int, dict[str, float]], None]
 
@@ -36,6 +40,8 @@ class TrainingPlan:
     model: str
     sites: tuple[str, ...]
     recipe: SaeRecipe
+    # Several dictionaries of one site on the same activations: name -> what differs from the recipe. TOML: [variants.x]
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     texts: tuple[str, ...] = ()  # files, folders or "hub:owner/name[:column]"
     held_out: tuple[str, ...] = ()  # texts to measure on; without them every 50th text
     prompts: tuple[str, ...] = ()  # the model answers them, and the chats are texts too; every 50th is held out
@@ -59,6 +65,18 @@ class TrainingPlan:
             raise ValueError("A plan names texts or prompts to train on; both are empty.")
         if self.context < 16 or self.buffer_gb <= 0 or self.measure_tokens < 1:
             raise ValueError("A plan needs context >= 16, buffer_gb > 0 and measure_tokens >= 1.")
+        for name, changes in self.variants.items():
+            if not VARIANT.fullmatch(name):
+                raise ValueError(f"A variant is called by letters, digits, - and _; {name!r} arrived.")
+            _known(changes, _names(SaeRecipe))
+        self.recipes  # noqa: B018  an impossible variant is refused now, not after the harvest
+
+    @property
+    def recipes(self) -> dict[str, SaeRecipe]:
+        """The recipes to train at every site, by the variant's name; "" is the plan's only one."""
+        if not self.variants:
+            return {"": self.recipe}
+        return {name: replace(self.recipe, **_tuples(changes)) for name, changes in self.variants.items()}
 
     @classmethod
     def parse(cls, text: str) -> TrainingPlan:
@@ -72,19 +90,37 @@ class TrainingPlan:
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"A plan is a TOML file; this one could not be read: {error}.") from error
         recipe = found.pop("recipe", {})
-        for given, known in ((found, _names(cls) - {"recipe"}), (recipe, _names(SaeRecipe))):
-            if unknown := sorted(set(given) - known):
-                raise ValueError(f"A plan does not know {unknown[0]!r}; here it knows {', '.join(sorted(known))}.")
-        lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
-        nested = {name: tuple(value) for name, value in recipe.items() if isinstance(value, list)}
+        _known(found, _names(cls) - {"recipe"})
+        _known(recipe, _names(SaeRecipe))
         try:
-            return cls(recipe=SaeRecipe(**{**recipe, **nested}), **{**found, **lists})
-        except TypeError as error:
+            return cls(recipe=SaeRecipe(**_tuples(recipe)), **_tuples(found))
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"A plan lacks something, or a value has the wrong kind: {error}.") from error
+
+    def toml(self) -> str:
+        """The plan as a TOML file that `parse` reads back, without what is as by default."""
+        plain = {field.name: field.default for field in fields(SaeRecipe)}
+        recipe = {name: value for name, value in asdict(self.recipe).items() if value != plain[name]}
+        own = {field.name: field.default for field in fields(self)}
+        whole = {name: value for name, value in asdict(self).items() if value not in (own[name], {}, None)}
+        return tomli_w.dumps({**_lists(whole), "recipe": _lists(recipe)})
 
 
 def _names(cls: type) -> set[str]:
     return {field.name for field in fields(cls)}
+
+
+def _known(given: dict[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(given) - known):
+        raise ValueError(f"A plan does not know {unknown[0]!r}; here it knows {', '.join(sorted(known))}.")
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _lists(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def chats_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> list[list[dict[str, str]]]:
@@ -110,7 +146,7 @@ def windows_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> tuple
             yield from text_windows(lm, chosen(texts_of(source, limit=plan.limit), named), plan.context)
         yield from chat_windows(lm, chosen(chats, False), plan.context)
 
-    about = {**asdict(plan), "recipe": plan.recipe.seed, "chats": len(chats)}
+    about = {**asdict(plan), "recipe": plan.recipe.seed, "variants": None, "chats": len(chats)}
     made = []
     for name in ("train", "held out"):
         made.append(write_windows(
@@ -141,26 +177,39 @@ def make(
         lm, train, sites, work / "buffer", most_bytes=int(plan.buffer_gb * 1e9), batch_tokens=plan.batch_tokens,
         seed=plan.recipe.seed, device=lm.device,
     )  # fmt: skip
-    trainers = train_sites(buffer, plan.recipe, work / "trainers", tick)
+    trained = {}
+    for variant, recipe in plan.recipes.items():
+        folder_of = work / "trainers" / variant if variant else work / "trainers"
+
+        def tick_of(what: str, done: int, total: int, shown: dict[str, float], variant: str = variant) -> None:
+            tick(place_of(what, variant) if what != "harvest" else what, done, total, shown)
+
+        trained[variant] = train_sites(buffer, recipe, folder_of, tick_of)
     measured: dict[str, dict[str, float]] = {}
-    for site, trainer in trainers.items():
+    for site in sites:
         norms = buffer.norms[site]
         bench = Bench(lm, held, site, norms.threshold, tokens=plan.measure_tokens, batch_tokens=plan.measure_batch)
-        group = finished(trainer, norms.scale)
-        for member, module in enumerate(group):
-            place = str(site) if len(group) == 1 else f"{site}.{member}"
-            if plan.half:
-                rounded(module)
-            found = measure(bench, module, lambda what, place=place: tick(f"measure {place}, {what}", 0, 0, {}))
-            measured[place] = found
-            about = _about(plan, lm, train, found, norms, buffer.massive)
-            save_dictionary(module, folder / place, site, name or plan.model, about, half=plan.half)
+        for variant, trainers in trained.items():
+            group = finished(trainers[site], norms.scale)
+            for member, module in enumerate(group):
+                place = place_of(str(site), variant, member if len(group) > 1 else None)
+                if plan.half:
+                    rounded(module)
+                found = measure(bench, module, lambda what, place=place: tick(f"measure {place}, {what}", 0, 0, {}))
+                measured[place] = found
+                about = _about(plan, lm, train, found, norms, buffer.massive)
+                save_dictionary(module, folder / place, site, name or plan.model, about, half=plan.half)
     (folder / "measures.md").write_text(table(list(measured.items())), encoding="utf-8")
     (folder / "measures.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
     if not keep_work:
         buffer.close()
         shutil.rmtree(work)
     return measured
+
+
+def place_of(site: str, variant: str, member: int | None = None) -> str:
+    """The folder of a dictionary within its plan's: the site, the variant's name, and which of a group it is."""
+    return ".".join([site, *([variant] if variant else []), *([] if member is None else [str(member)])])
 
 
 def _about(

@@ -22,6 +22,7 @@ class SaeRecipe:
     d_sae: int = 1024
     k: int = 24  # topk, batchtopk, matryoshka: features a token (on average, but for topk), from 1 to d_sae
     sparsity: float = 1.0  # standard, gated: weight of the penalty on the features; jumprelu: of their number
+    aim: float = 0.0  # of standard, gated, jumprelu: features a token; the weight follows until so many fire. 0: fixed
     p: float = 1.0  # standard: the penalty is the sum of f^p, 0 < p <= 1; 1 is the usual L1
     widths: tuple[int, ...] = ()  # matryoshka: how many first features reconstruct alone; () means 1/16 .. 1/2
     samples: int = 1_500_000  # activations seen, over several passes if there are fewer
@@ -40,6 +41,8 @@ class SaeRecipe:
             (0 < self.p <= 1, "p is above 0 and at most 1", "p"),
             (self.learning_rate > 0, "learning_rate is above 0", "learning_rate"),
             (self.sparsity >= 0 and self.mutual >= 0, "sparsity and mutual are not negative", "sparsity"),
+            (self.aim >= 0 and (self.aim == 0 or self.sparsity > 0), "aim needs a sparsity to start from", "aim"),
+            (self.aim == 0 or self.architecture not in COUNTED, "only a penalty has an aim; here k counts", "aim"),
             (self.group >= 1, "group counts dictionaries, from 1", "group"),
             (self.mutual == 0 or self.group > 1, "mutual regularization needs a group of at least 2", "group"),
         )

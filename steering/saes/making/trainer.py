@@ -23,6 +23,8 @@ from .recipe import COUNTED, SaeRecipe
 Tick = Callable[[int, int, dict[str, float]], None]
 # Steps between two looks at what fires; each costs a synchronization of the device.
 LOOK_EVERY = REMATCH
+# How fast the weight of a penalty follows the number of features that fire (`SaeRecipe.aim`), a step.
+FOLLOW = 0.02
 MOST_NEW = 3  # how often a dictionary of a group is drawn anew at most
 
 
@@ -42,6 +44,7 @@ class Trainer:
         self._silent = torch.zeros(recipe.group, recipe.d_sae, dtype=torch.int32, device=device)
         self._fired = torch.zeros(recipe.group, recipe.d_sae, device=device)
         self._dead: list[Tensor | None] = [None] * recipe.group
+        self.weight = torch.ones(recipe.group, device=device)  # of the penalty, times the recipe's; moves with an aim
 
     def _optimizer(self, member: Dictionary) -> torch.optim.Adam:
         fused = self.device.type == "cuda"
@@ -76,9 +79,9 @@ class Trainer:
         # A penalty counts in full after a fifth of the training; before, features would die that were never tried.
         warm = min(1.0, (self.step + 1) / max(1, self.recipe.steps // 5))
         found = []
-        for member, dead in zip(self.group, self._dead, strict=True):
+        for member, dead, weight in zip(self.group, self._dead, self.weight, strict=True):
             member.train()
-            found.append(member.loss(x, dead, warm))
+            found.append(member.loss(x, dead, warm if self.recipe.aim == 0 else warm * weight))
         total = torch.stack([loss.total for loss in found]).sum()
         if self.recipe.mutual:
             apart = self._mutual.loss([member.W_dec for member in self.group], self.step)
@@ -99,6 +102,9 @@ class Trainer:
         active = torch.stack([(loss.features > 0).sum(0) for loss in found])
         self._silent = torch.where(active > 0, 0, self._silent + 1)
         self._fired += active
+        if self.recipe.aim and self.step >= self.recipe.steps // 5:  # before, the penalty still rises
+            fires = active.sum(-1) / len(x)
+            self.weight *= (fires / self.recipe.aim).clamp(0.5, 2.0) ** FOLLOW
         if not looks:
             return {}
         dead = self._silent > self.patience
@@ -144,7 +150,7 @@ class Trainer:
         """
         none = torch.zeros(self.recipe.d_sae, dtype=torch.bool)
         dead = torch.stack([none if row is None else row.cpu() for row in self._dead])
-        tensors = {"silent": self._silent, "fired": self._fired, "dead": dead}
+        tensors = {"silent": self._silent, "fired": self._fired, "dead": dead, "weight": self.weight}
         for place, (member, optimizer) in enumerate(zip(self.group, self._optimizers, strict=True)):
             tensors |= {f"{place}.weight.{name}": tensor for name, tensor in member.state_dict().items()}
             for number, state in optimizer.state_dict()["state"].items():
@@ -169,6 +175,7 @@ class Trainer:
             )
         self.step, self.drawn = int(about["step"]), list(about["drawn"])
         self._silent, self._fired = tensors.pop("silent"), tensors.pop("fired")
+        self.weight = tensors.pop("weight")
         self._dead = [row if bool(row.any()) else None for row in tensors.pop("dead")]
         for place, (member, optimizer) in enumerate(zip(self.group, self._optimizers, strict=True)):
             named = {name: tensors[f"{place}.weight.{name}"] for name in member.state_dict()}
