@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from steering.ui.building import dictionary_pairs, training_form, training_runs
+from steering.ui.building import dictionary_pairs, known_truth, training_form, training_runs
 from steering.ui.shared import objects as services
 from steering.ui.widgets.basics import clear_errors
 
-VIEWS = ("Train", "Compare")
+VIEWS = ("Train", "Compare", "Where the truth is known")
 
 st.title("Dictionaries")
 st.caption(
@@ -20,6 +20,8 @@ view = st.segmented_control(
 )  # fmt: skip
 if view == VIEWS[1]:
     dictionary_pairs.show(bench.lm)
+elif view == VIEWS[2]:
+    known_truth.show()
 else:
     left, right = st.columns([4, 8], gap="large")
     with left, clear_errors():

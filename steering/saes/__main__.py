@@ -1,8 +1,9 @@
-"""`python -m steering.saes train CONFIG.toml`: train dictionaries on a model's activations, or go on with it."""
+"""`python -m steering.saes`: train dictionaries on a model's activations, or try losses where the truth is known."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -10,8 +11,16 @@ from pathlib import Path
 
 import torch
 
+from ..jobs.files import write_atomically
 from ..models.loading import load_model
+from ..models.model import Model
+from ..sites import Site
+from ..small_world.stream import exchanges
 from .making.plan import TrainingPlan, make
+from .making.tokens import text_windows
+from .truth.polysemy import codes, measure_code
+from .truth.report import codes_table, losses_table, mutual_table
+from .truth.trial import TruthExperiment, run
 
 
 class ProgressLine:
@@ -33,6 +42,11 @@ class ProgressLine:
         print(f"\r\033[K{what}:{far}{left}{self._shown}", end="", file=sys.stderr, flush=True)
 
 
+SYNTHETIC = Path(__file__).parents[2] / "assets" / "saes" / "synthetic"  # the bundled experiment and its results
+REACHED = (("l0", "L0"), ("variance", "variance"), ("dead", "dead"))
+KNOWN = (("found", "true features found"), ("mmcs", "mean max cosine"), ("true", "features that are true"))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 when dictionaries were written, 2 for a user's mistake, 130 when stopped."""
     parser = argparse.ArgumentParser(prog="python -m steering.saes", description="Train sparse autoencoders.")
@@ -43,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("--device", help="cpu, cuda, mps")
     train.add_argument("--dtype", default="float32", help="the model's, for harvesting: float32 or bfloat16")
     train.add_argument("--keep-work", action="store_true", help="keep tokens, activations and checkpoints")
+    truth = commands.add_parser("truth", help="try losses on data with known features, and see which are found")
+    truth.add_argument("experiment", type=Path, nargs="?", default=SYNTHETIC / "experiment.toml", help="a TOML file")
+    truth.add_argument("--out", type=Path, help="file of the results; by default beside the experiment")
     options = parser.parse_args(arguments)
+    if options.command == "truth":
+        return _truth(options.experiment, options.out)
     torch.set_float32_matmul_precision("high")  # on a GPU: the training's products in TensorFloat-32
     try:
         plan = TrainingPlan.parse(options.plan.read_text(encoding="utf-8"))
@@ -61,6 +80,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f"\n{(folder / 'measures.md').read_text(encoding='utf-8')}")
     return 0
+
+
+def _truth(file: Path, out: Path | None) -> int:
+    """The exit code of the command `truth`, which prints its tables."""
+    try:
+        plan = TruthExperiment.parse(file.read_text(encoding="utf-8"))
+        line = ProgressLine()
+        lm = load_model(plan.model) if plan.model else None
+        found = run(
+            plan,
+            lambda what, done, total: line(what, done, total, {}),
+            None if lm is None else _activations(lm, Site.parse(plan.site)),
+        )
+    except (ValueError, OSError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    write_atomically(out or file.with_name("results.json"), json.dumps(found).encode())
+    print("\n\n" + losses_table(found["losses"], (*REACHED, *KNOWN)))
+    print("\n" + mutual_table(found["mutual"]))
+    if "model" in found:
+        print("\n" + losses_table(found["model"], REACHED))
+    print("\n" + codes_table([(code, measure_code(code)) for code in codes()]))
+    return 0
+
+
+def _activations(lm: Model, site: Site, texts: int = 2_000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Activations of the small world's texts to train on, and others to measure on, without BOS."""
+    rendered = [
+        lm.rendered([*one.messages(), {"role": "assistant", "content": one.tuned}], continue_final=True)
+        for one in exchanges(texts)
+    ]
+    windows = [ids for ids, _ in text_windows(lm, rendered, 256)]
+    kept = []
+    for start in range(0, len(windows), 32):
+        found, mask = lm.activations(windows[start : start + 32], [site])
+        mask = mask & (mask.long().cumsum(-1) > 1)  # the first token stands for no text
+        kept.append(found[site][mask].float())
+    rows = torch.cat(kept)
+    return rows[: -len(rows) // 10], rows[-len(rows) // 10 :]
 
 
 if __name__ == "__main__":
