@@ -42,8 +42,8 @@ def show() -> None:
         _experiment(_results(RESULTS.stat().st_mtime))
     st.subheader("One neuron, several features: not always superposition", anchor=False)
     st.caption(
-        "A neuron that answers to several features is called polysemantic. Superposition is one reason; three others look "
-        "alike at the neuron and differ in the plots beside it. Each code below is as small as it can be."
+        "A neuron that answers to several features is called polysemantic. Superposition is one reason; three others "
+        "look alike at the neuron and differ in the plots beside it. Each code below is as small as it can be."
     )
     for number, (code, found) in enumerate(_codes()):
         with st.container(border=True, gap="xsmall", key=f"dictionaries_code_{number}"):
@@ -77,7 +77,7 @@ def _experiment(results: dict[str, Any]) -> None:
     st.markdown("**Do features that several dictionaries find exist more often?**")
     st.markdown(mutual_table(results["mutual"]))
     st.caption(
-        f"Groups of {about['group']} {about['mutual_loss']} dictionaries; weight 0 is independent training, the others add "
-        f"mutual feature regularization. Stable: the mean of its best cosine in the others is at least {FOUND:g}. "
+        f"Groups of {about['group']} {about['mutual_loss']} dictionaries; weight 0 is independent training, the others "
+        f"add mutual feature regularization. Stable: the mean of its best cosine in the others is at least {FOUND:g}. "
         "python -m steering.saes truth makes these numbers."
     )
