@@ -44,11 +44,8 @@ def test_the_truth_finds_itself_and_half_of_it_finds_half():
 
 
 def test_mistakes_in_a_world_are_sentences():
-    for values, said in (
-        ({"active": 30.0}, "below half"),
-        ({"correlation": 1.0}, "below 1"),
-        ({"groups": 0}, "groups"),
-    ):
+    mistakes = (({"active": 30.0}, "half"), ({"correlation": 1.0}, "below 1"), ({"groups": 0}, "groups"))
+    for values, said in mistakes:
         with pytest.raises(ValueError, match=said):
             SparseWorld(features=40, **values)
     with pytest.raises(ValueError, match="does not know 'loss'"):
