@@ -18,14 +18,18 @@ from safetensors.numpy import load_file
 from .making.passes import FORMAT
 from .making.tally import Table, edges
 from .making.write import ARRAYS, BASE, Packer
+from .names import GivenName, read_names
 from .notes import Notes
-from .words import match
+from .relevance import relevance
+from .words import match, parts
 
 if TYPE_CHECKING:
     from ..models.model import Model
     from ..saes.sae import Sae
 
 SORTS = ("density", "maximum", "mean")
+MATCH = "match"
+MOST_RANKED = 1_500  # matches that are ranked by how well they match; the strongest of more
 BANDS = ("Strongest", "75 to 100%", "50 to 75%", "25 to 50%", "0 to 25%")
 
 
@@ -123,6 +127,7 @@ class FeatureRow:
     promoted: tuple[str, ...]
     context: tuple[str, str, str]
     note: str = ""
+    name: str = ""
 
 
 @dataclass(eq=False)
@@ -136,6 +141,8 @@ class FeatureIndex:
     about: dict[str, Any]
     arrays: Table = field(repr=False)
     notes: Notes | None = None
+    made: dict[int, str] = field(default_factory=dict, repr=False)
+    given: dict[int, GivenName] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, folder: str | Path, notes: Notes | None = None) -> FeatureIndex:
@@ -156,7 +163,7 @@ class FeatureIndex:
             raise ValueError(f"The feature index in {str(folder)!r} is damaged ({error}). Build it again.") from error
         if about.get("format") != FORMAT or about.get("stamp") != stamp:
             raise ValueError(f"The feature index in {str(folder)!r} is of another version or torn. Build it again.")
-        return cls(folder, about, arrays, notes)
+        return cls(folder, about, arrays, notes, *read_names(folder))
 
     @property
     def n_features(self) -> int:
@@ -180,6 +187,11 @@ class FeatureIndex:
         """Whether the index was made from this SAE on this model."""
         return self.sae_fingerprint == sae.fingerprint and self.about["model"]["fingerprint"] == lm.fingerprint
 
+    def name(self, index: int) -> str:
+        """A feature's name: the one that a person gave it, or the one made from what it fires on, or ""."""
+        given = self.given.get(index)
+        return given.name if given is not None else self.made.get(index, "")
+
     # Search ---------------------------------------------------------------------------------------------------------
 
     def search(
@@ -196,14 +208,17 @@ class FeatureIndex:
         Args:
             query: words that the top contexts, the promoted tokens or the note must hold (each may be the beginning of
                 a word), or the number of a feature ("17" or "#17"), which then comes first; empty for all.
-            sort: "density", "maximum", "mean", or one number per feature (a separation, an activation on some text).
+            sort: "match" (how well a feature matches; the maximum where there is no query), "density", "maximum",
+                "mean", or one number per feature (a separation, an activation on some text).
             dead: whether features that never fired are listed.
 
         Raises:
             ValueError: the sort is unknown, or its numbers are not one per feature.
         """
-        keys, score = self._keys(sort)
         found = self._matching(query)
+        keys, score = self._keys("maximum" if isinstance(sort, str) and sort == MATCH else sort)
+        if isinstance(sort, str) and sort == MATCH and found:
+            keys = self._ranked(found, query)
         listed = np.zeros(self.n_features, bool)
         listed[found if found is not None else slice(None)] = True
         listed &= dead | (self.density > 0)
@@ -236,7 +251,23 @@ class FeatureIndex:
             found = [row[0] for row in base.execute("SELECT rowid FROM words WHERE words MATCH ?", (words,))]
         if self.notes is not None:
             found += [n for n in self.notes.search(self.sae_fingerprint, query) if 0 <= n < self.n_features]
-        return found
+        wanted = [word.strip('"*').lower() for word in words.split()]
+        for number in {*self.made, *self.given}:
+            name = self.name(number).lower()
+            if all(any(part.startswith(word) for part in parts(name)) for word in wanted):
+                found.append(number)
+        return list(dict.fromkeys(found))
+
+    def _ranked(self, found: Sequence[int], query: str) -> np.ndarray:
+        """Keys by which what matches best comes first, and among equals what fires most strongly."""
+        strongest = sorted(found, key=lambda id: -self.maximum[id])[:MOST_RANKED]
+        notes = self.notes.search(self.sae_fingerprint, "") if self.notes is not None else {}
+        with self._base() as base:
+            score = relevance(base, strongest, query, _packer(base).open, {n: self.name(n) for n in strongest}, notes)
+        keys = np.full(self.n_features, -1.0)
+        for number, value in score.items():
+            keys[number] = value
+        return keys + 1e-6 * self.maximum / max(float(self.maximum.max(initial=0)), 1e-9)
 
     def _rows(self, ids: Sequence[int], score: np.ndarray | None) -> list[FeatureRow]:
         notes = self.notes.search(self.sae_fingerprint, "") if self.notes is not None else {}
@@ -251,7 +282,12 @@ class FeatureIndex:
                 numbers = (float(self.density[id]), float(self.maximum[id]), value)
                 rows.append(
                     FeatureRow(
-                        int(id), *numbers, tuple(promoted.split("\x1f")), (before, peak, after), notes.get(id, "")
+                        int(id),
+                        *numbers,
+                        tuple(promoted.split("\x1f")),
+                        (before, peak, after),
+                        notes.get(id, ""),
+                        self.name(int(id)),
                     )
                 )
         return rows

@@ -319,8 +319,7 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
         ValueError: no such folder, release or id (near ones are listed), an architecture or hook that cannot be
             steered, weights that are pickled, or an SAE that does not fit the model.
     """
-    device, folder = str(lm.device), None
-    notes: tuple[str, ...] = ()
+    device, folder, notes = str(lm.device), None, ()
     if sae_id is None and (ids := ids_of(str(release))):
         sae_id = middle_of(ids)
         others = ", ".join(one for one in ids if one != sae_id)

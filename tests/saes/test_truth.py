@@ -40,7 +40,10 @@ def test_the_truth_finds_itself_and_half_of_it_finds_half():
     half[:20] = truth[:20]
     assert mean_max_cosine(truth, truth[torch.randperm(40)]) == pytest.approx(1.0)
     assert found(truth, half) == true_share(half, truth) == 0.5
-    assert found(truth, truth[:1].repeat(40, 1)) == 1 / 40 and true_share(truth[:1].repeat(40, 1), truth) == 1.0
+    assert (
+        found(truth, truth[:1].repeat(40, 1)) == pytest.approx(1 / 40)
+        and true_share(truth[:1].repeat(40, 1), truth) == 1.0
+    )
 
 
 def test_mistakes_in_a_world_are_sentences():

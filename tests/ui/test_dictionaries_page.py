@@ -31,7 +31,8 @@ def filled(folder: str, name: str, kinds: list[str], seeds: int = 1):
     fine(at.number_input(key="dictionaries_k").set_value(4).run())
     fine(at.select_slider(key="dictionaries_samples").set_value(50_000).run())
     fine(at.number_input(key="dictionaries_seeds").set_value(seeds).run())
-    return fine(at.text_input[-1].set_value(name).run())
+    named = next(one for one in at.text_input if str(one.key).startswith("dictionaries_name"))
+    return fine(named.set_value(name).run())
 
 
 def trained(folder: str, name: str, kinds: list[str], seeds: int = 1):
@@ -48,7 +49,7 @@ def test_a_training_makes_dictionaries_that_the_features_page_opens(folder):
     at, job = trained(folder, "first", ["batchtopk", "lp"])
     table = at.dataframe[0].value
     assert len(table) == 2 and (table["Explains"] > 10).all() and (table["L0"] < 40).all()
-    assert {what for what, _, _ in job.partial} == {f"blocks.1.hook_resid_post.{kind}" for kind in ("batchtopk", "lp")}
+    assert {what for what, _, _ in job.partial} == {f"blocks.2.hook_resid_post.{kind}" for kind in ("batchtopk", "lp")}
     assert set(job.partial[-1][2]) == {"loss", "variance", "l0", "dead"} and job.fraction == 1.0
     browse = next(one for one in at.button if one.label.startswith("Browse"))
     browse.click()

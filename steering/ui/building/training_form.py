@@ -106,7 +106,7 @@ def choose(bench: Workbench, taken: Iterable[str]) -> TrainingChoice | None:
         st.caption("Choose at least one layer, one kind and a text.")
         return None
     base = SaeRecipe(
-        d_sae=int(width), k=int(k), samples=int(samples), batch=1024 if small else 2048, learning_rate=float(rate),
+        d_sae=int(width), k=int(k), samples=int(samples), batch=batch_of(tokens, small), learning_rate=float(rate),
         group=seeds, mutual=0.1 if mutual and seeds > 1 else 0.0,
     )  # fmt: skip
     plan = TrainingPlan(
@@ -115,6 +115,12 @@ def choose(bench: Workbench, taken: Iterable[str]) -> TrainingChoice | None:
         context=min(CONTEXT, lm.n_ctx - 1), limit=HUB_TEXTS, measure_tokens=MEASURED, batch_tokens=4096, buffer_gb=2.0,
     )  # fmt: skip
     return TrainingChoice(name, plan, texts, tokens)
+
+
+def batch_of(tokens: int, small: bool) -> int:
+    """Activations of a step: fewer where the text has few."""
+    most = 1024 if small else 2048
+    return max(32, min(most, 1 << max(0, tokens // 8).bit_length()))
 
 
 def changes(kind: str, k: int) -> dict[str, Any]:
