@@ -77,7 +77,9 @@ class TruthExperiment:
         for some, known in ((given, cls), (world, SparseWorld)):
             if unknown := sorted(set(some) - {one.name for one in fields(known)}):
                 raise ValueError(f"The experiment does not know {unknown[0]!r}.")
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
         try:
             return cls(world=SparseWorld(**world), **plain)
         except TypeError as error:
