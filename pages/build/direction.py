@@ -16,6 +16,7 @@ with right:
     choice = direction.choose(bench.lm, bench.sae)
 if pairs is None:
     st.stop()
+direction_panels.warn(bench, pairs)
 with clear_errors():
     found = direction.study(bench, pairs, choice)
     if found is not None:

@@ -14,6 +14,7 @@ with clear_errors():
     groups = None if study is None else calibrating.projected(lm, study)
     if study is None or groups is None:
         st.stop()
+    calibrating.warn(study)
     threshold, grid, dose, layers, free = st.tabs(["Threshold", "Tau and lambda", "Dose", "Layer and dose", "Any grid"])
     with threshold:
         tau = calibrating.show_threshold(study, groups)

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped; the same command goes on from here.", file=sys.stderr)
         return 130
-    for line in reports.findings(result):
+    for line in (*(f"Note: {one}" for one in result.warnings), *reports.findings(result)):
         print(line)
     return 0
 

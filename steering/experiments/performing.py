@@ -16,6 +16,7 @@ from ..evaluations import effects
 from ..evaluations.arms import Arm
 from ..evaluations.coherence import SideEffects, answers_of, side_effects, whole_texts
 from ..evaluations.comparison import Table, table
+from ..evaluations.overlap import Overlap
 from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Outcome, Tick, run
 from ..jobs.checkpoint import Checkpoint
@@ -41,6 +42,8 @@ class Result:
     side_effects: tuple[SideEffects, ...] = ()
     calibrated: tuple[Calibrated, ...] = ()
     spillovers: Mapping[str, effects.Spillover] = field(default_factory=dict)
+    overlaps: tuple[Overlap, ...] = ()
+    warnings: tuple[str, ...] = ()  # what a direction or a threshold had seen of the items, a sentence each
     about: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     kept: int = 0  # outcomes that an earlier run of the same experiment had made
@@ -92,6 +95,8 @@ def perform(
         tuple(_side_effects(workshop, arms, tick)),
         tuple(one for one in workshop.calibrated.values() if not one.direction.startswith("random")),
         spillovers(found, sets, arms),
+        tuple(workshop.overlaps(sets)),
+        tuple(workshop.warnings(sets)),
         about | {"sets": {one.name: f"{len(one)} items, {one.content_hash}" for one in sets}},
         time.monotonic() - start,
         0 if checkpoint is None else len(found) - (len(checkpoint) - had),

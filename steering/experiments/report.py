@@ -53,6 +53,8 @@ def files(result: Result) -> dict[str, bytes]:
     numbers = {
         "about": dict(result.about),
         "table": result.table.rows(),
+        "overlaps": [asdict(one) for one in result.overlaps],
+        "warnings": list(result.warnings),
         "spillovers": {name: asdict(one) for name, one in result.spillovers.items()},
         "side_effects": [asdict(one) for one in result.side_effects],
         "calibration": [asdict(one) | {"tau": one.tau} for one in result.calibrated],

@@ -101,6 +101,9 @@ def to_html(result: Result) -> str:
         f"<p class='muted'>{esc(about.get('time', ''))} · model {esc(result.experiment.model)} · "
         f"{result.took} · again with <code>{esc(command(result))}</code></p>"
     )
+    if result.warnings:
+        page.add("<h2>Seen before</h2><ul>", *(f"<li>{esc(line)}</li>" for line in result.warnings), "</ul>")
+        _seen(page, result)
     page.add("<h2>What it supports</h2><ul>", *(f"<li>{esc(line)}</li>" for line in findings(result)), "</ul>")
     page.add(f"<p class='muted'>{esc(rule(result))} {esc(chance(result))}</p>")
     for one in result.sets:
@@ -117,6 +120,14 @@ def to_html(result: Result) -> str:
     head += "<meta name='color-scheme' content='light dark'>"
     head += f"<title>{esc(result.experiment.title)}</title><style>{STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(page.parts)}</body></html>"
+
+
+def _seen(page: _Page, result: Result) -> None:
+    body = [("", [one.set, item, text]) for one in result.overlaps for item, text in one.examples]
+    if body:
+        page.add("<details><summary>Examples</summary>")
+        page.table(["set", "item", "text of the pairs"], body)
+        page.add("</details>")
 
 
 def _set(page: _Page, result: Result, one: EvaluationSet) -> None:

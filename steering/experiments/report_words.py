@@ -190,6 +190,7 @@ def to_markdown(result: Result) -> str:
         f"### {result.experiment.title}",
         "",
         f"`{command(result)}`: {result.took}.",
+        *(f"\nSeen before: {plain_line(line)}" for line in result.warnings),
     ]
     for one in result.sets:
         shown = measures_of(result)[one.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..directions.pairs import PairSet
 from ..engine.engine import Engine
 from ..evaluations import arms as arms_of
 from ..evaluations.arms import BASELINE, Arm
+from ..evaluations.overlap import Overlap, overlaps, shared
 from ..evaluations.scoring.items import Item
 from ..evaluations.scoring.judge import Endpoint
 from ..evaluations.scoring.measure import Scorer
@@ -25,9 +26,11 @@ from ..measurements import calibration
 from ..models.model import Model
 from ..recipes.building import make
 from ..recipes.controls import has_control
+from ..recipes.origins import origins
 from ..recipes.tables import source_of, step_of, steps_of_arm
 from ..recipes.workbench import Workbench
 from ..saes.sae import Sae
+from ..showing.one_line import counted
 from .config import JUDGE_KEY, Experiment, half, near, points
 
 
@@ -158,6 +161,35 @@ class Workshop:
             many = int(asked.get("random", 0)) if arm.name in chosen and has_control(arm.interventions) else 0
             found += [arms_of.random_control(arm, seed, self.bench) for seed in range(many)]
         return found
+
+    # What the directions have seen ----------------------------------------------------------------------------------
+
+    def overlaps(self, sets: Sequence[EvaluationSet]) -> list[Overlap]:
+        """The sets whose prompts or facts also occur in the pairs that a direction of an arm was made from."""
+        return overlaps(sets, self._origins()[0])
+
+    def warnings(self, sets: Sequence[EvaluationSet]) -> list[str]:
+        """What a direction or a threshold has seen of the items of these sets, a sentence each."""
+        found = [str(one) for one in self.overlaps(sets)]
+        found += [
+            f"Whether items of these sets occur in the pairs of the saved direction {name!r} cannot be said: the pairs "
+            "are not at hand."
+            for name in self._origins()[1]
+        ]
+        for name, spec in self.experiment.data.get("calibration", {}).items():
+            for side in ("concept", "other"):
+                chosen_on = self.set(spec[side])
+                for one in sets:
+                    if count := shared(one, chosen_on):
+                        items = f"{count} of {counted(len(one), 'item')} of {one.name!r}"
+                        found.append(f"{items} also chose the threshold {name!r}, which looks better there than it is.")
+        return found
+
+    def _origins(self) -> tuple[list[PairSet], list[str]]:
+        known = self.experiment.data.get("directions", {})
+        tables = [table for spec in self.experiment.data["arms"] for point in points(spec)[:1]
+                  for table in steps_of_arm({**spec, **point})]  # fmt: skip
+        return origins(self.bench, (step_of(table, known) for table in tables))
 
     def _arm(self, spec: Mapping[str, Any], point: Mapping[str, Any]) -> Arm:
         whole = {**spec, **point}

@@ -340,3 +340,11 @@ def test_a_configuration_written_and_read_is_the_same() -> None:
 def test_a_report_as_markdown(result: experiments.Result) -> None:
     text = reports.to_markdown(result)
     assert "| Baseline |" in text and "n = 3" in text and "test.toml`" in text
+
+
+def test_a_report_says_what_its_directions_and_thresholds_have_seen(result: experiments.Result) -> None:
+    said = " ".join(result.warnings)
+    assert "also chose the threshold 'here'" in said  # CONFIG calibrates on the items that it evaluates
+    files = reports.files(result)
+    assert "Seen before" in files["report.html"].decode() and "Seen before" in files["report.md"].decode()
+    assert json.loads(files["numbers.json"])["warnings"] == list(result.warnings)

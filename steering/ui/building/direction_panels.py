@@ -13,6 +13,7 @@ from ...plots import matrices
 from ...plots.base import percent
 from ...recipes.sources import CONTRASTS
 from ..explore import browsing as explore
+from ..measure import seen
 from ..shared import job_cards
 from ..shared import objects as services
 from ..shared.indexes import maybe_index
@@ -24,9 +25,10 @@ from .direction import PairStudy, doubled
 from .pair_table import drop
 
 if TYPE_CHECKING:
-    from ...directions.pairs import PromptPair
+    from ...directions.pairs import PairSet, PromptPair
     from ...jobs.jobs import Job
     from ...measurements.layers import LayerEffect
+    from ...recipes.workbench import Workbench
 
 VIEWS = ("Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect")
 SHOWN_PAIRS = 60
@@ -57,6 +59,11 @@ def headline(found: PairStudy) -> None:
             "Cone", f"{np.quantile(agree.cone, 0.95):.0f}°", width="content",
             help="95% of the directions of resampled pairs lie within this angle. Random directions are 90° apart.",
         )  # fmt: skip
+
+
+def warn(bench: Workbench, pairs: PairSet) -> None:
+    """Draws which evaluation sets have items that occur in the pairs; no text is read by the model for it."""
+    seen.draw(seen.of_pairs(bench, pairs))
 
 
 def show(found: PairStudy) -> None:

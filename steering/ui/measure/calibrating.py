@@ -17,6 +17,7 @@ from ..steer import sending
 from ..widgets import theme
 from ..widgets.basics import option
 from ..widgets.threshold import threshold
+from . import seen
 from . import separation as measure
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ def choose(lm: Model, sae: Sae | None) -> Study | None:
         return None
     read = readings.value(bench, key, lambda: bench.direction(made), "Reading the direction")
     return None if read is None else Study(read, made, step, concept, other)
+
+
+def warn(study: Study) -> None:
+    """Draws which of the texts occur in the pairs that the direction was made from."""
+    seen.draw(seen.of_source(services.workbench(), study.source, (study.concept, study.other)))
 
 
 def _texts(lm: Model) -> tuple[EvaluationSet, EvaluationSet]:

@@ -13,6 +13,7 @@ from ..shared import objects as services
 from ..shared import state
 from ..widgets import theme
 from ..widgets.basics import chart, literal, option
+from . import seen
 from . import separation as measure
 from .evaluation_form import own
 
@@ -55,6 +56,7 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
     engine, place = services.engine(), measure.folder() / hashlib.sha256(name.encode()).hexdigest()[:12]
     # The visitor's SAE is loaded already; a bundled experiment may name another one.
     named, chosen = experiment.data.get("sae"), state.sae_choice(lm.name)
+    seen.draw(seen.of_experiment(experiment, services.workbench(lm.name)))
     same = not named or (named["release"], named.get("id", "")) == chosen
     own_sae = sae if same else None
 
@@ -107,6 +109,7 @@ def report(result: Result) -> None:
     """Draws what the result supports, the tables, the charts and the downloads."""
     from ...experiments import report as reports
 
+    seen.draw(result.warnings)
     st.subheader("What it supports", anchor=False)
     for line in reports.findings(result)[:12]:
         st.text(line)
