@@ -74,7 +74,7 @@ def memory(reset: bool = False) -> int:
 
 
 def one(tokens: int, threads: int) -> None:
-    """Builds one index in this process and prints what it took, as JSON."""
+    """Build one index in this process and prints what it took, as JSON."""
     import torch
 
     from steering.features import FeatureIndex, build

@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def show(timings: dict[str, Timing], has_half: bool) -> None:
-    """Prints seconds, ratios to both of Tiller's precisions, and how many tokens are those of transformers."""
+    """Print seconds, ratios to both of Tiller's precisions, and how many tokens are those of transformers."""
     wanted = timings["transformers, one by one"].result
     for name, timing in timings.items():
         row = name.endswith("one row")

@@ -1,4 +1,4 @@
-"""Site <-> hook name, both ways; order; and what a wrong one is told."""
+"""Site <-> hook name, both ways; order; and the error of a wrong name."""
 
 import itertools
 

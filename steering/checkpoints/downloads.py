@@ -1,8 +1,8 @@
-"""Fetch what is needed of a Hugging Face hub repository, with progress in bytes, cancel and resume.
+"""Fetch the needed files of a Hugging Face hub repository, with progress in bytes, cancel and resume.
 
-The hub's own client does the talking and its cache is the store, so files that other tools fetched are found and ours
-are found by them. Two things are added: the client begins a broken file anew, here it goes on where it stopped; and the
-client checks a file's size only, here its SHA-256 is checked. Only safetensors, JSON and tokenizer files are fetched.
+The hub's own client makes the requests and its cache is the store, so files are shared with other tools. Two things are
+added: a broken transfer is resumed (the client starts the file again), and SHA-256 is checked (the client checks the
+size only). Only safetensors, JSON and tokenizer files are fetched.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class _Transfer:
         url = hf_hub_url(self.repo, name, revision=self.commit, endpoint=self.api.endpoint)
         while True:
             before = part.stat().st_size if part.is_file() else 0
-            if before > size:  # of no use, whoever wrote it
+            if before > size:  # longer than the file itself: useless
                 part.unlink()
                 before = 0
             try:

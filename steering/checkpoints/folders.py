@@ -1,4 +1,4 @@
-"""What is at a place: a model, an SAE, a folder with several, or why it is none of these. No weight is read."""
+"""What a folder or file holds: a model, an SAE, several of them, or why it is none of these. No weight is read."""
 
 from __future__ import annotations
 

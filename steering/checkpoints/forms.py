@@ -1,7 +1,7 @@
-"""In which form a model is loaded (dtype, bits, device), written after its name: `openai-community/gpt2@bfloat16`.
+"""The form in which a model is loaded (dtype, bits, device), written after its name: `openai-community/gpt2@bfloat16`.
 
-The dashboard knows a model by one text. The same weights as bfloat16 are another model to it, with other activations,
-so whatever is kept by that name is never mixed up. A plain name means the defaults of `load_model`.
+The dashboard identifies a model by one text. The same weights in bfloat16 are another model with other activations, so
+cached results of the two are never mixed up. A plain name means the defaults of `load_model`.
 """
 
 from __future__ import annotations

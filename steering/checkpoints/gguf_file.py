@@ -98,7 +98,7 @@ class GgufFile:
 
     @property
     def dtype(self) -> str:
-        """The dtype that holds its weights with the least loss: what they are as, or bfloat16 for quantized ones."""
+        """The dtype that holds its weights with the least loss: their own, or bfloat16 for quantized ones."""
         return {"F32": "float32", "F16": "float16"}.get(self.quantization, "bfloat16")
 
     @property

@@ -49,7 +49,7 @@ def _home() -> Path:
 
 
 def _caches() -> Path:
-    """Where programs keep what they can fetch again."""
+    """The cache folders of other programs."""
     if sys.platform == "darwin":
         return _home() / "Library" / "Caches"
     if sys.platform == "win32":

@@ -150,7 +150,7 @@ def size(number: int) -> str:
 class MemoryBudget:
     """Which loaded things to unload so that a new one fits: the least recently used first.
 
-    It only keeps the books; whoever loads and releases asks it.
+    It only counts; loading and unloading are the caller's.
     """
 
     def __init__(self, limit: int) -> None:

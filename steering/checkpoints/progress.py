@@ -17,7 +17,7 @@ Tick = Callable[[int, int], None]  # tensors that are read, tensors in all; may 
 _here = threading.local()
 
 
-class _Told:
+class _ReportingBar:
     """A stand-in for transformers' progress bar that reports each item to a function."""
 
     def __init__(self, items: Any, tick: Tick) -> None:
@@ -36,12 +36,12 @@ def _bar(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     items = args[0] if args else kwargs.get("iterable")
     if tick is None or not hasattr(items, "__len__"):
         return factory(*args, **kwargs)
-    return _Told(items, tick)
+    return _ReportingBar(items, tick)
 
 
 @contextmanager
-def told(tick: Tick | None) -> Iterator[None]:
-    """Report to `tick` the weights that this thread reads within a `with` block; other threads keep their bars."""
+def reported(tick: Tick | None) -> Iterator[None]:
+    """Within a `with` block, report to `tick` the weights that this thread reads; other threads keep their bars."""
     if tick is None:
         yield
         return

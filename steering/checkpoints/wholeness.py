@@ -1,7 +1,7 @@
-"""Whether a checkpoint is whole: every weight of the model in its files, none beside it, and files that are files.
+"""Whether a checkpoint is complete: its files hold exactly the model's weights, and are no Git LFS pointers.
 
-transformers fills what is missing with random numbers and leaves out what it does not know, with a logged warning;
-everything would be measured on such a model without a word.
+transformers fills missing weights with random numbers and ignores unknown ones, with only a logged warning; everything
+would then be measured on a wrong model.
 """
 
 from __future__ import annotations

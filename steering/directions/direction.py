@@ -231,7 +231,7 @@ class Direction:
         return save({"vector": self.vector.contiguous()}, metadata={_HEADER: text})
 
     def save(self, path: str | Path) -> Path:
-        """Writes a safetensors file and returns its path."""
+        """Write a safetensors file and returns its path."""
         path = Path(path).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
@@ -282,7 +282,7 @@ class Direction:
 
 def random_like(direction: Direction, seed: int = 0) -> Direction:
     """The control: a random direction of the same norm, space and number of nonzero entries."""
-    # Not `seed` alone: a direction that somebody drew with the same seed would be its own control.
+    # Not `seed` alone: a random direction drawn with the same seed would be its own control.
     drawn = hashlib.sha256(f"{direction.fingerprint} {seed}".encode()).digest()[:6]
     generator = torch.Generator().manual_seed(int.from_bytes(drawn, "big"))
     width = direction.vector.numel()

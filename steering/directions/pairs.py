@@ -141,8 +141,8 @@ class PairSet:
         return cls.parse(bounded(path, MAX_BYTES), path.suffix.lstrip("."), name=name, file=path.name)
 
     @classmethod
-    def parse(cls, data: str | bytes, format: str, *, name: str = "", file: str = "") -> PairSet:
-        """The pairs in the content of a file; `format` is "jsonl", "json", "csv" or "tsv".
+    def parse(cls, data: str | bytes, suffix: str, *, name: str = "", file: str = "") -> PairSet:
+        """The pairs in the content of a file; `suffix` is "jsonl", "json", "csv" or "tsv".
 
         Args:
             file: the file's name, for the messages.
@@ -150,10 +150,10 @@ class PairSet:
         Raises:
             ValueError: another format, too large, no text, or a broken row (which one, what was expected, what came).
         """
-        if format.lower().lstrip(".") not in FORMATS:
-            raise ValueError(f"Pairs come as one of {', '.join('.' + known for known in FORMATS)}; got {format!r}.")
+        if suffix.lower().lstrip(".") not in FORMATS:
+            raise ValueError(f"Pairs come as one of {', '.join('.' + known for known in FORMATS)}; got {suffix!r}.")
         pairs = []
-        for where, row in table_rows(data, format, name=file, limit=MAX_BYTES):
+        for where, row in table_rows(data, suffix, name=file, limit=MAX_BYTES):
             if len(pairs) >= MAX_PAIRS:
                 raise ValueError(f"A set of pairs may hold {MAX_PAIRS} pairs; {file and f'{file}, '}{where} is beyond.")
             pairs.append(_pair(located(file, where), row))

@@ -1,7 +1,7 @@
 """Directions that ship as files, so that a real model's first screen need not read a hundred pairs first.
 
-`python -m steering.directions.shipped MODEL` makes them anew. A file is used only where everything that made it is the
-same: weights, pairs, contrast, position and site; otherwise the direction is read from the model as ever.
+`python -m steering.directions.shipped MODEL` makes them again. A file is used only if weights, pairs, contrast,
+position and site are those it was made with; otherwise the direction is read from the model.
 """
 
 from __future__ import annotations

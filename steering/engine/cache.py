@@ -1,7 +1,7 @@
 """The key-value cache of a batch whose rows come and go.
 
 transformers' dynamic cache copies itself whole for every new token; this one keeps spare room and writes one column.
-Rows are padded on the left, so all of them end at the same column and a step writes the same place for every row.
+Rows are padded on the left, so all end at the same column and a step writes the same column for every row.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _RoomyLayer(DynamicLayer):
 class RowCache(Cache):
     """A cache whose rows can be chosen, repeated, and joined by others.
 
-    No layer is a sliding one: a window is laid over the whole by the mask, which keeps left padding and joining exact.
+    No layer is a sliding-window layer: the mask applies the window, which keeps left padding and joining exact.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class RowCache(Cache):
             layer.take(rows.to(layer.keys.device), drop_left)  # type: ignore[union-attr]
 
     def join(self, other: RowCache) -> None:
-        """Adds the rows of another cache below; the shorter of the two is padded on the left."""
+        """Append the rows of another cache; the shorter of the two is padded on the left."""
         gap = self.length - other.length
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             if gap > 0:
@@ -101,22 +101,22 @@ _works: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
 
 
 def can_cache(model: Model) -> bool:
-    """Whether a batch of rows can be decoded step by step with a `RowCache`; asked once a model, by trying.
+    """Whether a batch of rows can be decoded step by step with a `RowCache`; tried once a model.
 
-    Models that keep another state than keys and values (Mamba, Qwen3-Next and other hybrids) read the whole text again
-    at every step instead: slower, and exact.
+    Models that keep another state than keys and values (Mamba, Qwen3-Next and other hybrids) run over the whole text
+    again at every step instead: slower, and exact.
     """
     if model not in _works:
         try:
             _works[model] = _tried(model)
-        except Exception:  # whatever a family says to a cache that it does not know
+        except Exception:  # families raise different errors for a cache that they do not know
             _works[model] = False
     return _works[model]
 
 
 @torch.inference_mode()
 def _tried(model: Model) -> bool:
-    """Whether two rows of unequal length go on with the cache as they do without it."""
+    """Whether two rows of unequal length continue with the cache as without it."""
     rows = [[(7 * i + 3) % (model.d_vocab - 1) + 1 for i in range(n)] for n in (6, 4)]
     tokens, mask, positions = model.pad([row[:-1] for row in rows])
     cache = RowCache()

@@ -1,6 +1,6 @@
-"""Completions: the handle of a request, and what is left of a row when it is finished.
+"""Completions: the handle of a request, and the plain data of a finished row.
 
-A finished completion holds plain data only, neither model nor interventions: whoever keeps it keeps no weights alive.
+A finished completion holds neither model nor interventions, so that keeping one keeps no weights alive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..showing.one_line import one_line, quoted
 from .receipts import Receipt
 from .rows import Row, Trace
 
-_LOOK = 0.1  # seconds after which a job that waits for a row looks whether it was cancelled
+_LOOK = 0.1  # seconds between two checks whether a waiting job was cancelled
 
 
 class CacheCheck(NamedTuple):
@@ -35,7 +35,7 @@ class CacheCheck(NamedTuple):
 
 @dataclass(frozen=True)
 class Finished:
-    """What a finished row holds, as plain data."""
+    """A finished row as plain data."""
 
     prompt: tuple[int, ...]
     generated: list[int] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Finished:
 
     @classmethod
     def of(cls, row: Row, *, receipts: bool = True) -> Finished:
-        """What a row holds now; without receipts where it failed."""
+        """The plain data of a row; without receipts if it failed."""
         return cls(
             row.prompt, row.generated, row.logprobs, row.alternatives, row.traces, row.visible, row.finish_reason,
             row.receipts() if receipts else (),
@@ -66,7 +66,7 @@ class Completion:
         self._row: Row | Finished = row
         self._model = weakref.ref(model)
         self._changed = threading.Condition()
-        # Whoever wants the end only is not woken at every token: a thread that wakes takes the interpreter's lock.
+        # A thread that waits for the end is not woken at every token: waking takes the interpreter's lock.
         self._finished = threading.Event()
         self._watching = 0
         self._cancelled = False
@@ -119,7 +119,7 @@ class Completion:
         return self._finished.is_set()
 
     def cancel(self) -> None:
-        """Stops the row within one step; what it has so far stays."""
+        """Stop the row within one step; its tokens so far are kept."""
         self._cancelled = True
 
     def result(self, timeout: float | None = None) -> Completion:
@@ -128,7 +128,7 @@ class Completion:
         Raises:
             TimeoutError: not finished in time.
             Cancelled: asked inside a job that was cancelled.
-            Exception: what went wrong in the row.
+            Exception: the row's error.
         """
         if not self._wait(timeout):
             raise TimeoutError(f"The completion was not finished after {timeout:g} s.")
@@ -153,7 +153,7 @@ class Completion:
     def wait(self, seen: int, timeout: float | None = None) -> bool:
         """Whether there is more text than `seen` characters, or the row is finished; waits at most `timeout`."""
         with self._changed:
-            self._watching += 1  # before the text is looked at: what comes after that look is notified
+            self._watching += 1  # before the text is compared: text that arrives later notifies this thread
             try:
                 return self._changed.wait_for(lambda: self.done or len(self.text) > seen, timeout)
             finally:
@@ -197,7 +197,7 @@ class Completion:
                 self._changed.notify_all()
 
     def _finish(self, error: Exception | None = None) -> Finished:
-        """Ends the completion; what is left of its row."""
+        """End the completion and return its row's plain data."""
         assert isinstance(self._row, Row)
         self.error = error
         if error is not None:

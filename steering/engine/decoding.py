@@ -1,6 +1,6 @@
-"""The decode loop: rows join, take a step together, and leave. Pure: no threads, no queue, no Streamlit.
+"""The decode loop: rows join the batch, take steps together, and leave. No threads, no queue, no Streamlit.
 
-Every row of the batch has its own interventions, seed, temperature, length and stop, and is what it would have been
+Every row has its own interventions, seed, temperature, length and stop texts, and gets the tokens that it would get
 alone: positions are absolute, padding is masked and never steered, and random numbers belong to the row.
 """
 
@@ -21,7 +21,7 @@ from .plan import Plan
 from .rows import Row
 from .sampling import choose
 
-# Families that hand rows and heads on in one axis, so that a row cannot become several half-way through a pass.
+# Families that keep rows and heads in one axis, so that a row cannot be split into several half-way through a pass.
 WHOLE_ROWS = ("BloomForCausalLM", "GPTBigCodeForCausalLM")
 
 
@@ -31,8 +31,8 @@ def run_sequences(
 ) -> tuple[Float[Tensor, "rows pos vocab"], Bool[Tensor, "rows pos"]]:
     """Logits of one steered pass over the rows' whole sequences, padded on the left, and the mask of real tokens.
 
-    `keep` says of which positions logits are wanted: of the last so many (0: of all), or of those columns. Rows of the
-    same sequence run as one up to the first block in which one of them is steered, and then part.
+    `keep` says which positions' logits are computed: the last so many (0: all), or those columns. Rows of the same
+    sequence run as one row up to the first block in which one of them is steered, and are split there.
     """
     sequences = [row.sequence for row in rows]
     parts = type(model.hf).__name__ not in WHOLE_ROWS
@@ -69,7 +69,7 @@ def run_sequences(
 
 @contextmanager
 def _parting(model: Model, block: int, owner: Int[Tensor, "rows"], prompts: int) -> Iterator[None]:
-    """From this block on, whatever has a row a prompt gets a row a row: activations, masks, rotary tables."""
+    """Within a `with` block, split prompts into rows from this block on: activations, masks, rotary tables."""
 
     def part(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -93,7 +93,7 @@ def _parting(model: Model, block: int, owner: Int[Tensor, "rows"], prompts: int)
 
 
 class Decoder:
-    """The rows that are being decoded. `add` runs prompts, `step` gives each row one token, `drop` lets rows go.
+    """The rows that are being decoded. `add` runs prompts, `step` gives each row one token, `drop` removes rows.
 
     Args:
         max_batch: rows that run their prompts in one pass.
@@ -113,9 +113,9 @@ class Decoder:
 
     @torch.inference_mode()
     def add(self, rows: Sequence[Row]) -> None:
-        """Runs the rows' prompts and chooses their first tokens. A row may be finished right after.
+        """Run the rows' prompts and choose their first tokens; a row may be finished after that.
 
-        A row that has tokens already goes on after them.
+        A row that already has tokens continues after them.
         """
         self._uncached += [row for row in rows if not row.cached]
         for row in [row for row in rows if not row.cached]:
@@ -143,7 +143,7 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One token for every row; rows that are finished leave."""
+        """Choose one token for every row; remove the finished rows."""
         turned = self._turned()
         if self.rows:
             self._step_cached()
@@ -154,9 +154,9 @@ class Decoder:
         self._leave()
 
     def _turned(self) -> list[Row]:
-        """Takes out the rows whose rotary positions become others with this token: their cache is of another model.
+        """Remove and return the rows whose rotary frequencies change with this token, which makes their cache invalid.
 
-        They are read once more from the start; where positions change with every token, they go on without a cache.
+        They are read again from the start; where frequencies change with every token, they continue without a cache.
         """
         if self._turning is None:
             return []
@@ -215,18 +215,18 @@ class Decoder:
             row.accept(token, logprobs[r], list(zip(index[r], best[r], strict=True))[: row.top_alternatives])
 
     def drop(self, rows: Sequence[Row], reason: str = "cancelled") -> None:
-        """Lets rows go before they are finished; the others do not notice."""
+        """Remove rows before they are finished; the other rows do not change."""
         for row in rows:
             row.finish_reason = row.finish_reason or reason
         self._leave()
 
     def clear(self) -> None:
-        """Forgets all rows and their cache, after a pass that failed half-way."""
+        """Remove all rows and their cache, after a pass that failed half-way."""
         self._flush()  # a row that was finished before the failure keeps its receipt
         self.rows, self._uncached, self._pads, self._plan, self._cache = [], [], [], None, RowCache()
 
     def discard(self, row: Row) -> None:
-        """Forgets one row that could not be added; cached ones have not joined yet then."""
+        """Remove one row that could not be added."""
         self._uncached = [other for other in self._uncached if other is not row]
 
     def _leave(self) -> None:
@@ -236,7 +236,7 @@ class Decoder:
             self._stay(stay)
 
     def _stay(self, stay: list[int]) -> None:
-        """Keeps these rows of the cached batch."""
+        """Keep these rows of the cached batch."""
         self._flush()
         self.rows, self._pads = [self.rows[index] for index in stay], [self._pads[index] for index in stay]
         if not stay:
@@ -254,7 +254,7 @@ class Decoder:
 
 
 def generate(rows: Sequence[Row], max_batch: int = 64) -> None:
-    """Decodes rows of one model to their ends, in place."""
+    """Decode rows of one model to their ends, in place."""
     if rows:
         decoder = Decoder(rows[0].model, max_batch)
         decoder.add(rows)

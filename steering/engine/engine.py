@@ -1,8 +1,8 @@
-"""The engine: one thread that decodes, a queue of requests, and handles that stream what becomes of them.
+"""The engine: one thread that decodes, a queue of requests, and a handle for each that streams its text.
 
-Requests from any thread are decoded together in one batch; they join it while others are under way, a person's before
-a job's. A row that was decoded before (same model, prompt, recipe, sampling) is remembered, so moving one slider
-decodes one row. An engine that nobody holds any more ends by itself and frees its model.
+Requests from any thread are decoded together in one batch, which they join at any step, a person's before a job's.
+Finished rows are remembered (by model, prompt, recipe and sampling), so moving one slider decodes one row. An engine
+to which no reference is left ends by itself and frees its model.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _open: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Closes every engine: a daemon thread inside torch when the interpreter goes ends the process with an abort."""
+    """Close every engine, because a daemon thread inside torch aborts the process when the interpreter exits."""
     for engine in list(_open):
         engine.close()
 
@@ -47,7 +47,7 @@ def _close_all() -> None:
 class Engine:
     """Decodes every request that is submitted, from any thread, in one batch.
 
-    `close` it, or use it in a `with` block; one that is dropped ends its thread by itself.
+    `close` it, or use it in a `with` block; its thread also ends when the last reference to it is dropped.
 
     Args:
         max_rows: rows decoded at once; further ones wait.
@@ -76,7 +76,7 @@ class Engine:
 
     @property
     def model(self) -> Model:
-        """The model that the engine runs; a closed engine has let go of it, whoever still holds the engine."""
+        """The model that the engine runs; a closed engine no longer holds it."""
         model = self._model
         if model is None:
             raise ValueError(CLOSED)
@@ -89,7 +89,7 @@ class Engine:
         return self.submit_all([request])[0]
 
     def submit_all(self, requests: Sequence[Request]) -> list[Completion]:
-        """The handles of requests that belong together: they start in one batch and share what they have in common."""
+        """The handles of requests that start together in one batch, so that equal prompts are run once."""
         self._check_open()
         handles, in_job = [], current_job() is not None
         for request in requests:
@@ -191,7 +191,7 @@ class Engine:
         return [(values, row.receipts()) for values, row in zip(logprobs, rows, strict=True)]
 
     def check(self, completion: Completion, tolerated: float | None = None) -> CacheCheck:
-        """The receipt's cross-check: were the cached steps what one pass without a cache gives for the same tokens?
+        """A completion's log-probabilities against one pass over the same tokens without a cache.
 
         Args:
             tolerated: how far log-probabilities may be apart; by default what rounding in the model's dtype explains.
@@ -212,12 +212,12 @@ class Engine:
         return CacheCheck(max((abs(a - b) for a, b in pairs), default=0.0), agrees, max(allowed, default=0.0))
 
     def forget(self) -> None:
-        """Drops what was asked so far, whose interventions keep SAEs alive; rows that are remembered stay."""
+        """Drop references to earlier requests, whose interventions keep SAEs alive; remembered rows stay."""
         with self._lock:
             self._asked.clear()
 
     def call(self, work: Callable[[], T]) -> T:
-        """What `work` returns, run on the engine's thread between two steps."""
+        """Run `work` on the engine's thread between two steps and return its result."""
         if threading.current_thread() is self._thread:
             return work()
         answer: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
@@ -229,7 +229,7 @@ class Engine:
 
     @staticmethod
     def _answer(answer: queue.SimpleQueue[T]) -> T:
-        while True:  # in a job, look now and then whether it was cancelled
+        while True:  # so that a cancelled job stops waiting
             with contextlib.suppress(queue.Empty):
                 return answer.get(timeout=None if current_job() is None else 0.1)
             check_stop()
@@ -239,10 +239,10 @@ class Engine:
             raise ValueError(CLOSED)
 
     def _put(self, item: Any) -> None:
-        """Under the lock: nothing may come behind the item that ends the thread, or its caller waits for ever."""
+        """Queue an item. Under the lock: an item queued after the one that ends the thread would never be served."""
         with self._lock:
             self._check_open()
-            # With the engine itself: it lives until what it was asked is done.
+            # The item holds the engine, so that it lives until the item is done.
             self._inbox.put((self, item))
 
     @property
@@ -255,7 +255,7 @@ class Engine:
         return self._closed
 
     def close(self) -> None:
-        """Ends the thread; what is under way is cancelled."""
+        """End the thread; requests that are not finished are cancelled."""
         with self._lock:
             self._closed = True
             self._inbox.put(None)
@@ -298,7 +298,7 @@ class Engine:
     # The thread -----------------------------------------------------------------------------------------------------
 
     def _serve(self, item: Any) -> bool:
-        """Does what was asked, and what is asked meanwhile, until nothing is left; False when the engine is to end."""
+        """Serve an item and all that arrive meanwhile, until none is left; return False if the engine is to end."""
         self._take(item)
         while self._receive():
             self._drop_cancelled()
@@ -323,7 +323,7 @@ class Engine:
             self._asked.clear()
 
     def _receive(self) -> bool:
-        """Takes what has arrived; False when the engine is to end."""
+        """Take the items that have arrived; return False if the engine is to end."""
         with contextlib.suppress(queue.Empty):
             while True:
                 message = self._inbox.get(block=False)
@@ -339,7 +339,7 @@ class Engine:
         work, answer = item
         try:
             answer.put((True, work()))
-        except Exception as error:  # belongs to the caller, in whose thread it is raised
+        except Exception as error:  # raised again in the caller's thread
             answer.put((False, error))
 
     def _drop_cancelled(self) -> None:
@@ -353,7 +353,7 @@ class Engine:
             self._report()
 
     def _admit(self) -> None:
-        """Lets rows in: a person's before a job's, rows of one prompt together, and not too many for one pass."""
+        """Admit waiting rows to the batch: a person's before a job's, rows of one prompt together, up to one pass."""
         for in_job in (False, True):
             asked = [handle for handle in self._waiting if handle.in_job is in_job]
             room = self.max_rows - sum(in_job or not handle.in_job for handle in self._active)
@@ -372,7 +372,7 @@ class Engine:
                 return
 
     def _guarded(self, whose: Sequence[Completion], work: Callable[[], None]) -> None:
-        """Does the work in a turn; if it fails, every row goes on alone, so that only the one that fails is lost."""
+        """Do the work in a turn; if it fails, repeat it row by row, so that only the row with the error is lost."""
         with self.model.lock.taken(JOB if all(handle.in_job for handle in whose) else STREAM):
             try:
                 work()
@@ -400,13 +400,13 @@ class Engine:
             self._active.remove(handle)
             self.decoded_rows += 1
             left = handle._finish()
-            # A row whose steering did not arrive is decoded again when it is asked for again.
+            # A row whose steering did not arrive in the model is not remembered.
             if row.finish_reason != "cancelled" and all(receipt.agrees for receipt in left.receipts):
                 self._keep(row, left)
 
 
 def _serve(engine: weakref.ref[Engine], inbox: queue.SimpleQueue[Any]) -> None:
-    """The engine's thread. While it waits it holds nothing of the engine, so that a dropped engine is collected."""
+    """The engine's thread. While it waits it holds no reference to the engine, so a dropped engine is collected."""
     while True:
         message = inbox.get()
         if message is None:

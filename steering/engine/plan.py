@@ -1,8 +1,8 @@
-"""The hooks of a batch: at each site, which edits are done on which rows, in which order, and what is read.
+"""The hooks of a batch: at each site, which edits are done on which rows in which order, and what is recorded.
 
 A row's interventions happen in the order they are listed. At one site the first ones of all rows come first, then the
-second ones, and of those, equal kinds are stacked into one edit. While the set of rows stays the same the stacks are
-built once; the prompt pass builds them as it goes, since it is there that prompt-dependent edits are found.
+second ones, and edits of equal kind are stacked into one. The stacks are built once for a set of rows; the prompt pass
+builds them as it goes, because it finds the prompt-dependent edits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .rows import Row, Trace
 
 
 def direction_label(direction: Direction, others: Sequence[Direction] = ()) -> str:
-    """The name under which a direction's projections are recorded, with site and hash where others have the name."""
+    """The name under which a direction's projections are recorded, with site and hash if other directions have it."""
     shared = any(other.name == direction.name and other.fingerprint != direction.fingerprint for other in others)
     if direction.name and not shared:
         return direction.name
@@ -64,7 +64,7 @@ class _Step:
         return new if self.index is None else x.index_copy(0, self.index, new)
 
     def arrived(self, h: Float[Tensor, "rows pos d_model"], share: Tensor | None) -> None:
-        """Measures the edit by the stream that arrived; with `share` as that part of its own shift."""
+        """Measure the edit by the stream that arrived; with `share`, as that part of its own shift."""
         assert self.shift is not None
         (before, after), log = self.shift, self.logs[-1]
         self.shift = None
@@ -77,7 +77,7 @@ class _Step:
             log.size = torch.linalg.vector_norm(before, dim=-1)
 
     def flush(self) -> None:
-        """Hands what was logged to the rows' ledgers, all passes at once."""
+        """Write the logs of all passes to the rows' ledgers."""
         if not self.logs:
             return
         whole, self.logs, self.shift = Log.joined(self.logs), [], None
@@ -87,7 +87,7 @@ class _Step:
 
 @dataclass(eq=False)
 class _Edited:
-    """What one pass did at a site: the steps, the stream that the model was given, and whether one follows another."""
+    """One pass's edits at a site: the steps, the stream given to the model, and whether some rows have several."""
 
     steps: list[_Step]
     given: Float[Tensor, "rows pos d_model"]
@@ -95,7 +95,7 @@ class _Edited:
 
 
 class Plan:
-    """What happens to these rows, in this order, for as long as the batch is made of them."""
+    """The edits and recordings of a batch, for as long as it consists of these rows in this order."""
 
     def __init__(self, model: Model, rows: Sequence[Row]) -> None:
         self.model, self.rows, self.device = model, list(rows), model.device
@@ -138,7 +138,7 @@ class Plan:
         first: Site | None,
     ) -> dict[Site, Hook]:
         """Hooks for a pass over whole sequences. `owner` says which prompt a row has while equal ones are shared."""
-        # Sites before the first edit are only read, and stay shared.
+        # Sites before the first edit are only read, so equal prompts stay one row there.
         changed = {site for site in self._at if first is not None and not site < first}
         self._owner = owner
         self.readers = {site: self._reader(site) for site in changed}
@@ -241,7 +241,7 @@ class Plan:
         return x.clone() if x is h and site.stream == "resid_mid" else x
 
     def _given(self, site: Site, steps: list[_Step], x: Tensor, dtype: torch.dtype, crowded: bool) -> Tensor:
-        """The edited stream in the model's dtype, whose arrival is waited for."""
+        """The edited stream in the model's dtype, kept so that the reader can measure what arrives of it."""
         given = x.to(dtype)
         self._ran.add(site)
         if steps:
@@ -275,7 +275,7 @@ class Plan:
 
     @staticmethod
     def _share(edited: _Edited, h: Tensor) -> Float[Tensor, "rows pos"]:
-        """How much of what several edits did one after another arrived: 1 less what is lost on the way they went."""
+        """The share of several successive edits that arrived: 1 minus the part that was lost."""
         lost = torch.linalg.vector_norm(h - edited.given.float(), dim=-1)
         way = torch.zeros_like(lost)
         for step in edited.steps:
@@ -293,7 +293,7 @@ class Plan:
 
     @staticmethod
     def _may_open(row: Row, index: int) -> bool:
-        """As `_open`, or the gate is above the edit and not asked yet: what the prompt says is needed later."""
+        """Whether a row's gate is open, or cannot be answered yet because its site is above the edit."""
         gate = row.placements[index][1].gate
         return gate is None or row.gates.get(gate, True)
 
@@ -336,7 +336,7 @@ class Plan:
             self._reads.setdefault(site, []).append((both[0], both[1]))
 
     def flush(self, real: Bool[Tensor, "rows pos"] | None = None) -> None:
-        """Hands receipts and projections to the rows; `real` leaves out the padding of a prompt pass."""
+        """Write receipts and projections to the rows; `real` masks the padding of a prompt pass."""
         self._edited.clear()
         for step in self._steps:
             step.flush()

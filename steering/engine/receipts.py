@@ -1,4 +1,4 @@
-"""Receipts: what really flowed on from each edit of a row, against what the formula asks for."""
+"""Receipts: for each edit of a row, the shift that arrived in the model against the one that the formula asks for."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ..showing.one_line import clipped, counted, one_line
 
-# What the arithmetic of an edit in float32 may be off by, as a share of the shift.
+# The rounding error allowed to an edit's own arithmetic in float32, as a share of the shift.
 _RELATIVE = 1e-3
 
 
 @dataclass(frozen=True)
 class SiteShift:
-    """The mean shift a token that was asked for at one site, what arrived of it, and how far apart they may be."""
+    """At one site: the mean shift a token that was asked for, the one that arrived, and the allowed difference."""
 
     site: str
     expected: float
@@ -47,8 +47,8 @@ class Receipt:
         expected, measured: mean shift a touched token and site.
         fired: the share of touched tokens (and sites) on which a threshold was crossed; None without a threshold.
         fired_positions: the tokens on which it was crossed, at any site.
-        notes: what else a reader has to know.
-        failures: the sites where more differs than rounding in the model's dtype explains, the worst first.
+        notes: sentences on special cases, for a reader.
+        failures: the sites where the two differ by more than rounding in the model's dtype explains, the worst first.
     """
 
     intervention: str
@@ -70,7 +70,7 @@ class Receipt:
 
     @property
     def agrees(self) -> bool:
-        """Whether at every site what arrived is what was asked for."""
+        """Whether at every site the expected shift arrived."""
         return not self.failures
 
     @property
@@ -100,7 +100,7 @@ def check(receipts: Sequence[Receipt]) -> None:
 
 @dataclass
 class Entry:
-    """What happened to some tokens of a row at one site.
+    """The shifts of some tokens of a row at one site.
 
     Attributes:
         size: the mean norm of the stream there; 0 if it was not measured.
@@ -116,7 +116,7 @@ class Entry:
 
 @dataclass
 class Ledger:
-    """Collects what became of one intervention on one row: a few entries, each over many tokens of one site."""
+    """The record of one intervention on one row: a few entries, each over many tokens of one site."""
 
     entries: list[Entry] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)  # sites whose hook should have run and did not
@@ -149,7 +149,7 @@ class Ledger:
         )
 
     def _failures(self, dtype: torch.dtype) -> tuple[tuple[SiteShift, ...], int]:
-        """The sites where what arrived is not what was asked for, the worst first, and how many tokens overflowed."""
+        """The sites where the expected shift did not arrive, the worst first, and how many tokens overflowed."""
         by_site: dict[str, list[Entry]] = {}
         for entry in self.entries:
             by_site.setdefault(entry.site, []).append(entry)
@@ -175,7 +175,7 @@ class Ledger:
 
 @dataclass(eq=False)
 class Log:
-    """What one edit did to its rows in one pass or several; `mask` says which tokens it was to touch (None: all).
+    """The shifts of one edit's rows in one pass or several; `mask` says which tokens it was to touch (None: all).
 
     Tensors stay as they are until the set of rows changes: a decoding step must not wait for a device.
 

@@ -1,4 +1,4 @@
-"""What is asked of the engine: a prompt, a variant, and how its tokens are chosen."""
+"""A request to the engine: a prompt, a variant, and how its tokens are chosen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def variants_of(variants: Sequence[Variant | Intervention] | Intervention) -> li
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What is asked of the engine: one prompt, one variant, one sample.
+    """A request to the engine: one prompt, one variant, one sample.
 
     Attributes:
         prompt: text, a list of chat messages, or a list of token ids.

@@ -1,4 +1,4 @@
-"""A row: one sequence in the batch, with its own interventions, sampling and limits, and what became of it."""
+"""A row: one sequence in the batch, with its own interventions, sampling and limits, and its tokens so far."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Trace(NamedTuple):
 
 @dataclass(eq=False)
 class Row:
-    """One sequence. Made with what is asked; the decoder fills in the rest.
+    """One sequence: the request's settings, and the tokens, projections and receipts that the decoder fills in.
 
     Attributes:
         cached: decode with the key-value cache; without it every step runs over the whole sequence.
@@ -73,7 +73,7 @@ class Row:
 
     @property
     def sequence(self) -> tuple[int, ...]:
-        """Everything the model reads: the prompt, and what was generated or is to be scored."""
+        """All tokens the model reads: the prompt, and those generated or to be scored."""
         return (*self.prompt, *self.generated, *self.targets)
 
     @property
@@ -93,17 +93,17 @@ class Row:
 
     @property
     def needs_prompt_pass(self) -> bool:
-        """Whether a condition on the prompt is answered only above the edits that it gates, and is not answered yet."""
+        """Whether a condition on the prompt has a site above the edits that it gates, and is not answered yet."""
         return any(_is_gated_later(placement) and placement.gate not in self.gates for _, placement in self.placements)
 
     def forget(self) -> None:
-        """Clears what the hooks saw, before the whole sequence is run again without a cache."""
+        """Clear what the hooks saw, before the whole sequence is run again without a cache."""
         self.ledgers = [Ledger() for _ in self.interventions]
         self.traces.clear()
 
     @property
     def visible(self) -> str:
-        """The text that no later token can take back: what may be the beginning of a stop string is withheld."""
+        """The text that later tokens cannot change: a possible beginning of a stop string is withheld."""
         if self.finish_reason is not None or not self.stop:
             return self.text
         held = max(
@@ -113,7 +113,7 @@ class Row:
         return self.text[: len(self.text) - held]
 
     def accept(self, token: int, logprob: float, alternatives: list[tuple[int, float]]) -> None:
-        """Takes the next token, and sees whether the row is finished.
+        """Append the next token, and decide whether the row is finished.
 
         A row whose activations overflow (an alpha far too large) ends as "diverged", without the meaningless token.
         """
@@ -135,12 +135,12 @@ class Row:
             reason = "context"
         if reason and reason != "stop":
             text += self._text.rest()
-        # Assigned once and last: a reader in another thread must never see a stop string that is about to be cut off.
+        # Assigned once and last, so that a reader in another thread never sees a stop string that will be cut off.
         self.text = text
         self.finish_reason = reason
 
     def receipts(self) -> tuple[Receipt, ...]:
-        """What was really applied, an entry an intervention."""
+        """The receipts, one for each intervention."""
         found = []
         for k, (one, ledger) in enumerate(zip(self.interventions, self.ledgers, strict=True)):
             gates = {p.gate for j, p in self.placements if j == k and p.gate is not None}

@@ -2,7 +2,7 @@
 
 Gumbel-max: the token is the argmax of logits / temperature + noise. The noise of a step is a function of seed, prompt,
 sample and step alone, so the variants of a prompt share it (a comparison is paired: a steering too weak to matter
-changes no token), and neither neighbours nor the moment of joining changes a row.
+changes no token), and neither other rows nor the moment of joining changes a row.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def nucleus(logits: Float[Tensor, "rows vocab"], top_p: Float[Tensor, "rows"]) -
     """Logits with everything outside the nucleus at minus infinity; the most probable token always stays."""
     ordered, index = logits.sort(dim=-1, descending=True)
     before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-    # At top_p 1 nothing is cut, also where rounding makes the sum reach 1 early: a neighbour's nucleus changes no row.
+    # At top_p 1 nothing is cut, even if rounding lets the sum reach 1 early: another row's nucleus must change no row.
     ordered = ordered.masked_fill((before >= top_p[:, None]) & (top_p[:, None] < 1), -math.inf)
     return torch.empty_like(logits).scatter_(1, index, ordered)
 

@@ -1,6 +1,6 @@
 """Score given continuations by teacher forcing, in passes of bounded time and memory.
 
-Logits are asked for of the scored tokens only.
+Logits are computed for the scored tokens only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .rows import Row
 
 Scored = tuple[Prompt, str | Sequence[int], Variant]  # a prompt, what is scored after it, and how it is steered
 
-# The most that the logits of one pass take in memory. What is made of them, row after row, is small beside it.
+# The most memory that the logits of one pass take; the scores computed from them are small.
 LOGIT_BYTES = 2**29
 
 
@@ -98,7 +98,7 @@ def target_logits(rows: Sequence[Row], max_rows: int = 64) -> Iterator[tuple[int
 def batches(rows: Sequence[Row], max_rows: int = 64) -> Iterator[list[int]]:
     """Numbers of rows for one pass each, equal sequences together: bounded in rows, tokens, and bytes of logits.
 
-    What is in a batch follows from the rows and the model alone, not from the clock: scores can be had again.
+    Batches depend on the rows and the model alone, not on timing, so that scores are reproducible.
     """
     sequences = [row.sequence for row in rows]
     batch: list[int] = []
@@ -116,7 +116,7 @@ def batches(rows: Sequence[Row], max_rows: int = 64) -> Iterator[list[int]]:
 
 
 def _turns(row: Row, turning: tuple[float, bool] | None) -> bool:
-    """Whether the row's rotary positions are others for its later targets than for its first ones."""
+    """Whether the row's rotary frequencies change between its first target and its last."""
     if turning is None or len(row.sequence) <= turning[0]:
         return False
     return turning[1] or len(row.prompt) <= turning[0]
@@ -125,8 +125,8 @@ def _turns(row: Row, turning: tuple[float, bool] | None) -> bool:
 def _in_parts(row: Row, turning: tuple[float, bool] | None) -> Iterator[Float[Tensor, "targets vocab"]]:
     """The logits of one row's targets, in as many passes as it takes to hold `LOGIT_BYTES` at a time.
 
-    Each target is predicted by what stands before it, so where the length changes the model's rotary positions, targets
-    on either side take passes of their own.
+    Each target is predicted from the tokens before it, so where the length changes the model's rotary frequencies,
+    targets on either side need separate passes.
     """
     targets, most = row.targets, max(1, LOGIT_BYTES // (4 * row.model.d_vocab) - 1)
     if len(targets) <= most and not _turns(row, turning):
@@ -146,7 +146,7 @@ def _in_parts(row: Row, turning: tuple[float, bool] | None) -> Iterator[Float[Te
 
 
 def _ask_conditions(rows: Sequence[Row]) -> None:
-    """Reads the prompts alone: a condition above what it gates has to be known before the targets are read."""
+    """Run the prompts alone: a condition above the edits that it gates must be known before the targets are read."""
     if rows:
         targets = [row.targets for row in rows]
         for row in rows:
@@ -160,6 +160,6 @@ def _ask_conditions(rows: Sequence[Row]) -> None:
 def tolerance(dtype: torch.dtype, logprob: float) -> float:
     """How far two ways to compute a log-probability may be apart in a dtype.
 
-    Logits are rounded to eps / 2 of their size, layer after layer, and a token far from the top gathers more of it.
+    Logits are rounded to eps / 2 of their size in every layer, and improbable tokens accumulate more of it.
     """
     return max(1e-3, torch.finfo(dtype).eps * (48 + 8 * abs(logprob)))

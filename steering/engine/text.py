@@ -33,13 +33,13 @@ class TextStream:
         return new
 
     def rest(self) -> str:
-        """What was held back, once no more tokens come."""
+        """The text that was held back, once no more tokens come."""
         new = self._whole(-1, final=True)
         self.shown += new
         return new
 
     def _whole(self, token: int, final: bool = False) -> str:
-        # Decoded behind the prompt, since a leading space is part of the text there and dropped at the start.
+        # Decoded after the prompt, because tokenizers drop the leading space of the first token.
         before = self.model.text(self.prompt)
         text = self.model.text([*self.prompt, *self.tokens])[len(before) :]
         if (text.endswith("�") and not final) or not text.startswith(self.shown):

@@ -1,4 +1,4 @@
-"""Evaluations: sets of items in the published formats, scorers, arms with their controls, and the trials of all."""
+"""Evaluations: sets of items in the published formats, scorers, arms with their controls, and their trials."""
 
 from ..jobs.checkpoint import Checkpoint
 from .arms import BASELINE, Arm, again, prompting, random_control, reconstruction, with_controls

@@ -1,4 +1,4 @@
-"""Arms of an experiment: the baseline, what is tested, and the controls that stand beside it.
+"""Arms of an experiment: the baseline, the steered ones, and their controls.
 
 A control answers "is it the direction, or any push of this size?": every direction replaced by a random one of equal
 norm, the SAE's reconstruction alone, or a sentence in the prompt that asks for the same.
@@ -22,7 +22,7 @@ PLACES = ("system", "before", "after")
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One row of the table: a name, what is done to the activations, and a sentence that is added to the prompt.
+    """One row of the table: a name, interventions, and a sentence that is added to the prompt.
 
     Attributes:
         kind: "baseline", "steered" or "control"; every table needs exactly one baseline.
@@ -56,11 +56,11 @@ class Arm:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what the arm does, whatever it is called."""
+        """A hash of what the arm does, independent of its name."""
         return fingerprint([*self.interventions, self.instruction, self.place, self.seed])
 
     def bare(self) -> Arm:
-        """The arm without its interventions, for results that are kept: they would keep directions and SAEs alive."""
+        """The arm without its interventions, which would keep directions and SAEs alive in results that are kept."""
         return replace(self, interventions=())
 
 
@@ -79,7 +79,7 @@ def check_arms(arms: Sequence[Arm]) -> None:
 
 
 def again(seed: int = 1) -> Arm:
-    """The baseline drawn again with another seed: what chance alone does (only where answers are sampled)."""
+    """A baseline with another sampling seed, which shows what chance alone does (only where answers are sampled)."""
     return Arm(f"Baseline, seed {seed}", kind="control", group="baseline again", seed=seed)
 
 

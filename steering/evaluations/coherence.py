@@ -22,7 +22,7 @@ from .arms import Arm
 
 @dataclass(frozen=True)
 class SideEffects:
-    """What an arm does where nothing should happen.
+    """An arm's side effects on texts that it should not change.
 
     Attributes:
         kl: KL(baseline || arm) of the next token, in nats, a neutral prompt each.

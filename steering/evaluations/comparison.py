@@ -31,7 +31,7 @@ from .scoring.measure import Measure
 from .sets.sets import EvaluationSet
 from .trials import Outcome
 
-# What every text is measured by besides its scorer.
+# Measures of every text besides its scorer's.
 TEXT_MEASURES = (
     Measure("repetition", "lower", False),
     Measure("surprise", "lower", False),
@@ -166,17 +166,17 @@ def _interval(column: Column, binary: bool) -> Estimate:
     return bootstrap(numbers) if len(numbers) > 1 else Estimate(numbers[0], -math.inf, math.inf)
 
 
-def _cell(values: _Values, arm: str, set: str, measure: Measure) -> Cell | None:
+def _cell(values: _Values, arm: str, set_name: str, measure: Measure) -> Cell | None:
     if not values.numbers:
         return None
     found, unread = _interval(values.numbers, measure.binary), values.share_unread
     if unread > MAX_UNREAD and measure.binary:
         low, high = (_interval(values.bound(side), True) for side in (0.0, 1.0))
         found = Estimate(found.value, low.low, high.high)
-    return Cell(arm, set, measure.name, len(values.numbers), *found, measure.binary, measure.better, unread)
+    return Cell(arm, set_name, measure.name, len(values.numbers), *found, measure.binary, measure.better, unread)
 
 
-def _compare(mine: _Values, theirs: _Values, arm: str, against: str, set: str, measure: Measure) -> Change | None:
+def _compare(mine: _Values, theirs: _Values, arm: str, against: str, set_name: str, measure: Measure) -> Change | None:
     common = sorted(mine.numbers.keys() & theirs.numbers.keys())
     if not common:
         return None
@@ -193,7 +193,7 @@ def _compare(mine: _Values, theirs: _Values, arm: str, against: str, set: str, m
         ends = [[_mean(values.bound(side)) for side in (0.0, 1.0)] for values in (mine, theirs)]
         change = Estimate(change.value, ends[0][0] - ends[1][1], ends[0][1] - ends[1][0])
     return Change(
-        arm, against, set, measure.name, len(common), *change, up, down, p, measure.binary, measure.better,
+        arm, against, set_name, measure.name, len(common), *change, up, down, p, measure.binary, measure.better,
         unread=unread, spread=spread,
     )  # fmt: skip
 
@@ -203,15 +203,15 @@ def _mean(column: Column) -> float:
 
 
 def judged(changes: Sequence[Change], seeds: Collection[str] = ()) -> tuple[Change, ...]:
-    """The changes with p-values adjusted by Holm over all of them, and with what each could have found.
+    """The changes with p-values adjusted by Holm over all of them, and the smallest change that each could have found.
 
-    What belongs to the family is known before any answer is: every comparison of enough items but those of the arms in
-    `seeds`, the single seeds of random controls, which others are compared with. So a table in which nothing changed
-    says anywhere that something did in at most LEVEL of all tables.
+    The family is fixed before any answer is known: every comparison with enough items, except those of the arms in
+    `seeds` (single seeds of random controls). So of all tables in which nothing changed, at most a share of LEVEL
+    claim anywhere that something did.
     """
     family = [k for k, one in enumerate(changes) if one.n >= MIN_ITEMS and one.arm not in seeds and one.p is not None]
     adjusted = dict(zip(family, holm([changes[k].p or 0.0 for k in family]), strict=True)) if family else {}
-    level = LEVEL / max(1, len(family))  # what Holm's correction asks of the smallest p
+    level = LEVEL / max(1, len(family))  # Holm's level for the smallest p
     found = []
     for k, one in enumerate(changes):
         share = one.up is not None
@@ -237,17 +237,17 @@ class Table:
     def __repr__(self) -> str:
         return one_line(self, counted(len(self.cells), "cell"), counted(len(self.changes), "comparison"))
 
-    def cell(self, arm: str, set: str, measure: str) -> Cell | None:
+    def cell(self, arm: str, set_name: str, measure: str) -> Cell | None:
         """The cell of that arm, set and measure, or None."""
-        return next((c for c in self.cells if (c.arm, c.set, c.measure) == (arm, set, measure)), None)
+        return next((c for c in self.cells if (c.arm, c.set, c.measure) == (arm, set_name, measure)), None)
 
-    def change(self, arm: str, set: str, measure: str, against: str | None = None) -> Change | None:
+    def change(self, arm: str, set_name: str, measure: str, against: str | None = None) -> Change | None:
         """The comparison of that arm (by default the first one made of it), or None."""
         return next(
             (
                 c
                 for c in self.changes
-                if (c.arm, c.set, c.measure) == (arm, set, measure) and against in (None, c.against)
+                if (c.arm, c.set, c.measure) == (arm, set_name, measure) and against in (None, c.against)
             ),
             None,
         )

@@ -99,7 +99,7 @@ def _parts(counts: Float[ndarray, "draws sides groups"], target: int) -> tuple[F
 
 @dataclass(frozen=True)
 class Steerability:
-    """How each item answers to the dose (Tan et al. 2024, arXiv 2407.12404).
+    """Each item's response to the dose (Tan et al. 2024, arXiv 2407.12404).
 
     Attributes:
         slopes: least-squares slope of the logit difference over alpha, an item each.

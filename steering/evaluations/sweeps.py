@@ -1,6 +1,6 @@
 """Sweeps: a grid of settings -> trials -> a table, resumable; and a layer x alpha grid that needs no generation.
 
-A point of the grid becomes an arm of an evaluation, so that a sweep is decoded, checkpointed and scored like one.
+Each point of the grid becomes an arm, so that a sweep is decoded, checkpointed and scored like an evaluation.
 """
 
 from __future__ import annotations
@@ -128,17 +128,17 @@ def sweep(
 
 @dataclass(frozen=True)
 class Sweep:
-    """The arms of a sweep (without their interventions) and what came of their trials."""
+    """The arms of a sweep (without their interventions) and the outcomes of their trials."""
 
     arms: tuple[Arm, ...]
     outcomes: tuple[Outcome, ...]
 
-    def mean(self, arm: str, measure: str, set: str | None = None) -> float:
+    def mean(self, arm: str, measure: str, set_name: str | None = None) -> float:
         """The mean of a measure over an arm's answers (to one set); NaN where none has it."""
         found = [
             one.measures[measure]
             for one in self.outcomes
-            if one.arm == arm and set in (None, one.set) and measure in one.measures
+            if one.arm == arm and set_name in (None, one.set) and measure in one.measures
         ]
         return sum(found) / len(found) if found else math.nan
 
@@ -198,7 +198,7 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
 @dataclass(frozen=True)
 class ForcedGrid:
-    """What steering does to a continuation that is given, over two axes, without generating anything.
+    """The effect of steering on a given continuation, over two axes, without generating anything.
 
     Attributes:
         rows, columns: the values of the axes, layers and alphas as a rule.

@@ -1,7 +1,7 @@
-"""Trials: every arm meets every item, decoded in full batches, paired by seed, resumable.
+"""Trials: every arm on every item, decoded in full batches, paired by seed, resumable.
 
-A trial is one arm, one item, one sample. All arms of an item stand next to each other in the batch: they share the
-prompt's pass up to the first layer that is steered, and their sampling noise.
+A trial is one arm, one item, one sample. All arms of an item are neighbors in the batch: they share the prompt's pass
+up to the first steered layer, and their sampling noise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Settings:
     Attributes:
         samples: answers per item and arm; more than one only makes sense above temperature 0.
         chat: put items through the chat template; None means where the model has one.
-        in_flight: rows handed to the engine at a time; fewer let others in sooner.
+        in_flight: rows handed to the engine at a time; with fewer, other visitors wait less.
     """
 
     max_new_tokens: int = 64
@@ -71,7 +71,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial, as plain data.
+    """The outcome of a trial, as plain data.
 
     Attributes:
         item: the number of the item in its set.
@@ -226,7 +226,7 @@ def _decoded(engine: Engine, trials: Sequence[Trial], settings: Settings) -> Bat
         while waiting:
             yield _read(engine, *waiting.popleft())
     finally:
-        for _, handles in waiting:  # stopped half-way: nobody waits for these any more
+        for _, handles in waiting:  # stopped half-way: these are no longer wanted
             for handle in handles:
                 handle.cancel()
 
@@ -250,9 +250,9 @@ def _read(engine: Engine, batch: list[Trial], handles: list[Completion]) -> tupl
     finished = [_located(trial, handle.result) for trial, handle in zip(batch, handles, strict=True)]
     for trial, row in zip(batch, finished, strict=True):
         _located(trial, lambda row=row: check(row.receipts))
-    told = [k for k, row in enumerate(finished) if row.tokens]
-    scored = engine.score_all([(finished[k].prompt_tokens, finished[k].tokens, ()) for k in told]) if told else []
-    surprise = {k: -sum(one) / len(one) for k, one in zip(told, scored, strict=True)}
+    written = [k for k, row in enumerate(finished) if row.tokens]
+    scored = engine.score_all([(finished[k].prompt_tokens, finished[k].tokens, ()) for k in written]) if written else []
+    surprise = {k: -sum(one) / len(one) for k, one in zip(written, scored, strict=True)}
     read: dict[int, dict[str, float]] = {}
     for scorer in {id(trial.set.scorer): trial.set.scorer for trial in batch}.values():
         mine = [k for k, trial in enumerate(batch) if trial.set.scorer is scorer]

@@ -90,7 +90,7 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
     _known(name, "judge", data.get("judge", {}))
     variable = data.get("judge", {}).get("key_variable", JUDGE_KEY)
     if not str(variable).startswith(JUDGE_KEY):
-        # A file may come from anybody, and it names the address too: no other secret may be sent there.
+        # Files come from strangers and name the address too, so no other secret may be sent there.
         raise ValueError(f"{name}: a judge's key is in a variable that begins with {JUDGE_KEY}; got {variable!r}.")
     if "judge" in data:
         agreed(str(data["judge"].get("url", "")), name)

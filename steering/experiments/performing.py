@@ -1,4 +1,4 @@
-"""Doing an experiment: trials, tables, side effects and spillover, with everything that is needed to do it again."""
+"""Run an experiment: trials, tables, side effects and spillover, with everything that is needed to repeat it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .workshop import Calibrated, Workshop
 
 @dataclass(frozen=True)
 class Result:
-    """What came of an experiment: enough for a report, and to do it again."""
+    """The result of an experiment: enough for a report, and to repeat it."""
 
     experiment: Experiment
     sets: tuple[EvaluationSet, ...]
@@ -53,7 +53,7 @@ class Result:
 
     @property
     def took(self) -> str:
-        """What was done in which time; a run that went on where another was is not praised for that one's work."""
+        """How many answers were made in which time, without those that an earlier run had made."""
         kept = f", {self.kept} of them kept from an earlier run," if self.kept else ""
         return f"{len(self.outcomes)} answers{kept} in {self.seconds:.0f} s"
 

@@ -1,4 +1,4 @@
-"""Reports: an experiment's result as one HTML file, as Markdown and CSV, and as a notebook that does it again."""
+"""Reports: an experiment's result as one HTML file, as Markdown and CSV, and as a notebook that repeats it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result in words and tables: sentences with their tests, tables for files, Markdown, a notebook to do it again."""
+"""A result in words and tables: sentences with their tests, tables for files, Markdown, a notebook that repeats it."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def trials(result: Result) -> pd.DataFrame:
 
 
 def command(result: Result) -> str:
-    """The command that does the experiment again, from where its file lies (beside the report, if made on a page)."""
+    """The command that repeats the experiment, run in the folder of its file (the report's own, if made on a page)."""
     experiment = result.experiment
     file = experiment.folder / f"{experiment.name}.toml" if experiment.folder != Path() else "experiment.toml"
     return f"python -m steering.evaluate {experiment.name if experiment.folder == BUNDLED else shlex.quote(str(file))}"

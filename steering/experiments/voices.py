@@ -14,11 +14,11 @@ from ..statistics import Estimate, paired_bootstrap
 VOICE = "voice: "
 
 
-def groups_of(outcomes: Sequence[Outcome], arm: str, set: str) -> dict[tuple[int, int], str]:
+def groups_of(outcomes: Sequence[Outcome], arm: str, set_name: str) -> dict[tuple[int, int], str]:
     """The moral group of each answer of an arm, under (item, sample)."""
     found = {}
     for one in outcomes:
-        if one.arm == arm and one.set == set:
+        if one.arm == arm and one.set == set_name:
             named = [
                 name.removeprefix(VOICE) for name, value in one.measures.items() if name.startswith(VOICE) and value
             ]

@@ -1,4 +1,4 @@
-"""From the names of a configuration to objects: sets, calibrations and arms; directions come from a workbench."""
+"""Build the objects that a configuration names: sets, calibrations and arms; directions come from a workbench."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .config import JUDGE_KEY, Experiment, half, near, points
 
 @dataclass(frozen=True)
 class Calibrated:
-    """How a threshold was found: the peaks of both groups and what every candidate gives."""
+    """How a threshold was found: the peaks of both groups, and the rates of every candidate."""
 
     name: str
     direction: str
@@ -53,14 +53,14 @@ class Calibrated:
 class Library:
     """The saved directions of the data folder, which is made only when one is read."""
 
-    def direction(self, id: str, sae: Sae | None = None) -> Direction:
+    def direction(self, direction_id: str, sae: Sae | None = None) -> Direction:
         """The saved direction of that id."""
-        return Store().direction(id, sae)
+        return Store().direction(direction_id, sae)
 
 
 @dataclass
 class Workshop:
-    """What is an experiment's own: its sets, its calibrations and its arms; the rest is made by its workbench."""
+    """An experiment's sets, calibrations and arms; directions and norms are made by its workbench."""
 
     experiment: Experiment
     engine: Engine
@@ -84,7 +84,7 @@ class Workshop:
         """An evaluation set as described: read, filtered, one half of it, limited."""
         found = readers.load(
             near(self.experiment, str(spec.get("source", spec.get("name")))),
-            format=spec.get("format"),
+            format_name=spec.get("format"),
             scorer=self._scorer(spec.get("scorer")),
             mapping=spec.get("mapping"),
         )

@@ -273,21 +273,21 @@ class FeatureIndex:
         notes = self.notes.search(self.sae_fingerprint, "") if self.notes is not None else {}
         rows = []
         with self._base() as base:
-            for id in ids:
+            for number in ids:
                 promoted, context = base.execute(
-                    "SELECT promoted, context FROM features WHERE id = ?", (int(id),)
+                    "SELECT promoted, context FROM features WHERE id = ?", (int(number),)
                 ).fetchone()
                 before, peak, after = context.split("\x1f") if context else ("", "", "")
-                value = None if score is None else float(score[id])
-                numbers = (float(self.density[id]), float(self.maximum[id]), value)
+                value = None if score is None else float(score[number])
+                numbers = (float(self.density[number]), float(self.maximum[number]), value)
                 rows.append(
                     FeatureRow(
-                        int(id),
+                        int(number),
                         *numbers,
                         tuple(promoted.split("\x1f")),
                         (before, peak, after),
-                        notes.get(id, ""),
-                        self.name(int(id)),
+                        notes.get(number, ""),
+                        self.name(int(number)),
                     )
                 )
         return rows
@@ -342,7 +342,9 @@ class FeatureIndex:
             raise ValueError(f"Features are near by cosine or by coactivation; got {by!r}.")
         name = "cosine" if by == "cosine" else "coactive"
         ids, values = self.arrays[f"{name}_ids"][index], self.arrays[f"{name}_values"][index]
-        return tuple(Neighbor(int(id), float(value)) for id, value in zip(ids, values, strict=True) if id >= 0)
+        return tuple(
+            Neighbor(int(number), float(value)) for number, value in zip(ids, values, strict=True) if number >= 0
+        )
 
     def features_of_neuron(self, neuron: int) -> tuple[Neighbor, ...]:
         """The features that have a neuron among their most aligned ones, the most aligned first."""
@@ -368,11 +370,11 @@ class FeatureIndex:
         if "neuron_ids" not in self.arrays:
             return
         unpack = _packer(base).open
-        for id, cosine in zip(self.arrays["neuron_ids"][index], self.arrays["neuron_values"][index], strict=True):
-            blob = base.execute("SELECT examples FROM neurons WHERE id = ?", (int(id),)).fetchone()
+        for number, cosine in zip(self.arrays["neuron_ids"][index], self.arrays["neuron_values"][index], strict=True):
+            blob = base.execute("SELECT examples FROM neurons WHERE id = ?", (int(number),)).fetchone()
             packed = [example for _, examples in unpack(blob[0]) for example in examples]
             peak = max((abs(value) for _, value, _, _ in packed), default=0.0)
-            yield Neuron(int(id), int(self.about["neurons_layer"]), float(cosine), _examples(base, packed, peak))
+            yield Neuron(int(number), int(self.about["neurons_layer"]), float(cosine), _examples(base, packed, peak))
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.n_features:
@@ -411,7 +413,7 @@ def _range(quarters: np.ndarray, band: int) -> tuple[float, float]:
 def _texts(base: sqlite3.Connection, ids: Sequence[int]) -> list[str]:
     marks = ",".join("?" * len(set(ids)))
     known = dict(base.execute(f"SELECT id, text FROM vocab WHERE id IN ({marks})", tuple(set(ids))))
-    return [known.get(id, "") for id in ids]
+    return [known.get(token, "") for token in ids]
 
 
 def _examples(base: sqlite3.Connection, packed: list, maximum: float) -> tuple[Example, ...]:
@@ -427,5 +429,5 @@ def _examples(base: sqlite3.Connection, packed: list, maximum: float) -> tuple[E
 def _token_scores(base: sqlite3.Connection, ids: np.ndarray, values: np.ndarray) -> tuple[TokenScore, ...]:
     texts = _texts(base, ids.tolist())
     return tuple(
-        TokenScore(int(id), text, float(v)) for id, text, v in zip(ids, texts, values.astype(float), strict=True)
+        TokenScore(int(token), text, float(v)) for token, text, v in zip(ids, texts, values.astype(float), strict=True)
     )

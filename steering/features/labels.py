@@ -1,6 +1,6 @@
 """Labels of features from Neuronpedia: downloaded when a person asks for them, kept on disk, never required.
 
-Nothing calls this by itself. A label is what a language model said of a feature's examples; it is a hint, not a fact.
+Never called automatically. A label is what a language model wrote about a feature's examples: a hint, not a fact.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def kept_labels(neuronpedia_id: str, folder: str | Path) -> dict[int, str] | Non
         return None
     try:
         return {int(feature): str(text) for feature, text in json.loads(file.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError):  # half written by something else: fetched again
+    except (ValueError, AttributeError):  # damaged by another program: fetched again
         return None
 
 

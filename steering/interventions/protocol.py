@@ -163,7 +163,7 @@ class Intervention(ABC):
         return self
 
     def notes(self, prompt_length: int) -> tuple[str, ...]:
-        """What a reader of the receipt has to know about this prompt."""
+        """Sentences for the receipt on what is special about this prompt."""
         return ()
 
     @property

@@ -47,7 +47,7 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
         ValueError: a module that writes to the stream was not recognised, so nothing could be promised.
     """
     direction.check(model)
-    with model.lock:  # between passes, when nothing of ours stands on the modules
+    with model.lock:  # between passes, when none of our hooks is on the modules
         hf: Any = copy.deepcopy(model.hf)
     edited = Model(f"{model.name} (orthogonalized)", hf, model.tokenizer, model.revision)
     _untie(hf)
@@ -89,7 +89,7 @@ def _project(rows: Float[Tensor, "n d_model"], u: Float[Tensor, "d_model"]) -> F
 
 
 def _untie(hf: Any) -> None:
-    """Gives the unembedding a matrix of its own where it shares the embedding's."""
+    """Give the unembedding a matrix of its own where it shares the embedding's."""
     embedding, head = hf.get_input_embeddings(), hf.get_output_embeddings()
     if head is not None and head.weight is embedding.weight:
         head.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)

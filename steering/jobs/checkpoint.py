@@ -1,4 +1,4 @@
-"""A checkpoint: finished outcomes as lines of JSON, so that a killed run continues where it stopped."""
+"""A checkpoint: finished outcomes as lines of JSON, so that a killed run can be continued."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Checkpoint:
-    """Outcomes by key in a JSONL file; a line cut in two by a kill is ignored, so that outcome is made again."""
+    """Outcomes by key in a JSONL file; a line that a kill cut in two is ignored, so that outcome is computed again."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path

@@ -2,7 +2,7 @@
 
 A job is a function that is given its own handle and calls `job.tick(done, total, note)` between steps; a cancelled job
 stops at its next tick, at its next pass through a model, or while it waits for a completion, whichever comes first.
-Threads only: whoever shows progress polls `job.state`.
+Jobs are threads; a page polls `job.state` to show progress.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Job:
     """A piece of work under way: how far it is, and its result or its error in the end.
 
     Attributes:
-        owner: who started it, and alone may stop it; "" is nobody in particular.
+        owner: who started it, and alone may stop it; "" if it has no owner.
         state: "stopping" from the moment it is cancelled until its work has ended.
     """
 
@@ -90,7 +90,7 @@ class Job:
         return 0.0 if self.started is None else (self.ended or time.monotonic()) - self.started
 
     def cancel(self) -> None:
-        """Asks the job to stop: it is "stopping" at once, and cancelled within a step, or at once if it still waits."""
+        """Ask the job to stop: it is "stopping" at once, and cancelled within a step, or at once if it still waits."""
         with self._lock:
             self._stop.set()
             if self.state == "running":
@@ -100,7 +100,7 @@ class Job:
                 self._over.set()
 
     def may_stop(self, by: str) -> bool:
-        """Whether somebody may stop the job: whoever started it, or anybody if that was nobody in particular."""
+        """Whether `by` may stop the job: its owner, or anybody if it has none."""
         return self.owner in ("", by)
 
     def check(self) -> None:
@@ -136,7 +136,7 @@ class Job:
         return self.value
 
     def run(self, work: Callable[[Job], Any]) -> None:
-        """Does the work in the calling thread and keeps what comes of it."""
+        """Do the work in the calling thread and keeps what comes of it."""
         with self._lock:
             if self._over.is_set():  # cancelled while it waited
                 return
@@ -146,7 +146,7 @@ class Job:
             self.value = work(self)
         except Cancelled:
             state = "cancelled"
-        except Exception as error:  # a job keeps its error for whoever asks for the result
+        except Exception as error:  # kept, and raised again by `result`
             self.details, state = traceback.format_exc(), "failed"
             self.error = _without_frames(error)
         finally:
@@ -186,24 +186,24 @@ class Jobs:
             job = Job(name, owner)
             self._jobs[job.id] = job
             finished = [other.id for other in self._jobs.values() if not other.active]
-            for id in itertools.islice(finished, max(0, len(self._jobs) - self._keep)):
-                del self._jobs[id]
+            for job_id in itertools.islice(finished, max(0, len(self._jobs) - self._keep)):
+                del self._jobs[job_id]
             self._pool.submit(job.run, work)
         return job
 
     def cancel(self, job: Job, by: str = "") -> None:
-        """Asks a job to stop, for somebody.
+        """Ask a job to stop, on behalf of `by`.
 
         Raises:
-            ValueError: somebody else started it.
+            ValueError: the job has another owner.
         """
         if not job.may_stop(by):
             raise ValueError(f"{job.name} was started by somebody else, and only they can stop it.")
         job.cancel()
 
-    def get(self, id: str | None) -> Job | None:
+    def get(self, job_id: str | None) -> Job | None:
         """The job of that id, or None."""
-        return self._jobs.get(id or "")
+        return self._jobs.get(job_id or "")
 
     def all(self) -> list[Job]:
         """All remembered jobs, newest first."""

@@ -1,8 +1,8 @@
-"""Text from a file that a person brings: which encoding it has, and one sentence where it cannot be read.
+"""Text of an uploaded or local file: its encoding, and one clear sentence if it cannot be read.
 
-UTF-8 is read, and UTF-16 and UTF-32 where the bytes themselves show it (a byte order mark, or the zeros of plain
-English). An older encoding does not show itself: guessing it from a few lines turns "café" into another word without
-anybody noticing (charset-normalizer was wrong for 7 of 22 short tables), so such a file is refused with the way out.
+UTF-8 is read, and UTF-16 and UTF-32 if the bytes show it (a byte order mark, or the zeros of plain English). Older
+encodings cannot be recognized: guessing from a few lines silently turns "café" into another word (charset-normalizer
+was wrong for 7 of 22 short tables), so such a file is refused with a sentence on how to convert it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
 )  # fmt: skip
-# How files begin that are no text, and what to do with them instead.
+# First bytes of files that are not text, and what to do with such a file instead.
 _KINDS = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or save the sheet as 'CSV UTF-8'."),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", "Save the sheet as 'CSV UTF-8'."),
@@ -38,7 +38,7 @@ _KINDS = (
 
 
 class FileProblem(ValueError):
-    """A file that cannot be read: one sentence that names the file, the place in it and the way out."""
+    """A file that cannot be read: one sentence that names the file, the place in it and what to do."""
 
 
 def located(name: str, where: str = "") -> str:
@@ -69,7 +69,7 @@ def decoded(data: bytes, name: str = "", limit: int = MAX_BYTES) -> str:
     """The text of a file's bytes, without a byte order mark.
 
     Raises:
-        ValueError: it is larger than `limit` bytes, no text at all, or text in an encoding that cannot be told.
+        ValueError: it is larger than `limit` bytes, no text at all, or text in an unknown encoding.
     """
     _small_enough(data, name, limit)
     mark, encoding = _encoding(data, name)
@@ -97,7 +97,7 @@ def encoding_of(head: bytes, name: str = "") -> str:
     mark, encoding = _encoding(head, name)
     if not mark:
         return encoding
-    return "utf-8-sig" if encoding == "utf-8" else encoding[:6]  # these two take the mark away themselves
+    return "utf-8-sig" if encoding == "utf-8" else encoding[:6]  # these two codecs skip the mark themselves
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
@@ -154,7 +154,7 @@ def _once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _hint(text: str, where: str) -> str:
-    """What a text probably is that is no JSON, or no JSON lines."""
+    """A guess of what a text is that cannot be parsed as JSON or JSON lines."""
     first = text.lstrip()[:1]
     if not where and first == "{" and "\n" in text.strip():
         return " A file with one object a line is named .jsonl."

@@ -1,4 +1,4 @@
-"""Tables that a person brings or takes away: CSV, TSV, JSON and JSON lines as rows of named columns, and back."""
+"""Tables in CSV, TSV, JSON and JSON lines as rows of named columns, and back to CSV."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NamedRow(NamedTuple):
 
 def table_rows(
     data: str | bytes,
-    format: str,
+    suffix: str,
     *,
     name: str = "",
     limit: int = MAX_BYTES,
@@ -36,17 +36,17 @@ def table_rows(
     """The rows of a table. Rows without content are passed over, as a spreadsheet keeps them.
 
     Args:
-        format: "csv", "tsv", "json" or "jsonl", with or without a dot.
+        suffix: "csv", "tsv", "json" or "jsonl", with or without a dot.
         name: the file's name, for the messages.
         unnamed: whether the first row of a CSV is data already; then columns are called "0", "1", ...
 
     Raises:
         ValueError: another format, or a file that cannot be read; the sentence names the file, the line and the rule.
     """
-    kind = format.lower().lstrip(".")
+    kind = suffix.lower().lstrip(".")
     kind = _ALSO.get(kind, kind)
     if kind not in FORMATS:
-        raise FileProblem(f"A table comes as one of {', '.join('.' + f for f in FORMATS)}; got {format!r}.")
+        raise FileProblem(f"A table comes as one of {', '.join('.' + f for f in FORMATS)}; got {suffix!r}.")
     if isinstance(data, bytes):
         text = decoded(data, name, limit)
     elif len(data) > limit:
@@ -76,7 +76,7 @@ def _cells(text: str, name: str, unnamed: Callable[[list[str]], bool] | None) ->
         first, _, rest = text.partition("\r")
     skipped = 0
     said = first.strip().strip('"').lower()
-    if said.startswith("sep=") and len(said) <= 5:  # Excel's own way of naming the delimiter
+    if said.startswith("sep=") and len(said) <= 5:  # Excel's way of naming the delimiter
         delimiter, text, skipped = said[4:] or "\t", rest, 1
     else:
         delimiter = _delimiter(text)
@@ -109,7 +109,7 @@ def _cells(text: str, name: str, unnamed: Callable[[list[str]], bool] | None) ->
 
 
 def _delimiter(text: str) -> str:
-    """The delimiter that parts the first row into most cells; what stands in double quotes does not count."""
+    """The delimiter that splits the first row into most cells, double-quoted text left aside."""
 
     def parts(delimiter: str) -> int:
         try:
@@ -149,7 +149,7 @@ def kind_of(value: object) -> str:
     return next((said for kind, said in names if isinstance(value, kind)), short(value))
 
 
-# Taking away ----------------------------------------------------------------------------------------------------------
+# Writing --------------------------------------------------------------------------------------------------------------
 
 
 def inert(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Progress of long readings: the code that reads texts says how far it is, and whoever waits for it watches.
+"""Progress of long computations: code that reads texts reports it, and the caller may watch.
 
-A watcher belongs to the thread that reads, so two visitors' readings do not mix. Where nobody watches, nothing happens.
+A watcher belongs to the thread that computes, so two visitors' progress does not mix. Without one, nothing happens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Calls `watcher` with the progress of what this thread reads within a `with` block."""
+    """Within a `with` block, call `watcher` with the progress that this thread reports."""
     before = _watcher.set(watcher)
     try:
         yield
@@ -25,7 +25,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 def progressed(done: int, total: int) -> None:
-    """Reports progress to whoever watches; called by the code that reads, between two passes of a model."""
+    """Report progress to this thread's watcher, if there is one; called between two passes of a model."""
     watcher = _watcher.get()
     if watcher is not None:
         watcher(done, total)

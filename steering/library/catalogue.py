@@ -1,7 +1,7 @@
-"""Which models and SAEs there are to choose from: recommended models, and SAELens' registry as rows to search.
+"""The catalogue of models and SAEs: recommended models, and SAELens' registry as rows to search.
 
-Nothing here asks the network. What a model needs is known before it is fetched; which SAEs fit it is known from the
-registry that comes with SAELens, and from what its names say (site, width, L0).
+Makes no network request: the sizes of recommended models are listed here, and which SAEs fit a model comes from the
+registry inside SAELens and from its names (site, width, L0).
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ MODELS = (
 
 @dataclass(frozen=True)
 class SaeEntry:
-    """One SAE of the registry. What neither the registry nor its names say is None.
+    """One SAE of the registry; a field is None if neither the registry nor the names give it.
 
-    `refused` says why Tiller does not load it; empty for those that it does.
+    `refused` is the reason why Tiller does not load it, empty for those that it loads.
     """
 
     release: str
@@ -98,7 +98,7 @@ class SaeEntry:
 
     @cached_property
     def text(self) -> str:
-        """What a search looks through."""
+        """The text that a search looks in."""
         width = "" if self.width is None else f"{round(self.width / 1024)}k {self.width}"
         site = "" if self.site is None else f"{self.site} layer {self.site.layer} {self.site.stream}"
         return f"{self.release} {self.id} {self.model} {site} {self.kind} {width} {self.neuronpedia or ''}".lower()
@@ -108,32 +108,32 @@ class SaeEntry:
 def saes() -> tuple[SaeEntry, ...]:
     """Every SAE of SAELens' registry."""
     return tuple(
-        _sae_entry(release, about, id, str(path))
+        _sae_entry(release, about, sae_id, str(path))
         for release, about in registry().items()
-        for id, path in about.saes_map.items()
+        for sae_id, path in about.saes_map.items()
     )
 
 
-def _sae_entry(release: str, about: Any, id: str, path: str) -> SaeEntry:
-    names = f"{id} {path}"
+def _sae_entry(release: str, about: Any, sae_id: str, path: str) -> SaeEntry:
+    names = f"{sae_id} {path}"
     site, kind = _site(release, about, names)
-    l0, explained = about.expected_l0.get(id) or 0.0, about.expected_var_explained.get(id, 1.0)
+    l0, explained = about.expected_l0.get(sae_id) or 0.0, about.expected_var_explained.get(sae_id, 1.0)
     refused = ""
     if about.conversion_func in PICKLED:
         refused = "Stored as a pickle, which can run code when read."
     elif about.conversion_func == "temporal":
         refused = "Its features depend on other tokens."
-    elif "embedding" in id:
+    elif "embedding" in sae_id:
         refused = "It reads the embedding, before the first block."
     # The registry gives 0 for an unknown L0 and 1 for an unknown explained variance.
     return SaeEntry(
-        release, id, canonical_model(about.model), about.repo_id, site, kind, _width(names, about),
-        float(l0) or None, None if explained == 1.0 else float(explained), about.neuronpedia_id.get(id), refused,
+        release, sae_id, canonical_model(about.model), about.repo_id, site, kind, _width(names, about),
+        float(l0) or None, None if explained == 1.0 else float(explained), about.neuronpedia_id.get(sae_id), refused,
     )  # fmt: skip
 
 
 def _site(release: str, about: Any, names: str) -> tuple[Site | None, str]:
-    """Where an SAE reads, and what it is ("sae" or "transcoder"), by its names."""
+    """An SAE's site and kind ("sae" or "transcoder"), from its names."""
     transcoder = "transcoder" in release or "clt" in release
     streams = "resid_pre|resid_mid|resid_post|attn_out|mlp_out|z"
     if hook := re.search(rf"blocks\.(\d+)\.(?:attn\.)?hook_({streams})(?![a-z])", names):
@@ -157,12 +157,12 @@ def _site(release: str, about: Any, names: str) -> tuple[Site | None, str]:
 
 
 def _width(names: str, about: Any) -> int | None:
-    """How many features an SAE has, by its names."""
+    """The number of an SAE's features, from its names."""
     known = f"{names} {about.release} {about.repo_id}"
     if found := re.search(r"width_(\d+)(k|m)|-v5-(\d+)(k)|-w-?(\d+)(k)", known):
         number, unit = (group for group in found.groups() if group)
         thousands = int(number) * (1 if unit == "k" else 1000)
-        # "65k" is 65536 and "80k" is 81920: the power of two where one is near, else so many times 1024.
+        # "65k" is 65536 (the nearest power of two), "80k" is 81920 (80 x 1024).
         power = 1 << round(math.log2(thousands * 1000))
         return power if abs(power / (thousands * 1000) - 1) < 0.06 else thousands * 1024
     if found := re.search(r"width-2pow(\d+)", about.release):
@@ -215,5 +215,5 @@ def _called(name: str) -> str:
 
 
 def _base(name: str) -> str:
-    """A name without what marks a tuned variant."""
+    """A model's name without the suffixes of tuned variants, such as "-it"."""
     return re.sub(r"-(it|pt|instruct|base|chat)$", "", name).replace("meta-llama", "llama")

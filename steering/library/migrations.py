@@ -22,6 +22,7 @@ def _m001_directions_and_runs(db: sqlite3.Connection) -> None:
 
 
 def _m002_notes(db: sqlite3.Connection) -> None:
+    # Nothing reads `note` any more. The column stays: SQLite before 3.35 cannot drop one.
     db.execute("ALTER TABLE directions ADD COLUMN note TEXT NOT NULL DEFAULT ''")
     db.execute("ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT ''")
 
@@ -38,7 +39,7 @@ KINDS = ("directions", "runs", "measurements")
 
 
 def migrate(db: sqlite3.Connection, upto: int | None = None) -> None:
-    """Brings a database to the newest schema, or to the migration with number `upto`, each step in a transaction."""
+    """Migrate a database to the newest schema, or to the migration with number `upto`, each step in a transaction."""
     db.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT, applied REAL)")
     for number, step in enumerate(MIGRATIONS[:upto], start=1):
         db.execute("BEGIN IMMEDIATE")

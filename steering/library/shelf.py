@@ -1,6 +1,6 @@
-"""Models that are loaded, each once for everybody, with their engines and SAEs, within the memory there is.
+"""Loaded models with their engines and SAEs, each once for all visitors, within the memory there is.
 
-For a new one the least recently used are unloaded, their engines closed; never one that is being used. A model goes by
+To load another one, the least recently used are unloaded and their engines closed, never one in use. A model's key is
 one text: its name with the form it is loaded in (forms.py).
 """
 
@@ -22,7 +22,7 @@ from ..checkpoints.downloads import fetch, kept
 from ..checkpoints.forms import SPREAD, Form
 from ..checkpoints.memory import MemoryBudget, available, check_fits, shape_of, size
 from ..checkpoints.places import best_device, counted_dtype, source_of
-from ..checkpoints.progress import told
+from ..checkpoints.progress import reported
 from ..engine.engine import Engine
 from ..models.loading import load_model
 from ..models.model import Model
@@ -32,15 +32,15 @@ from ..saes.sae import BUNDLED, Sae, bundled_saes, fetch_files, kept_files, load
 Tick = Callable[[int, int, str], None]  # done, total, what is being done; may raise to cancel
 
 SHARE = 0.8  # of the memory that is free at first may be taken by models
-GRACE = 2.0  # seconds for which whoever was given an engine is taken to be about to use it
+GRACE = 2.0  # seconds for which an engine counts as in use after it was handed out
 PATIENCE = 6.0  # seconds to wait for models at work before a new one is refused
-WORKBENCHES = 4  # are kept at once; each keeps at most workbench.KEPT_BYTES
+WORKBENCHES = 4  # kept at once; each keeps at most workbench.KEPT_BYTES
 DOWNLOADING, LOADING = "Downloading", "Reading the weights"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model or an SAE on the shelf: its name, the bytes it is counted with, and whether it is being used now."""
+    """A model or an SAE on the shelf: its name, its size in bytes, and whether it is in use."""
 
     name: str
     bytes: int
@@ -50,7 +50,7 @@ class Loaded:
 
 @dataclass(eq=False)
 class _Held:
-    """A loaded model with what belongs to it, and who uses it."""
+    """A loaded model with its engine, SAEs and workbenches, and who uses it."""
 
     model: Model
     place: str  # whose memory it takes
@@ -61,7 +61,7 @@ class _Held:
 
     @property
     def busy(self) -> bool:
-        """Whether it is being used, or is about to be."""
+        """Whether it is in use, or was handed out a moment ago."""
         self.users = [uses for uses in self.users if uses()]
         if self.users or time.monotonic() - self.asked < GRACE:
             return True
@@ -90,14 +90,14 @@ class Shelf:
         self._limits: dict[str, int] = {}
         self.threads: int | None = None
 
-    # What is asked for -----------------------------------------------------------------------------------------------
+    # Getting ---------------------------------------------------------------------------------------------------------
 
     def has(self, name: str) -> bool:
         """Whether a model is loaded."""
         return name in self._held
 
     def model(self, name: str, *, download: bool = False, tick: Tick | None = None) -> Model:
-        """The model of that name, loaded if it is not yet; two who ask at once wait for one loading.
+        """The model of that name, loaded if it is not yet; concurrent callers wait for one loading.
 
         Args:
             download: whether it may be fetched from the hub; without it no network is asked.
@@ -108,7 +108,7 @@ class Shelf:
         return self._holding(name, download, tick).model
 
     def engine(self, name: str) -> Engine:
-        """The engine of a model; whoever is given it is taken to use it for the next moment."""
+        """The engine of a model, which counts as in use for the next GRACE seconds."""
         with self._lock:
             held = self._find(name)
             if held is not None:
@@ -164,7 +164,7 @@ class Shelf:
             if bench is None:
                 bench = Workbench(engine, sae, store)
                 held = self._held.get(name)
-                # What was taken off the shelf in this moment is used once more, and not kept.
+                # Unloaded by another thread meanwhile: the caller may still use it, but it is not kept.
                 if (
                     held is None
                     or held.engine is not engine
@@ -183,12 +183,12 @@ class Shelf:
         return (0, 0) if held is None or held.engine is None else held.engine.busy
 
     def use(self, name: str, while_: Callable[[], bool]) -> None:
-        """Keeps a model on the shelf for as long as a function says so: for a job that runs on it."""
+        """Keep a model loaded while a function returns True: for a job that runs on it."""
         with self._lock:
             if name in self._held:
                 self._held[name].users.append(while_)
 
-    # What there is ---------------------------------------------------------------------------------------------------
+    # State -----------------------------------------------------------------------------------------------------------
 
     @property
     def loaded(self) -> list[Loaded]:
@@ -209,7 +209,7 @@ class Shelf:
             return max(0, min(self._limits[place], budget.used + _free(place)))
 
     def set_threads(self, threads: int | None) -> None:
-        """Sets how many threads of the CPU models run on, for all of them; None leaves it to their size."""
+        """Set how many threads of the CPU models run on, for all of them; None leaves it to their size."""
         self.threads = threads
         if threads is None:
             return
@@ -220,7 +220,7 @@ class Shelf:
             engine.call(lambda: torch.set_num_threads(threads))
 
     def close(self) -> None:
-        """Lets everything go, also what is being used."""
+        """Unload everything, also what is in use."""
         with self._lock:
             gone = [self._take_off(name) for name in list(self._held)]
         self._end(gone)
@@ -235,7 +235,7 @@ class Shelf:
 
     @contextmanager
     def _gate(self, key: str) -> Iterator[None]:
-        """One at a time for what goes by this name."""
+        """A lock for one name, so that it is loaded by one thread at a time."""
         with self._lock:
             gate = self._gates.setdefault(key, threading.Lock())
         with gate:
@@ -263,7 +263,7 @@ class Shelf:
         check_fits(form.source, shape, counted, place, free=self.room(place))
         self._make_room(name, shape.needs(counted), place, say, what=form.source)
         try:
-            with told(lambda done, total: say(done, total, LOADING)):
+            with reported(lambda done, total: say(done, total, LOADING)):
                 at = form.source if revision is None else str(folder)
                 lm = load_model(at, threads=self.threads if place == "cpu" else None, **form.options)
         except BaseException as error:
@@ -299,7 +299,7 @@ class Shelf:
     def _make_room(
         self, key: str, needed: int, place: str, say: Tick, *, what: str = "", beside: set[str] | None = None
     ) -> None:
-        """Books the memory of something new, after letting go of what is in its way; waits a little for what works."""
+        """Reserve memory for something new, after unloading what is idle; wait a little for what is in use."""
         end = time.monotonic() + PATIENCE
         while True:
             with self._lock:
@@ -329,7 +329,7 @@ class Shelf:
         return list(self._held[name].saes) if name in self._held else []
 
     def _take_off(self, key: str) -> _Held | None:
-        """Takes a model with its SAEs, or one SAE, off the shelf and out of the books; under the lock."""
+        """Remove a model with its SAEs, or one SAE, from the shelf and the memory budget. Call with the lock held."""
         held = self._held.pop(key, None)
         for name, choice in list(self._benches):
             if key in (name, choice and _sae_key(name, choice)):
@@ -346,11 +346,11 @@ class Shelf:
         return held
 
     def _end(self, gone: list[_Held | None]) -> None:
-        """Ends what was taken off; without the lock, because closing an engine waits for its thread."""
+        """Close what was removed. Call without the lock, because closing an engine waits for its thread."""
         for held in gone:
             if held is not None and held.engine is not None:
                 held.engine.close()
-        held = None  # the last of them would be alive while the rest is collected
+        held = None  # else the loop variable keeps the last one alive during the collection
         gone.clear()
         gc.collect()
         if torch.cuda.is_available():
@@ -369,7 +369,7 @@ def _free(place: str) -> int:
 
 
 def _guarded(form: Form, say: Tick, room: int) -> Callable[[int, int], None]:
-    """Progress of a model's download, which ends it at the first byte where the weights cannot fit into memory."""
+    """A progress callback that cancels a download at its first byte if the weights cannot fit into memory."""
     smaller = {"8-bit": 2, "4-bit": 4}.get(form.dtype, 1)  # stored with two bytes a weight, in general
 
     def tick(done: int, total: int) -> None:
@@ -384,7 +384,7 @@ def _guarded(form: Form, say: Tick, room: int) -> Callable[[int, int], None]:
 
 
 def _sae_bytes(release: str, sae_id: str, download: bool, say: Tick) -> int:
-    """Bytes of an SAE's weights, which are fetched first where they are not here.
+    """Bytes of an SAE's weights, downloaded first if they are not on this machine.
 
     Raises:
         ValueError: they are not here and may not be fetched.
@@ -393,7 +393,7 @@ def _sae_bytes(release: str, sae_id: str, download: bool, say: Tick) -> int:
         return _weigh(list((BUNDLED / release / sae_id).glob("*.safetensors")))
     folder = Path(release).expanduser() / sae_id
     if Path(release).expanduser().is_dir() or release not in registry():
-        return _weigh(list(folder.glob("*.safetensors")))  # what is no SAE at all, load_sae says
+        return _weigh(list(folder.glob("*.safetensors")))  # if this is not an SAE, load_sae says so
     about: Any = registry()[release]
     if sae_id not in about.saes_map:
         return 0

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,6 @@ class SavedDirection:
     about: Mapping[str, Any]
     created: float
     deleted: float | None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ class SavedRun:
     prompt: str
     created: float
     deleted: float | None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,6 @@ class SavedMeasurement:
     model: str
     created: float
     deleted: float | None
-    note: str = ""
 
 
 class Store:
@@ -104,171 +101,168 @@ class Store:
             db.execute("DELETE FROM runs WHERE deleted < ?", (limit,))
             gone = [row["id"] for row in db.execute("SELECT id FROM measurements WHERE deleted < ?", (limit,))]
             db.execute("DELETE FROM measurements WHERE deleted < ?", (limit,))
-        for id in old:
-            self.file(id).unlink(missing_ok=True)
-        for id in gone:
-            shutil.rmtree(self.place(id), ignore_errors=True)
+        for old_id in old:
+            self.file(old_id).unlink(missing_ok=True)
+        for old_id in gone:
+            shutil.rmtree(self.place(old_id), ignore_errors=True)
 
     # Directions -----------------------------------------------------------------------------------------------------
 
-    def file(self, id: str) -> Path:
-        """Where a direction's tensor lies.
+    def file(self, direction_id: str) -> Path:
+        """The path of a direction's tensor.
 
         Raises:
             ValueError: no id (ids come from links, and must not name another file).
         """
-        if len(id) != 24 or not all(char in "0123456789abcdef" for char in id):
-            raise ValueError(f"A saved direction has an id of 24 hexadecimal digits; got {id[:60]!r}.")
-        return self.folder / "directions" / f"{id}.safetensors"
+        if len(direction_id) != 24 or not all(char in "0123456789abcdef" for char in direction_id):
+            raise ValueError(f"A saved direction has an id of 24 hexadecimal digits; got {direction_id[:60]!r}.")
+        return self.folder / "directions" / f"{direction_id}.safetensors"
 
-    def save_direction(self, direction: Direction, name: str = "", note: str = "") -> SavedDirection:
-        """The library's row of a direction, after writing it; saving the same one again only brings it back."""
+    def save_direction(self, direction: Direction, name: str = "") -> SavedDirection:
+        """Save a direction and return its row; saving the same one again only restores it."""
         name = name.strip() or direction.name or "direction"
         direction = replace(direction, name=name)
         data = direction.to_bytes()
-        id = hashlib.sha256(data).hexdigest()[:24]
-        write_atomically(self.file(id), data)
+        direction_id = hashlib.sha256(data).hexdigest()[:24]
+        write_atomically(self.file(direction_id), data)
         about = dict(direction.provenance)
         model = (about.get("model") or {}).get("model") or ""
         space = "features" if direction.sae is not None else "residual"
         method = str(about.get("method") or about.get("made") or "by hand")
         with self._connect() as db:
             db.execute(
-                """INSERT INTO directions (id, name, site, space, model, method, norm, width, about, created, note)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = NULL""",
-                (id, name, str(direction.site), space, model, method, direction.norm, direction.vector.numel(),
-                 json.dumps(about, default=str), time.time(), note),
+                """INSERT INTO directions (id, name, site, space, model, method, norm, width, about, created)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = NULL""",
+                (direction_id, name, str(direction.site), space, model, method, direction.norm,
+                 direction.vector.numel(), json.dumps(about, default=str), time.time()),
             )  # fmt: skip
-        return self.direction_row(id)
+        return self.direction_row(direction_id)
 
     def directions(self, search: str = "", *, deleted: bool = False) -> list[SavedDirection]:
-        """The saved directions whose name, model, site or note holds the search text, the newest first."""
+        """The saved directions whose name, model, site or method holds the search text, the newest first."""
         return [
-            SavedDirection(**{**dict(row), "about": json.loads(row["about"])})
-            for row in self._rows("directions", ("name", "model", "site", "method", "note"), search, deleted)
+            SavedDirection(**{**_values(SavedDirection, row), "about": json.loads(row["about"])})
+            for row in self._rows("directions", ("name", "model", "site", "method"), search, deleted)
         ]
 
-    def direction_row(self, id: str) -> SavedDirection:
+    def direction_row(self, direction_id: str) -> SavedDirection:
         """The row of a saved direction.
 
         Raises:
             ValueError: there is none of that id.
         """
         for row in self.directions() + self.directions(deleted=True):
-            if row.id == id:
+            if row.id == direction_id:
                 return row
-        raise ValueError(f"The Library has no direction with the id {id[:24]!r}; it may have been deleted.")
+        raise ValueError(f"The Library has no direction with the id {direction_id[:24]!r}; it may have been deleted.")
 
-    def direction(self, id: str, sae: Sae | None = None) -> Direction:
+    def direction(self, direction_id: str, sae: Sae | None = None) -> Direction:
         """A saved direction under its present name; one in feature space needs its SAE.
 
         Raises:
             ValueError: there is none, or its SAE is missing or another one.
         """
-        path = self.file(id)
-        row = self.direction_row(id)
+        path = self.file(direction_id)
+        row = self.direction_row(direction_id)
         return replace(Direction.load(path, sae), name=row.name)
 
     # Runs -----------------------------------------------------------------------------------------------------------
 
-    def save_run(self, data: Mapping[str, Any], name: str, *, model: str, prompt: str, note: str = "") -> SavedRun:
-        """The library's row of a run, after writing its data (JSON)."""
+    def save_run(self, data: Mapping[str, Any], name: str, *, model: str, prompt: str) -> SavedRun:
+        """Save a run's data (JSON) and return its row."""
         text = json.dumps(data, ensure_ascii=False, sort_keys=True)
-        id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        run_id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         with self._connect() as db:
             db.execute(
-                """INSERT INTO runs (id, name, model, prompt, data, created, note) VALUES (?, ?, ?, ?, ?, ?, ?)
+                """INSERT INTO runs (id, name, model, prompt, data, created) VALUES (?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET deleted = NULL, name = excluded.name""",
-                (id, name.strip() or prompt[:60] or "run", model, prompt, text, time.time(), note),
+                (run_id, name.strip() or prompt[:60] or "run", model, prompt, text, time.time()),
             )
-        return next(run for run in self.runs() if run.id == id)
+        return next(run for run in self.runs() if run.id == run_id)
 
     def runs(self, search: str = "", *, deleted: bool = False) -> list[SavedRun]:
-        """The saved runs whose name, model, prompt or note holds the search text, the newest first."""
-        rows = self._rows("runs", ("name", "model", "prompt", "note"), search, deleted)
-        return [SavedRun(**{key: row[key] for key in row.keys() if key != "data"}) for row in rows]  # noqa: SIM118
+        """The saved runs whose name, model or prompt holds the search text, the newest first."""
+        rows = self._rows("runs", ("name", "model", "prompt"), search, deleted)
+        return [SavedRun(**_values(SavedRun, row)) for row in rows]
 
-    def run(self, id: str) -> dict[str, Any]:
+    def run(self, run_id: str) -> dict[str, Any]:
         """The data of a saved run.
 
         Raises:
             ValueError: there is none of that id.
         """
         with self._connect() as db:
-            row = db.execute("SELECT data FROM runs WHERE id = ?", (id,)).fetchone()
+            row = db.execute("SELECT data FROM runs WHERE id = ?", (run_id,)).fetchone()
         if row is None:
-            raise ValueError(f"The Library has no run with the id {id[:24]!r}; it may have been deleted.")
+            raise ValueError(f"The Library has no run with the id {run_id[:24]!r}; it may have been deleted.")
         return json.loads(row["data"])
 
     # Measurements ---------------------------------------------------------------------------------------------------
 
-    def place(self, id: str) -> Path:
+    def place(self, measurement_id: str) -> Path:
         """The folder of a measurement's files.
 
         Raises:
             ValueError: no id (ids come from links, and must not name another folder).
         """
-        if len(id) != 24 or not all(char in "0123456789abcdef" for char in id):
-            raise ValueError(f"A measurement has an id of 24 hexadecimal digits; got {id[:60]!r}.")
-        return self.folder / "measurements" / id
+        if len(measurement_id) != 24 or not all(char in "0123456789abcdef" for char in measurement_id):
+            raise ValueError(f"A measurement has an id of 24 hexadecimal digits; got {measurement_id[:60]!r}.")
+        return self.folder / "measurements" / measurement_id
 
     def save_measurement(self, key: str, name: str, kind: str, model: str, files: Mapping[str, bytes]) -> str:
-        """The id of a sweep or an experiment, after writing its files; the same key again replaces them."""
-        id = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        """Save the files of a sweep or an experiment and return its id; the same key again replaces them."""
+        measurement_id = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         for file, data in files.items():
-            write_atomically(self.place(id) / Path(file).name, data)
+            write_atomically(self.place(measurement_id) / Path(file).name, data)
         with self._connect() as db:
             db.execute(
                 """INSERT INTO measurements (id, name, kind, model, created) VALUES (?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET deleted = NULL, created = excluded.created""",
-                (id, name.strip()[:200] or kind, kind, model, time.time()),
+                (measurement_id, name.strip()[:200] or kind, kind, model, time.time()),
             )
-        return id
+        return measurement_id
 
     def measurements(self, search: str = "", *, deleted: bool = False) -> list[SavedMeasurement]:
-        """The saved measurements whose name, kind, model or note holds the search text, the newest first."""
-        rows = self._rows("measurements", ("name", "kind", "model", "note"), search, deleted)
-        return [SavedMeasurement(**dict(row)) for row in rows]
+        """The saved measurements whose name, kind or model holds the search text, the newest first."""
+        rows = self._rows("measurements", ("name", "kind", "model"), search, deleted)
+        return [SavedMeasurement(**_values(SavedMeasurement, row)) for row in rows]
 
-    def measurement(self, id: str) -> dict[str, Path]:
+    def measurement(self, measurement_id: str) -> dict[str, Path]:
         """The files of a saved measurement by name.
 
         Raises:
             ValueError: there is none of that id.
         """
-        if not self.place(id).is_dir():
-            raise ValueError(f"The Library has no measurement with the id {id!r}; it may have been deleted.")
-        return {file.name: file for file in sorted(self.place(id).iterdir()) if not file.name.startswith(".")}
+        if not self.place(measurement_id).is_dir():
+            raise ValueError(f"The Library has no measurement with the id {measurement_id}; it may have been deleted.")
+        files = sorted(self.place(measurement_id).iterdir())
+        return {file.name: file for file in files if not file.name.startswith(".")}
 
     # All ------------------------------------------------------------------------------------------------------------
 
-    def rename(self, kind: str, id: str, name: str) -> None:
-        """Gives something of a kind ("directions", "runs", "measurements") another name.
+    def rename(self, kind: str, row_id: str, name: str) -> None:
+        """Rename a direction, run or measurement (`kind` is "directions", "runs" or "measurements").
 
         Raises:
             ValueError: the name is empty.
         """
         if not name.strip():
             raise ValueError("A name holds at least one visible character.")
-        self._update(kind, "name", name.strip()[:200], id)
+        self._update(kind, "name", name.strip()[:200], row_id)
 
-    def annotate(self, kind: str, id: str, note: str) -> None:
-        """Writes the note of a direction, run or measurement."""
-        self._update(kind, "note", note[:10_000], id)
+    def delete(self, kind: str, row_id: str) -> None:
+        """Delete a direction, run or measurement; for thirty days `restore` can undo it."""
+        self._update(kind, "deleted", time.time(), row_id)
 
-    def delete(self, kind: str, id: str) -> None:
-        """Hides a direction, run or measurement; `restore` brings it back for thirty days."""
-        self._update(kind, "deleted", time.time(), id)
+    def restore(self, kind: str, row_id: str) -> None:
+        """Restore something deleted."""
+        self._update(kind, "deleted", None, row_id)
 
-    def restore(self, kind: str, id: str) -> None:
-        """Brings something deleted back."""
-        self._update(kind, "deleted", None, id)
-
-    def _update(self, kind: str, column: str, value: Any, id: str) -> None:
+    def _update(self, kind: str, column: str, value: Any, row_id: str) -> None:
         if kind not in KINDS:
             raise ValueError(f"The Library holds {', '.join(KINDS)}; got {kind!r}.")
         with self._connect() as db:
-            db.execute(f"UPDATE {kind} SET {column} = ? WHERE id = ?", (value, id))
+            db.execute(f"UPDATE {kind} SET {column} = ? WHERE id = ?", (value, row_id))
 
     def _rows(self, table: str, columns: tuple[str, ...], search: str, deleted: bool) -> list[sqlite3.Row]:
         where = "deleted IS NOT NULL" if deleted else "deleted IS NULL"
@@ -278,3 +272,8 @@ class Store:
         values = [word.lower() for word in words for _ in columns]
         with self._connect() as db:
             return db.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY created DESC", values).fetchall()
+
+
+def _values(kind: type, row: sqlite3.Row) -> dict[str, Any]:
+    """The columns of a row that a class has fields for; databases hold others too, such as a run's data."""
+    return {field.name: row[field.name] for field in fields(kind)}

@@ -1,4 +1,4 @@
-"""Discover: directions found without labels between two layers, what texts they give, and random ones beside them.
+"""Discover: find directions without labels between two layers, and generate text with each, beside random ones.
 
 Length by `linear_range` (where a quarter of the response of random directions is non-linear), directions by Jacobian
 singular vectors, MELBO or exponential transcoding, then, at that length and in both signs: a text each, decoded in one
@@ -168,7 +168,7 @@ class _Steps:
             self._tick(round(1000 * share), 1000, note)
 
     def part(self, low: float, high: float) -> Tick:
-        """A tick whose whole is the part from `low` to `high`."""
+        """A progress callback for the part from `low` to `high` of the whole."""
         return lambda done, total, note: self(low + (high - low) * done / max(total, 1), note)
 
 

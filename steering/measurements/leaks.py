@@ -1,4 +1,4 @@
-"""What an ablation brought in, as a whole: leaks into named directions and features, and a way that leaks less."""
+"""A report of an ablation's leaks into named directions and features, and of an oblique projection that leaks less."""
 
 from __future__ import annotations
 

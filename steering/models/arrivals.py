@@ -1,8 +1,8 @@
-"""Read what flows on from a site: the value that the rest of the model really uses, wherever it is next met.
+"""Read the value of a site downstream: where the rest of the model next uses it.
 
-A hook that edits a site can only say what it returned. Whether the stream carries it on is seen further down: the
-output of a block where the next block receives it, the stream between attention and MLP as the block's output less
-what the MLP wrote. Only a site whose value is met nowhere else is read by a second hook after the first.
+A hook that edits a site only knows what it returned. Whether the model uses that is read further down: a block's
+output where the next block receives it, the stream between attention and MLP as the block's output minus what the MLP
+wrote. Only a site whose value appears nowhere else is read by a second hook after the first.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ..sites import Site
 from .hooks import Place, from_input, from_output, in_rows
 
-# Called with a tensor further down, and with what else is in it besides the site's value (None: nothing).
+# Called with a tensor downstream, and with what must be subtracted to get the site's value (None: nothing).
 Reader = Callable[[Float[Tensor, "rows pos d_model"], Float[Tensor, "rows pos d_model"] | None], None]
-# The streams that are read from the stream around them, by arithmetic or where a later module receives them.
+# The streams that can be read downstream, where a later module receives them or by subtraction.
 _DOWNSTREAM = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 
 
@@ -38,16 +38,16 @@ class _Layer:
 
     @property
     def middle(self) -> nn.Module | None:
-        """The module that is given the stream between attention and MLP."""
+        """The module that receives the stream between attention and MLP."""
         return self.at.get("resid_mid")
 
 
 class Arrivals:
-    """Where each site's value can be read after it was edited. One small pass finds out what holds in a family.
+    """Where each site's value can be read after it was edited; one small pass finds out which sums hold in a family.
 
     Args:
         places: for every block where its streams are.
-        final: the module that is given what the last block gives.
+        final: the module that receives the last block's output.
         pos: how many tokens `run` runs over.
         run: runs the model over a few tokens.
     """
@@ -104,7 +104,7 @@ class Arrivals:
         return handles
 
     def forget(self) -> None:
-        """Drops what was kept of a pass, so that no activation outlives it."""
+        """Drop the activations that were kept of a pass."""
         for layer in self._layers:
             layer.seen.clear()
 
@@ -115,7 +115,7 @@ class Arrivals:
 
     @torch.no_grad()
     def _find_out(self, pos: int, run: Callable[[], Any]) -> None:
-        """Learns from a pass over a few tokens where each block's input is read, and which sums hold."""
+        """Learn from a pass over a few tokens where each block's input is read, and which sums hold."""
         handles = []
         try:
             for layer in self._layers:
@@ -180,7 +180,7 @@ def _keep(layer: _Layer, name: str) -> Callable[[Tensor], None]:
 
 
 def _in_sum(layer: _Layer, name: str, reader: Reader) -> Callable[[Tensor], None]:
-    """Reads a part in the sum that it went into, with the other part."""
+    """Read a part in the sum that it went into, with the other part."""
 
     def read(h: Tensor) -> None:
         rest = layer.seen.pop(name, None)
@@ -201,7 +201,7 @@ def _begin(layer: _Layer) -> Callable[[Tensor], None]:
 
 
 def _first_reader(layer: _Layer) -> Callable[..., None]:
-    """Notes the first child of a block that is given the block's own input."""
+    """Record the first child of a block that receives the block's own input."""
 
     def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
         given = layer.seen.get("input")
@@ -212,7 +212,7 @@ def _first_reader(layer: _Layer) -> Callable[..., None]:
 
 
 def _hold(found: dict[str, Any]) -> Callable[[Tensor], None]:
-    """Keeps the very tensor: a family that goes on adding into it cannot be read by sums."""
+    """Keep a reference, not a copy, so that families which add into the tensor in place are noticed."""
 
     def hold(h: Tensor) -> None:
         found["here"] = h
@@ -221,7 +221,7 @@ def _hold(found: dict[str, Any]) -> Callable[[Tensor], None]:
 
 
 def _compare(found: dict[str, Any]) -> Reader:
-    """Whether a site's value is what is found further down, within rounding."""
+    """Record whether a site's value equals the one read downstream, within rounding."""
 
     def compare(h: Tensor, rest: Tensor | None) -> None:
         here = found.pop("here", None)

@@ -1,4 +1,4 @@
-"""What differs between families when chats and tokens become text: system prompts, ends of turns, broken characters."""
+"""Differences between families in chats and text: system prompts, ends of turns, incomplete characters."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def unpack(file: Path, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any
     """The transformers model of a GGUF file, its weights as plain numbers of a dtype, and its tokenizer.
 
     Raises:
-        ValueError, OSError, KeyError, RuntimeError: what transformers says of a file that it cannot read.
+        ValueError, OSError, KeyError, RuntimeError: transformers' own errors for a file that it cannot read.
     """
     folder, name = str(file.parent), file.name
     with _parsed_once():

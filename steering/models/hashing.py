@@ -1,4 +1,4 @@
-"""A hash of a model's weights, by which directions and saved runs know the model again."""
+"""A hash of a model's weights, by which directions and saved runs identify their model."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def in_rows(h: Tensor, pos: int) -> Float[Tensor, "rows pos d_model"]:
 
 
 def on_device(hook: Hook, device: torch.device) -> Hook:
-    """The hook, called on a device: over several GPUs, interventions live on the model's first one."""
+    """The hook, run on one device: with a model over several GPUs, interventions are on its first."""
 
     def moved(h: Tensor) -> Tensor | None:
         new = hook(h.to(device))

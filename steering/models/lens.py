@@ -32,7 +32,7 @@ def gain(norm: nn.Module, lm: Model) -> Float[Tensor, " d_model"]:
 
 
 def normalizer(lm: Model, layer: int) -> Callable[[Float[Tensor, "*batch d_model"]], Float[Tensor, "*batch d_model"]]:
-    """What the norm before a layer's MLP does before its gain and bias: TransformerLens' `ln2.hook_normalized`."""
+    """The norm before a layer's MLP without gain and bias, as a function: TransformerLens' `ln2.hook_normalized`."""
     parts = lm.adapter.component_mapping["blocks"].submodules
     norm = lm.blocks[layer].get_submodule(parts["ln2" if "ln2" in parts else "ln1"].name)
     epsilon = next((float(getattr(norm, n)) for n in ("eps", "variance_epsilon") if hasattr(norm, n)), 1e-5)

@@ -47,7 +47,7 @@ def load_model(
 ) -> Model:
     """A model by bundled name ("smollm2", "organism"), Hugging Face folder, GGUF file, or hub id, with raw numerics.
 
-    Raw: no folded norms, no centred weights; activations are those of transformers (and of an un-processed bridge).
+    Raw: no folded norms, no centered weights; activations are those of transformers (and of an unprocessed bridge).
     Only safetensors and GGUF are read and no remote code is run. The weights of a GGUF file (or of a folder with one,
     or of an Ollama model, "ollama:llama3.2:1b") are unpacked to the dtype; what quantization took stays lost.
 
@@ -105,13 +105,13 @@ def load_model(
             hf, found = loaded
             check_weights(found, hf.state_dict())
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except Cancelled:  # whoever watched the weights being read wants no more of them
+    except Cancelled:  # cancelled by the progress callback, not a loading error
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         said = _said(error, source)
         raise ValueError(f"{near}The model {str(name)!r} could not be loaded: {said}{known}") from error
     except Exception as error:
-        # Files that anybody may have written: what transformers stumbles over in them is no error of the program.
+        # Anyone may have written these files, so any error of transformers' is reported as a fault of the file.
         what = "GGUF file" if from_file else "model"
         raise ValueError(f"The {what} {str(name)!r} could not be read: {error!r}.{known}") from error
     if any(parameter.is_meta for parameter in hf.parameters()):
@@ -140,20 +140,20 @@ def wrap_model(hf: nn.Module, tokenizer: Any, name: str = "", revision: str | No
     """
     by_rows(hf)
     model = Model(name or type(hf).__name__, hf.eval().requires_grad_(False), tokenizer, revision)
-    if len(model.places) != model.n_layers:  # what is asked for here is refused now, and not at the first use
+    if len(model.places) != model.n_layers:  # raises here, and not at the first use
         raise ValueError(f"{model.name} has {model.n_layers} blocks, of which {len(model.places)} were run.")
     check_rows(model)
     return model
 
 
 def _near(name: str) -> str:
-    """A question in front of the error, where a bundled name looks like what was typed."""
+    """A question that names similar bundled models, to put in front of the error; "" if there are none."""
     near = difflib.get_close_matches(name, bundled_models(), n=2, cutoff=0.7)
     return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 
 def _said(error: Exception, source: str) -> str:
-    """What went wrong in a sentence for whoever opens the model, not for whoever wrote transformers."""
+    """A loading error in one sentence for the user, without transformers' internals."""
     said = _first_line(error)
     if isinstance(error, json.JSONDecodeError) and Path(source).is_dir():
         broken = next((file.name for file in sorted(Path(source).glob("*.json")) if not is_json(file)), "a JSON file")

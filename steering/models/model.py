@@ -41,7 +41,7 @@ Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
 
 
 class _Enough(Exception):
-    """Raised by a hook to leave a forward pass whose rest nobody needs."""
+    """Raised by a hook to leave a forward pass whose rest is not needed."""
 
 
 @dataclass(eq=False)
@@ -66,7 +66,7 @@ class Model:
         size = f"{self.n_layers} layers of width {self.d_model}, {self.n_parameters / 1e6:,.3g} M parameters"
         return one_line(self, quoted(self.name, 80), size, f"{self.dtype} on {self.device}".removeprefix("torch."))
 
-    # What the weights are -------------------------------------------------------------------------------------------
+    # Weights --------------------------------------------------------------------------------------------------------
 
     @cached_property
     def adapter(self) -> Any:
@@ -127,7 +127,7 @@ class Model:
 
     @cached_property
     def takes_positions(self) -> bool:
-        """Whether the family is told positions; the others read them off the mask, or have none."""
+        """Whether the family's forward takes positions; others derive them from the mask, or have none."""
         return "position_ids" in inspect.signature(self.hf.forward).parameters
 
     @cached_property
@@ -136,7 +136,7 @@ class Model:
 
     @cached_property
     def piece_tokens(self) -> int:
-        """How many tokens one pass over several sequences may hold, so that others soon get a turn."""
+        """How many tokens one pass over several sequences may hold, so that other threads soon get a turn."""
         return piece_tokens(self.n_parameters, on_cpu=self.device.type == "cpu")
 
     @cached_property
@@ -149,12 +149,12 @@ class Model:
 
     @cached_property
     def rounded_fingerprint(self) -> str:
-        """The same of the weights rounded to bfloat16: a checkpoint gives one, loaded in float32 or in bfloat16."""
+        """A hash of the weights rounded to bfloat16, equal for a checkpoint loaded in float32 or in bfloat16."""
         return weights_hash(self.hf, torch.bfloat16)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a saved direction remembers of the model it was read from."""
+        """The model's name, revision, loading mode and hashes, which a saved direction carries."""
         known = {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
         known["rounded"] = self.rounded_fingerprint
         return {**known, "file": self.file} if self.file else known
@@ -174,7 +174,7 @@ class Model:
 
     @cached_property
     def uses_rms_norm(self) -> bool:
-        """Whether its norms leave the mean over channels alone, so that centred weights mean nothing to it."""
+        """Whether its norms keep the mean over channels, so that centered weights are another model."""
         return any("RMSNorm" in type(module).__name__ for module in self.hf.modules())
 
     @cached_property
@@ -186,7 +186,7 @@ class Model:
         """
         ids = [] if self.tokenizer is None else self.encode(TEXT)
         ids = [token for token in ids if token < self.d_vocab][:MOST_TOKENS] or list(range(1, 1 + MOST_TOKENS))
-        with self.lock:  # between passes, when nothing of ours stands on the modules
+        with self.lock:  # between passes, when none of our hooks is on the modules
             return located(self.hf, self.blocks, self.adapter.component_mapping["blocks"].submodules, ids)
 
     @cached_property
@@ -243,8 +243,8 @@ class Model:
     ) -> Iterator[None]:
         """Hooks at sites for the length of a `with` block; a hook returns new activations, or None for no change.
 
-        `readers` are told what arrives of each site's value further down; `pos` is the number of tokens in a row. Holds
-        the model's lock; leaves nothing on the model.
+        `readers` are called with each site's value as it arrives downstream; `pos` is the number of tokens in a row.
+        Holds the model's lock, and removes all hooks at the end.
         """
         spread = getattr(self.hf, "hf_device_map", None)
         with self.lock:
@@ -273,7 +273,7 @@ class Model:
 
     @cached_property
     def arrivals(self) -> Arrivals:
-        """Where the value of each site is next used."""
+        """Where the value of each site is next used, found once."""
         few = torch.arange(1, 5, device=self.device)[None] % self.d_vocab
         final = self.adapter.component_mapping.get("ln_final")
         after = self.hf.get_submodule(final.name) if final is not None else None
@@ -299,7 +299,7 @@ class Model:
         readers: Mapping[Site, Reader] | None = None,
         keep: int | Tensor = 0,
     ) -> Float[Tensor, "out_rows out_pos vocab"]:
-        """Logits of one pass: of the last `keep` positions (0: all) or of those listed; more rows where hooks split."""
+        """Logits of one forward pass, of the last `keep` positions (0: all) or those listed; hooks may split a row."""
         hooks = {self.check_site(site): hook for site, hook in (hooks or {}).items()}
         with self.lock:
             fused = self._fused.logits(tokens, attention_mask, positions, cache, hooks, readers or {})
@@ -355,7 +355,7 @@ class Model:
         model's parameters: no memory, and one source of truth for the weights.
         """
         shared = {id(t): t for t in (*self.hf.parameters(), *self.hf.buffers())}
-        with self.lock:  # between passes, when nothing of ours stands on the modules
+        with self.lock:  # between passes, when none of our hooks is on the modules
             twin = copy.deepcopy(self.hf, shared)
         return TransformerBridge.boot_transformers(
             self.name, hf_model=twin, tokenizer=copy.deepcopy(self.tokenizer), device=str(self.device), dtype=self.dtype
@@ -390,7 +390,7 @@ class Model:
         return int(bool(tokens) and bos is not None and tokens[0] == bos)
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text of any length, with BOS once where the tokenizer puts one, and nothing behind it."""
+        """The tokens of a text of any length, with BOS once if the tokenizer adds one, and no EOS."""
         return encode(self.tokenizer, text).ids
 
     def note(self, prompt: Prompt) -> str:
@@ -404,7 +404,7 @@ class Model:
     def tokens(self, prompt: Prompt, *, continue_final: bool = False) -> list[int]:
         """The token ids of a prompt: text, a list of chat messages, or token ids as they are.
 
-        Text gets the special tokens that its tokenizer puts in front, once, and none behind it. Chat messages go
+        Text gets the special tokens that its tokenizer puts in front, once, and none after it. Chat messages go
         through the model's template, ready for the assistant's turn, or inside it with `continue_final`; a system
         prompt goes in front of the first user message where the family knows no system role.
 

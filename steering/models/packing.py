@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 Products = Literal["float32", "bfloat16"]
 Product = Callable[[Tensor], Tensor]  # [..., in] -> [..., out], float32 on both sides
-# A call costs a few microseconds more than MKL's, so small matrices are left alone where MKL is on its home ground.
+# A call costs a few microseconds more than MKL's, so on Intel processors small matrices keep torch's own product.
 SMALLEST_MATRIX, SMALLEST_MATRIX_WHERE_MKL_IS_SLOW = 2**20, 2**15
 # Layers of one parent that are given the same tensor one after another.
 _TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -32,7 +32,7 @@ _TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 @cache
 def smallest_matrix() -> int | None:
-    """From how many numbers on a matrix is packed on this machine; None where torch has not both, MKL and oneDNN."""
+    """The smallest matrix (in numbers) that is packed on this machine; None if torch lacks MKL or oneDNN."""
     operations: Any = torch.ops.mkldnn
     both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
     if not (both and hasattr(operations, "_reorder_linear_weight")):
@@ -53,7 +53,7 @@ def bfloat16_is_native() -> bool:
 class PackedLinears:
     """The packed copies of a module's linear layers, made at the first pass and used while `active`.
 
-    Between passes nothing stands on the modules, so a copy of the model, or an edit of its weights, never meets them.
+    Between passes no module is patched, so copies of the model and edits of its weights are safe.
 
     Args:
         most_bytes: a model whose copies would be larger keeps torch's own products.
@@ -88,7 +88,7 @@ class PackedLinears:
                 together.forget()
 
     def refresh(self) -> bool:
-        """Packs the weights at the first call, and again after an edit; whether it did."""
+        """Pack the weights at the first call, and again after an edit; return whether it did."""
         stale = self._made is None or self._edited()
         if stale:
             self._pack()
@@ -147,7 +147,7 @@ class _Together:
         """The forward of the layer at a place."""
 
         def forward(x: Tensor) -> Tensor:
-            # The very tensor: kept while it is compared, so that no other can have its identity.
+            # A reference is kept while it is compared, so that no other tensor can get its id.
             if self._given is not x or not self._parts:
                 self._given, self._parts = x, self._whole(x).split(self._widths, -1)
             return self._parts[place]
@@ -155,7 +155,7 @@ class _Together:
         return forward
 
     def forget(self) -> None:
-        """Drops what was computed, so that no activation outlives its pass."""
+        """Drop the outputs that were computed in a pass."""
         self._given, self._parts = None, ()
 
 

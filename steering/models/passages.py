@@ -1,7 +1,7 @@
-"""A continuation where it stands: the tokens that it has in prompt + continuation, whatever its tokenizer does there.
+"""The tokens of a continuation after its prompt, which differ from those of the continuation alone.
 
 Tokenizers join, split and prefix at the border: " time" alone is two tokens for SentencePiece, and one after "Once upon
-a". What is read or scored is therefore tokenized as a whole and cut at the border.
+a". So prompt and continuation are tokenized as one text, and cut at the border.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _located(lm: Model, text: str, border: int, *, special: bool) -> Passage:
     found = encode(lm.tokenizer, text, special=special)
     tokens = lm.checked(found.ids)
     first = lm.leading(tokens)
-    if found.ends is None:  # a tokenizer that does not say where its tokens stand: what the prompt alone shares with it
+    if found.ends is None:  # without offsets: the tokens that the prompt alone shares with the whole
         start = _shared(encode(lm.tokenizer, text[:border], special=special).ids, tokens) if border else first
         inside = list(range(start, len(tokens)))
     else:
@@ -132,7 +132,7 @@ def _split(
             f"The prompt {text!r} and what follows are one token for {lm.name}'s tokenizer, so there is no border "
             "between them. Give a longer prompt."
         )
-    # Ids that are no text's (half a character, a word cut in another place) cannot be read back: `lost` counts nothing.
+    # Ids that no text is tokenized to (half a character, a word cut elsewhere) cannot be read back: `lost` counts none.
     if alone[-lost - 1 :] != ids[-lost - 1 :]:
         raise ValueError(
             "A prompt of token ids is followed by text only where its last tokens are those of its own text; these "
@@ -157,5 +157,5 @@ def _as_said(lm: Model, messages: Sequence[Mapping[str, str]], before: str, opti
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences have in common at the front."""
+    """The length of the common prefix of two sequences."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

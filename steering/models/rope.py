@@ -1,7 +1,7 @@
 """Rotary positions that follow each row's own length, in families whose frequencies follow the longest of a batch.
 
-LongRoPE takes its long factors, and dynamic NTK stretches its base, as soon as one row is longer than the model was
-trained for. transformers asks that of the whole batch, so a short row beside a long one would be another model.
+LongRoPE switches to its long factors, and dynamic NTK stretches its base, as soon as one row is longer than the model
+was trained for. transformers decides that for the whole batch, which would change a short row beside a long one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _ByRows:
 
 
 def by_rows(module: nn.Module) -> None:
-    """Makes rotary embeddings that look at the longest row of a batch look at each row's own length instead."""
+    """Patch rotary embeddings that depend on a batch's longest row, so that each row's own length counts."""
     for part in module.modules():
         if _types(part) and not isinstance(part, _ByRows):
             # A class of its own, not a hook: copies of the model keep it, and it holds no other module alive.
@@ -47,10 +47,9 @@ def by_rows(module: nn.Module) -> None:
 
 
 def turning_point(module: nn.Module) -> tuple[float, bool] | None:
-    """The length above which a row's rotary positions are others, and whether they change with every further token.
+    """The length above which a row's rotary frequencies change, and whether they then change with every further token.
 
-    What a cache holds of a row from before that length is not what the model would compute after it. None where
-    positions never change.
+    A cache from before that length is invalid after it. None if the frequencies never change.
     """
     found = [_limit(part, name) for part in module.modules() for name in _types(part)]
     return (min(limit for limit, _ in found), any(stretches for _, stretches in found)) if found else None
@@ -79,7 +78,7 @@ def _limit(part: Any, layer_type: str | None) -> tuple[float, bool]:
 
 
 def _start_anew(part: Any) -> None:
-    """Forgets the longest row so far, which dynamic NTK would go on from."""
+    """Reset the longest length so far, which dynamic NTK would otherwise keep."""
     for name in [name for name, _ in part.named_buffers(recurse=False) if name.endswith("inv_freq")]:
         prefix = name.removesuffix("inv_freq")
         original = getattr(part, f"{prefix}original_inv_freq", None)

@@ -1,8 +1,8 @@
 """Text to tokens and back, the same for every tokenizer: special tokens once, at the front only, and chat templates.
 
-Tokenizers differ in what they put around a text (BOS, [CLS], [gMASK]<sop> in front, EOS or [SEP] behind) and in whether
-they do it again when the text already has it. Here a text that a model is to go on with gets what its tokenizer puts in
-front of it, once, and never what it would put after it.
+Tokenizers differ in what they add to a text (BOS, [CLS], [gMASK]<sop> before, EOS or [SEP] after) and in whether they
+add it again if the text already has it. Here a text that a model is to continue gets what its tokenizer adds before it,
+once, and nothing after it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def encode(tokenizer: Any, text: str, *, special: bool = True) -> Encoded:
     front, back = added(tokenizer) if special else ((), ())
     skipped = 0
     if front:
-        # As text, not as tokens: what stands after a typed BOS is then tokenized as it is after the tokenizer's own.
+        # As text, not as tokens: the text after a typed BOS is then tokenized as after the tokenizer's own BOS.
         opening = "".join(tokenizer.convert_ids_to_tokens(list(front)))
         rest, typed = text, 0
         while rest.lstrip().startswith(opening):

@@ -1,8 +1,7 @@
-"""Whose turn it is to run a model: one thread at a time, whoever is most urgent first, and jobs never in a row.
+"""A lock for a model's passes that goes to the most urgent waiting thread, and never to jobs twice in a row.
 
-A model's passes are made one after another, from whatever thread: hooks are state on its modules. What takes long is
-done in many short passes, and between two of them somebody more urgent gets a turn. While somebody watches text being
-written, jobs get at most half of the time.
+Only one pass runs at a time, because hooks are state on the modules. Long work is done in many short passes, between
+which a more urgent thread gets a turn. While a visitor watches text being generated, jobs get at most half of the time.
 """
 
 from __future__ import annotations
@@ -16,27 +15,27 @@ from contextlib import contextmanager
 
 from ..jobs.jobs import check_stop, current_job
 
-# Text that somebody watches, whatever else somebody waits for, and work in the background.
+# Text that a visitor watches, anything else that a visitor waits for, and background jobs.
 STREAM, VISITOR, JOB = 0, 1, 2
 _WATCHED = 0.5  # seconds after its last step for which a stream is taken to go on
-_LOOK = 0.1  # seconds after which a waiting job looks whether it was cancelled
+_LOOK = 0.1  # seconds between two checks whether a waiting job was cancelled
 
 
 def piece_tokens(n_parameters: int, *, on_cpu: bool) -> int:
-    """How many tokens one pass over several sequences may hold: some tenths of a second of work, as a rule.
+    """How many tokens one pass over several sequences may hold: usually some tenths of a second of work.
 
-    By the size of the model and the kind of device, not by the clock: what is computed together must be the same each
-    time, or scores and directions could not be had again to the last bit.
+    It depends on the model's size and the kind of device, not on timing: batches must be the same each time, or scores
+    and directions would not be reproducible to the last bit.
     """
     operations = 5e9 if on_cpu else 1e13
     return int(min(4096, max(128, operations / (2 * n_parameters))))
 
 
 class Turns:
-    """A reentrant lock that hands itself to the most urgent of those who wait.
+    """A reentrant lock that goes to the most urgent waiting thread.
 
-    Who asks inside a job is a job, and is refused by `Cancelled` once the job was cancelled: work made of passes stops
-    at the next one.
+    A thread inside a job has a job's urgency; once its job was cancelled, it gets `Cancelled` instead of the lock, so
+    that its work stops at the next pass.
     """
 
     def __init__(self) -> None:
@@ -51,7 +50,7 @@ class Turns:
         self._jobs_from = 0.0  # before that no job has another one while a stream goes on
 
     def acquire(self, blocking: bool = True, urgency: int | None = None) -> bool:
-        """Whether the turn was taken; waits for it if `blocking`.
+        """Take the lock, waiting for it if `blocking`; return whether it was taken.
 
         Raises:
             Cancelled: asked inside a job that was cancelled.
@@ -84,7 +83,7 @@ class Turns:
             self._changed.notify_all()
 
     def _pause(self, urgency: int) -> float | None:
-        """For how long to wait before looking again; without end where only a release can change anything."""
+        """How long to wait before checking again; None if only a release can change anything."""
         if urgency != JOB:
             return None
         return min(_LOOK, max(0.001, self._jobs_from - time.monotonic())) if self._owner is None else _LOOK
@@ -94,7 +93,7 @@ class Turns:
         return urgency == JOB and now < self._jobs_from and now - self._streamed < _WATCHED
 
     def release(self) -> None:
-        """Gives the turn back."""
+        """Release the lock."""
         with self._changed:
             self._depth -= 1
             if self._depth:
@@ -110,7 +109,7 @@ class Turns:
 
     @contextmanager
     def taken(self, urgency: int) -> Iterator[None]:
-        """A turn of that urgency for the length of a `with` block."""
+        """Hold the lock with that urgency for the length of a `with` block."""
         self.acquire(urgency=urgency)
         try:
             yield

@@ -1,4 +1,4 @@
-"""The axes of a grid over methods: what can be varied of each, from what it declares, and the step at a point."""
+"""The axes of a grid over methods, from what each method declares, and the step at a point of the grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a recipe's plain data to interventions: directions are looked up, strengths in norms become raw numbers."""
+"""From a recipe's plain data to interventions: look up directions, convert strengths from norms to raw numbers."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class MadeStep:
 
     Attributes:
         directions: its directions, with where each comes from.
-        numbers: what strengths in norms and thresholds came to, by their names; for a step inside, under its knob; and
-            "sae" where a saved direction is in an SAE's features.
+        numbers: strengths and thresholds as raw numbers, by their names; those of a step inside are under its knob; and
+            "sae" if a saved direction is in an SAE's features.
     """
 
     intervention: Intervention

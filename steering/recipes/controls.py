@@ -1,4 +1,4 @@
-"""The random control of a setup: is it this direction, or any push of this size? Made here for pages and experiments.
+"""The random control of a setup, for pages and experiments: is it this direction, or any push of this size?
 
 A direction is replaced by a random one of equal norm, the features by others that are not the steered ones, and a
 threshold by one at which the random direction fires on as many tokens as the tested one does. A condition stays: the
@@ -18,7 +18,7 @@ from ..interventions.protocol import Intervention
 from .steps import MAIN, Variant
 from .workbench import Workbench
 
-# Steps and vectors of one variant draw from seeds that do not meet, nor meet the seeds that a recipe may name.
+# Steps and vectors of one variant draw from different seeds, which also differ from those that a recipe may name.
 STEP, VECTOR = 1_000_000, 10_000
 FAR = 1e38  # thresholds beyond stand for infinity
 
@@ -66,10 +66,10 @@ def _others(tested: Any, knob: Features, seed: int) -> Any:
 
 
 def has_control(interventions: Sequence[Intervention]) -> bool:
-    """Whether anything in them can be replaced by something random: not where an SAE's reconstruction is all."""
+    """Whether something in them can be replaced by something random: false for an SAE's reconstruction alone."""
     return any(one.setup.of(Vector, Features, Words) for one in interventions)
 
 
 def controllable(variant: Variant) -> bool:
-    """Whether a variant has a step for which something random can stand in."""
+    """Whether a variant has a step with a random control."""
     return any(step.setup.of(Vector, Features, Words) for step in variant.active)

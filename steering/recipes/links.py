@@ -1,4 +1,4 @@
-"""A recipe as a short text for a link."""
+"""Recipes as short texts for links, and back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decode(text: str) -> Recipe:
     """
     try:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        # A few bytes can unpack to gigabytes, and links come from anywhere.
+        # A few bytes can unpack to gigabytes, and links come from strangers.
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(packed, MAX_BYTES)
         if unpacker.unconsumed_tail:

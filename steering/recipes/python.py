@@ -1,4 +1,4 @@
-"""A recipe as Python that a person takes away: it makes the same interventions with the package alone."""
+"""A recipe as Python code that makes the same interventions with the package alone."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def head(
     lines += sorted({line for step in steps_of(recipe) if (line := _import(step.intervention))})
     lines += ["", f"lm = t.load_model({model})"]
     if saved_in_features or any(step.needs_sae for step in steps_of(recipe)):
-        release, id = sae or ("organism", "")
-        lines.append(f"sae = t.load_sae(lm, {release!r}, {id!r})")
+        release, sae_id = sae or ("organism", "")
+        lines.append(f"sae = t.load_sae(lm, {release!r}, {sae_id!r})")
     return lines
 
 
@@ -49,7 +49,7 @@ def setups(recipe: Recipe, numbers: Sequence[Sequence[Numbers]]) -> tuple[list[s
     """The lines that make every variant that is on; the name of each as a tuple of steps; the recorded directions.
 
     Args:
-        numbers: of each variant that is on, and of each of its steps, what strengths and thresholds came to.
+        numbers: strengths and thresholds as raw numbers, for each step of each variant that is on.
     """
     lines, names, records = [], [], []
     for place, variant in enumerate((variant for variant in recipe if variant.on), start=1):

@@ -1,4 +1,4 @@
-"""Where a direction comes from and how it is read, as plain data: a pair set, two texts, or the Library."""
+"""The source of a direction and how it is read, as plain data: a pair set, two texts, or the Library."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def position_of(text: str) -> str | int:
 
 
 def shown_position(text: str) -> str:
-    """A position as a person reads it."""
+    """A position's name, for a reader."""
     return POSITIONS.get(text) or f"Token {text}"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a direction comes from, and how and where it is read.
+    """The source of a direction, and how and where it is read.
 
     Attributes:
         direction: "pairs:NAME" (a pair set), "saved:ID" (the Library), "texts" (the difference of two texts), or, for
@@ -92,7 +92,7 @@ class Source:
         return position_of(self.position)
 
     def to_data(self) -> dict[str, Any]:
-        """JSON data, without what is at its default."""
+        """JSON data; defaults are left out."""
         return {name: value for name, value in asdict(self).items() if value != DEFAULTS[name]}
 
     @classmethod

@@ -1,8 +1,8 @@
-"""Recipes as plain data: what somebody chose, before any tensor exists. They travel in links, saved runs and files.
+"""Recipes as plain data: the choices of a setup, without tensors, as they stand in links, saved runs and files.
 
 A recipe is a list of variants beside the baseline; a variant is a list of steps; a step is one method with settings.
-Which settings there are, and what is right for them, every method declares (interventions/knobs.py). What comes from a
-link or a file is checked here, and a mistake is one sentence.
+Every method declares its settings and their valid values (interventions/knobs.py). Data from links and files is checked
+here, and an error is one sentence.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MAIN = "direction"  # the vector whose source's settings are a step's own
 
 @dataclass(frozen=True, init=False)
 class Step:
-    """One method as chosen: its short name, whether it is done, and its settings.
+    """One method as chosen: its short name, whether it is on, and its settings.
 
     A setting is read as an attribute: `step.alpha`. Which there are depends on the method:
 
@@ -58,7 +58,7 @@ class Step:
       (see `Source`); of a second direction a `Source`;
     - `features`: number -> value; `then`: another step; `where` and `start`: which tokens.
 
-    Settings of other methods are kept, so that choosing another method and going back loses nothing, but not written.
+    Settings of other methods are kept, so that switching methods back and forth loses nothing, but are not written.
 
     Raises:
         ValueError: no such method or setting, or a value that it cannot have.
@@ -140,7 +140,7 @@ class Step:
         return own or any(step.needs_sae for step in self.inner)
 
     def offers(self, knob: Knob) -> bool:
-        """Whether a knob means something with the other settings: some are about an SAE's feature space only."""
+        """Whether a knob applies with the other settings: some apply in an SAE's feature space only."""
         return getattr(knob, "only", "") in ("", self.space if self.setup.of(Vector) else "")
 
 
@@ -229,7 +229,7 @@ def _number(knob: Number, name: str, value: Any) -> Any:
 
 
 def _whole(step: Step) -> None:
-    """Raise ValueError if settings that belong together do not fit."""
+    """Raise ValueError if settings contradict each other."""
     for knob in step.setup.knobs:
         if isinstance(knob, Vector) and step.source(knob).space not in knob.spaces:
             raise ValueError(f"{step.setup.title} takes a direction in {' or '.join(knob.spaces)} space.")
@@ -297,7 +297,7 @@ def steps_of(recipe: Recipe) -> Iterator[Step]:
 
 
 def to_data(recipe: Recipe) -> list[dict[str, Any]]:
-    """The recipe as JSON data, without what is at its default."""
+    """The recipe as JSON data; defaults are left out."""
     found = []
     for variant in recipe:
         entry: dict[str, Any] = {"steps": [step_data(step) for step in variant.steps]}
@@ -357,15 +357,15 @@ def step_from(entry: Any) -> Step:
     return Step(**(data if "method" in data else renewed(data)))
 
 
-# What version 1 called a setting of a method -> what it is called now.
+# By method: a setting's name in version 1 -> its present name.
 RENAMED = {"sara": {"gain": "alpha", "positive": "attract", "negative": "repel"}}
 
 
 def renewed(data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a step that version 1 wrote, under their present names.
 
-    There a step had every method's settings, two texts were read over the whole text whatever was chosen, and ablation
-    of a direction in feature space was ablation in feature space.
+    In version 1 a step had every method's settings, two texts were always read over the whole text, and ablation of a
+    direction in feature space took place in feature space.
     """
     kind = data.get("kind", "add")
     if kind == "ablate" and data.get("space") == "feature" and not data.get("everywhere", False):

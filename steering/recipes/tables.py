@@ -1,7 +1,7 @@
 """A recipe as tables of an experiment's TOML file, and back: every method with every setting that it has.
 
-An arm of such a file is a variant: it names its methods by their classes and its directions by names of the table
-[directions]. What a step leaves out is what the class does by itself.
+An arm of such a file is a variant: it names its methods by their classes and its directions by their names in the
+table [directions]. Settings that a step leaves out have the class's defaults.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _named(source: Source, directions: dict[str, dict[str, Any]], bench: Workben
 def _source_table(source: Source, bench: Workbench) -> dict[str, Any]:
     if source.kind == "saved":
         return {"saved": source.name}
-    bench.direction(source)  # what is missing is said now, not in the job
+    bench.direction(source)  # raises now, not in the job, if it cannot be made
     table: dict[str, Any] = (
         {"positive": source.positive, "negative": source.negative}
         if source.kind == "texts"
@@ -244,7 +244,7 @@ def _number_of(table: Mapping[str, Any], knob: Number, kind: type[Intervention])
 
 
 def _usual(kind: type[Intervention], name: str) -> Any:
-    """What a class does by itself; None where it must be told."""
+    """The class's default for an argument; None if it has none."""
     found = {field.name: field.default for field in fields(kind)}
     return found[name] if isinstance(found.get(name), int | float | str) else None
 

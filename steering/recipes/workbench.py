@@ -1,7 +1,7 @@
-"""What a setup is made of on one model: directions, typical norms, class projections and thresholds, each made once.
+"""The workbench: a model's directions, typical norms, class projections and thresholds, each computed once.
 
-One workbench belongs to one model and (optionally) one SAE. It keeps what it has made within a bound of memory and is
-dropped with them; nothing of it is global. It is safe to use from several threads.
+One workbench belongs to one model and (optionally) one SAE, and is dropped with them. It keeps what it has computed up
+to a limit of memory. Safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PAIRS_READ = 40  # pairs whose every token is projected, for thresholds of contr
 class SavedDirections(Protocol):
     """Directions kept by id: the Library's store is one."""
 
-    def direction(self, id: str, sae: Sae | None = None) -> Direction: ...
+    def direction(self, direction_id: str, sae: Sae | None = None) -> Direction: ...
 
 
 def bundled(name: str) -> PairSet:
@@ -82,10 +82,10 @@ class Workbench:
         self.sae, self.store, self.pairs = sae, store, pairs
         self._kept = _Kept(limit)
 
-    # Kept within the bound ------------------------------------------------------------------------------------------
+    # Kept values ----------------------------------------------------------------------------------------------------
 
     def kept(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made now if it is not kept: for what a page computes of this model and SAE."""
+        """The value of a key, computed now if it is not kept: for results of this model that a page needs again."""
         return self._kept.get(key, make)
 
     def find(self, key: Hashable) -> Any | None:
@@ -178,10 +178,10 @@ class Workbench:
         name = f"“{_start(source.positive)}” − “{_start(source.negative)}”"
         return PairSet.from_lists([source.positive], [source.negative], name=name)
 
-    def _saved(self, id: str) -> Direction:
+    def _saved(self, direction_id: str) -> Direction:
         if self.store is None:
             raise ValueError("A saved direction is read from a Library; there is none here.")
-        return self.store.direction(id, self.sae).check(self.lm)
+        return self.store.direction(direction_id, self.sae).check(self.lm)
 
     def _negative_mean(self, like: Direction | None, main: Source | None) -> Direction:
         """The mean of the negative texts that a direction was made from, read as it was."""
@@ -262,7 +262,7 @@ class Workbench:
         return groups
 
     def _origin(self, direction: Direction) -> PairSet | None:
-        """The pairs that a direction was made from, here or as it says itself; None if they are not at hand."""
+        """The pairs that a direction was made from, by its source or its provenance; None if they are not available."""
         source: Source | None = self.find(("origin", direction.fingerprint))
         if source is not None:
             return self.pair_set(source)
@@ -351,7 +351,7 @@ def _start(text: str) -> str:
 
 
 class _Kept:
-    """Values by key, each made once though several threads ask; beyond a number of bytes the oldest used one goes."""
+    """Values by key, each computed once even if several threads ask; the least recently used go above a limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.size = limit, 0

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as TooSlow
 
 
 @pytest.fixture
@@ -17,15 +18,15 @@ def where(checkpoint: Callable[[str], Path]) -> dict[str, str]:
 
 
 def edit_cell(page: Page, row: int, column: int, text: str) -> None:
-    """Writes into a cell of the pair editor: the grid is a canvas, so it is driven by place (rows are 35 px high)."""
+    """Write into a cell of the pair editor: the grid is a canvas, so it is driven by place (rows are 35 px high)."""
     box = page.get_by_test_id("stDataFrame").first.bounding_box()
     assert box is not None
     left = {1: 150, 2: 300, 3: 480}[column]  # a place inside the column: prompt, positive, negative
     editor = page.locator(".gdg-input")
-    for _ in range(10):  # a grid that is being drawn anew swallows a click, or the key after it
+    for _ in range(10):  # a grid that is being redrawn swallows a click, or the key after it
         page.mouse.click(box["x"] + left, box["y"] + 35 + 35 * row + 17)
         page.keyboard.press("Enter")
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TooSlow):
             editor.wait_for(timeout=5000)
             break
     editor.fill(text)
@@ -75,7 +76,7 @@ def test_the_effect_of_layers_is_measured_and_used(visitor, where):
 def test_an_incomplete_row_is_one_sentence_and_the_page_recovers(visitor, where):
     page = visitor.open("direction", direction_asked="1", **where)
     expect(page.get_by_test_id("stMetricValue")).to_have_count(4)
-    visitor.idle()  # the grid is drawn anew when the page has read the pairs, and a click before that is lost
+    visitor.idle()  # the grid is redrawn when the page has read the pairs, and a click before that is lost
     edit_cell(page, 1, 2, " ")
     expect(page.get_by_text("Row 2:")).to_be_visible()
     visitor.idle()

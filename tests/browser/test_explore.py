@@ -37,7 +37,7 @@ def cell(page: Page, row: int, column: int) -> str:
 
 
 def click_row(page: Page, row: int) -> None:
-    """Chooses a row of the first table: the canvas is driven by place; the header is 35 px high, a row 32."""
+    """Choose a row of the first table: the canvas is driven by place; the header is 35 px high, a row 32."""
     box = None
     while box is None:  # a rerun may replace the table between two looks at it; the page's own patience ends this
         grid = page.get_by_test_id("stDataFrame").first

@@ -42,7 +42,7 @@ def test_a_model_is_found_downloaded_watched_and_used(visitor, hub: Hub):
     expect(card).to_contain_text("not on this machine yet")
     card.get_by_role("button", name="Download and load").click()
     expect(card.get_by_test_id("stProgress")).to_contain_text(re.compile(r"Downloading: [\d.]+ MB of [\d.]+ MB"))
-    page.get_by_role("link", name="Library", exact=True).click()  # it goes on behind another page
+    page.get_by_role("link", name="Library", exact=True).click()  # it goes on while another page is open
     sidebar = page.get_by_test_id("stSidebar")
     expect(page.get_by_role("heading", name="Library")).to_be_visible()
     expect(sidebar.locator(".st-key-loading_card_0")).to_be_visible()

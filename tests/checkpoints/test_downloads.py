@@ -153,7 +153,7 @@ def test_a_full_disk(hub: Hub, get: Callable[..., Fetched], monkeypatch: pytest.
         patch.setattr(downloads.shutil, "disk_usage", lambda path: usage)
         with pytest.raises(ValueError, match=r"no room for .*: [\d.]+ kB are needed and 1 kB are free.*HF_HOME"):
             get()
-    assert not [path for path in hub.fetched() if "/resolve/" in path]  # told before the first byte
+    assert not [path for path in hub.fetched() if "/resolve/" in path]  # refused before the first byte
 
     def half(url: str, file, **options: object) -> None:
         file.write(hub.repos[ID].files[WEIGHTS][:100])

@@ -106,7 +106,7 @@ def test_bundled_sets_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "text", "message"),
+    ("suffix", "text", "message"),
     [
         ("jsonl", '{"positive": "a", "negative": "b"}\n\n{"positive": "a"', "Line 3: expected JSON, got .*positive"),
         (
@@ -138,9 +138,9 @@ def test_bundled_sets_load() -> None:
         ("yaml", "a: b", "one of .jsonl, .json, .csv, .tsv; got 'yaml'"),
     ],
 )
-def test_a_broken_file_names_the_line(format: str, text: str, message: str) -> None:
+def test_a_broken_file_names_the_line(suffix: str, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PairSet.parse(text, format)
+        PairSet.parse(text, suffix)
 
 
 def test_no_text() -> None:

@@ -317,7 +317,7 @@ def test_the_oldest_is_forgotten(tiny_llama: Model) -> None:
 
 
 def test_a_site_records_every_direction_that_is_used_there(engine: Engine) -> None:
-    """Those of all variants, in every variant, also behind a condition; and none of another site."""
+    """Those of all variants, in every variant, also inside a condition; and none of another site."""
     a, b, elsewhere = direction(name="a"), direction(seed=1, name="b"), direction(Site(2), name="elsewhere")
     c, d = direction(seed=2, name="c"), direction(seed=3, name="d")
     variants = [(), (ActivationAddition(a), ActivationAddition(elsewhere)), (AngularSteering(b, c),)]

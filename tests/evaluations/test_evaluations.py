@@ -230,8 +230,8 @@ def test_side_effects_of_nothing_are_nothing(engine: Engine) -> None:
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 
-def outcomes(arm: str, numbers: list[float], measure: str = "matches", set: str = "s") -> list[ev.Outcome]:
-    return [ev.Outcome(arm, set, k, 0, measures={measure: value}) for k, value in enumerate(numbers)]
+def outcomes(arm: str, numbers: list[float], measure: str = "matches", set_name: str = "s") -> list[ev.Outcome]:
+    return [ev.Outcome(arm, set_name, k, 0, measures={measure: value}) for k, value in enumerate(numbers)]
 
 
 YES_NO = ev.EvaluationSet(tuple(ev.Item(f"q{k}") for k in range(10)), ev.scorer("rule: x"), "s")

@@ -1,4 +1,4 @@
-"""Readers: every published format in its own layout, columns of one's own, and what is told of broken files."""
+"""Readers: every published format in its own layout, columns of one's own, and how broken files are reported."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_other_mistakes_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="neither. Bundled:"):
         ev.load(tmp_path / "none.jsonl")
     with pytest.raises(ValueError, match="A format is one of"):
-        ev.parse(b'{"question": "x"}', "jsonl", name="x", format="mmlux")
+        ev.parse(b'{"question": "x"}', "jsonl", name="x", format_name="mmlux")
     with pytest.raises(ValueError, match="the items of 'x' have none"):
         ev.parse(b'{"question": "x"}', "jsonl", name="x", scorer="forced_choice")
     with pytest.raises(ValueError, match="no column 'b' for 'true'; columns: a"):

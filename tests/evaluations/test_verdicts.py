@@ -17,9 +17,9 @@ def claims(n: int, name: str = "claims") -> ev.EvaluationSet:
     return ev.EvaluationSet(tuple(ev.Item(f"q{k}", labels={"true": False}) for k in range(n)), CLAIMS, name)
 
 
-def answers(arm: str, set: str, **measures: np.ndarray) -> list[ev.Outcome]:
+def answers(arm: str, set_name: str, **measures: np.ndarray) -> list[ev.Outcome]:
     rows = [dict(zip(measures, map(float, values), strict=True)) for values in zip(*measures.values(), strict=True)]
-    return [ev.Outcome(arm, set, k, 0, measures=row) for k, row in enumerate(rows)]
+    return [ev.Outcome(arm, set_name, k, 0, measures=row) for k, row in enumerate(rows)]
 
 
 def drawn(rng: np.random.Generator, arm: str, one: ev.EvaluationSet, items: dict[str, np.ndarray]) -> list[ev.Outcome]:

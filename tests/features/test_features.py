@@ -210,7 +210,7 @@ def test_a_kill_in_the_middle_of_counting_loses_nothing_saved(
         patch.setattr(Tally, "add", dying)
         with pytest.raises(Stop):
             build(tiny_llama, tiny_sae, TEXTS, tmp_path, settings=SMALL, save_every=0)
-    # What a kill can leave behind: windows spooled after the checkpoint, and a checkpoint half written.
+    # What a kill can leave: windows spooled after the checkpoint, and a checkpoint half written.
     with (tmp_path / "partial" / "tokens.u32").open("ab") as spool:
         spool.write(b"torn!")
     with (tmp_path / "partial" / "lengths.u32").open("ab") as spool:

@@ -24,7 +24,7 @@ def test_labels_are_fetched_once_and_kept(tmp_path: Path) -> None:
     assert kept_labels(ID, tmp_path) is None
     with Hub(pages={PAGE: json.dumps(ROWS).encode()}) as hub:
         labels = fetch_labels(ID, tmp_path, endpoint=hub.url)
-        assert labels == {17: "numbers", 3: "<b>cats</b>"}  # as it came: whoever shows it shows text, not markup
+        assert labels == {17: "numbers", 3: "<b>cats</b>"}  # unchanged: pages show it as text, not as markup
         assert [path for _, path, _ in hub.requests] == [PAGE]
     assert kept_labels(ID, tmp_path) == labels  # the server is gone
     (kept,) = tmp_path.iterdir()
@@ -48,7 +48,7 @@ def test_no_such_sae_and_no_network(tmp_path: Path) -> None:
         fetch_labels(ID, tmp_path, endpoint=url)
 
 
-@pytest.mark.parametrize("id", ["", "gpt2", "a/b/c", "../x", "a/..", "http://x/y"])
-def test_what_is_no_id(id: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["", "gpt2", "a/b/c", "../x", "a/..", "http://x/y"])
+def test_what_is_no_id(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="A Neuronpedia id reads like"):
-        kept_labels(id, tmp_path)
+        kept_labels(name, tmp_path)

@@ -272,7 +272,7 @@ def test_only_touched_tokens_change(lm: Model) -> None:
 
 
 def test_interventions_happen_in_the_order_they_are_listed(lm: Model) -> None:
-    """Ablating what was added leaves nothing of it; adding behind the ablation leaves alpha.
+    """Ablating what was added leaves nothing of it; adding after the ablation leaves alpha.
 
     With r a unit vector: (h + 5 r) - ((h + 5 r) . r) r has p = 0; (h - (h . r) r) + 5 r has p = 5.
     """
@@ -285,7 +285,7 @@ def test_interventions_happen_in_the_order_they_are_listed(lm: Model) -> None:
 
 
 def test_the_second_sees_what_the_first_left(lm: Model) -> None:
-    """A regulator behind an addition: p rises by alpha and comes back to tau. min(p + 6, 2) for lambda 1."""
+    """A regulator after an addition: p rises by alpha and comes back to tau. min(p + 6, 2) for lambda 1."""
     r = direction()
     variant = (ways.ActivationAddition(r, alpha=6.0), ways.ThresholdRegulator(r, tau=2.0, lambda_=1.0))
     row = decode(lm, TEXT, variant, max_new_tokens=4, record=[r], ignore_eos=True, steer_bos=True)

@@ -16,7 +16,7 @@ from steering.models.loading import load_model
 from steering.models.model import Model
 from steering.sites import Site
 
-PLAIN = ["gpt2", "llama", "qwen2", "qwen3", "neox", "neox_sequential"]  # no norm behind the writers
+PLAIN = ["gpt2", "llama", "qwen2", "qwen3", "neox", "neox_sequential"]  # no norm after the writers
 POST_NORM = ["gemma2", "gemma3"]
 
 

@@ -11,8 +11,8 @@ from steering.saes.sae import registry
 from steering.sites import Site
 
 
-def row(release: str, id: str) -> catalogue.SaeEntry:
-    return next(one for one in saes() if (one.release, one.id) == (release, id))
+def row(release: str, sae_id: str) -> catalogue.SaeEntry:
+    return next(one for one in saes() if (one.release, one.id) == (release, sae_id))
 
 
 def test_every_sae_of_the_registry_is_a_row() -> None:
@@ -23,7 +23,7 @@ def test_every_sae_of_the_registry_is_a_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "id", "site", "width", "l0", "explained"),
+    ("release", "sae_id", "site", "width", "l0", "explained"),
     [
         ("gpt2-small-res-jb", "blocks.8.hook_resid_pre", Site(8, "resid_pre"), 24576, 60.0, 0.9),
         ("gpt2-small-res-jb-feature-splitting", "blocks.8.hook_resid_pre_768", Site(8, "resid_pre"), 768, 36.0, 0.61),
@@ -38,8 +38,8 @@ def test_every_sae_of_the_registry_is_a_row() -> None:
          None, None),
     ],
 )  # fmt: skip
-def test_rows_by_hand(release, id, site, width, l0, explained) -> None:
-    found = row(release, id)
+def test_rows_by_hand(release, sae_id, site, width, l0, explained) -> None:
+    found = row(release, sae_id)
     assert (found.site, found.width, found.explained_variance) == (site, width, explained)
     assert found.l0 == l0 or l0 is None
 

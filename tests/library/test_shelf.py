@@ -1,4 +1,4 @@
-"""The shelf: models, engines and SAEs loaded once, let go by least recent use, and never while they are used."""
+"""The shelf: models, engines and SAEs loaded once, the least recently used unloaded first, never one in use."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_what_is_used_stays(make, checkpoint, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValueError, match="are being used"):
         shelf.model(second)
     busy = False
-    # Whoever was given an engine is about to use it: its thread may not have seen the request yet.
+    # An engine counts as in use after it was handed out: its thread may not have seen the request yet.
     monkeypatch.setattr(shelves, "GRACE", 0.5)
     monkeypatch.setattr(shelves, "PATIENCE", 60.0)
     handle = shelf.engine(first).submit(Request("Hello there", max_new_tokens=100, ignore_eos=True))

@@ -74,8 +74,6 @@ def test_search_looks_for_every_word_and_takes_no_wildcards(store):
     assert [row.name for row in store.directions("100%")] == ["cruel 100% words"]
     assert store.directions("%") == store.directions("100%")
     assert store.directions("nothing") == []
-    store.annotate("directions", store.directions("kind")[0].id, "Read on Monday.")
-    assert [(row.name, row.note) for row in store.directions("monday")] == [("kind words", "Read on Monday.")]
     assert [row.name for row in store.directions()] == ["cruel 100% words", "kind words"]  # the newest first
     with pytest.raises(ValueError, match="holds directions, runs, measurements; got 'tables'"):
         store.rename("tables", "x", "y")
@@ -114,24 +112,24 @@ def test_runs_are_saved_found_and_read(store):
 
 def test_measurements_are_kept_with_their_files(store):
     files = {"table.csv": b"a,b\n1,2\n", "../report.html": b"<p>"}
-    id = store.save_measurement("a grid of m", "Tau and lambda", "Sweep", "m", files)
-    assert {name: path.read_bytes() for name, path in store.measurement(id).items()} == {
+    made = store.save_measurement("a grid of m", "Tau and lambda", "Sweep", "m", files)
+    assert {name: path.read_bytes() for name, path in store.measurement(made).items()} == {
         "table.csv": b"a,b\n1,2\n", "report.html": b"<p>",
     }  # fmt: skip
-    assert store.save_measurement("a grid of m", "x", "Sweep", "m", {"table.csv": b"new"}) == id
+    assert store.save_measurement("a grid of m", "x", "Sweep", "m", {"table.csv": b"new"}) == made
     assert [row.name for row in store.measurements("sweep tau")] == ["Tau and lambda"]
-    assert store.measurement(id)["table.csv"].read_bytes() == b"new"
-    (store.place(id) / ".table.csv.1.tmp").write_bytes(b"ne")  # as a kill leaves it
-    assert sorted(store.measurement(id)) == ["report.html", "table.csv"]
+    assert store.measurement(made)["table.csv"].read_bytes() == b"new"
+    (store.place(made) / ".table.csv.1.tmp").write_bytes(b"ne")  # as a kill leaves it
+    assert sorted(store.measurement(made)) == ["report.html", "table.csv"]
     store.save_measurement("another", "Alpha", "Sweep", "m", files)
-    store.delete("measurements", id)
+    store.delete("measurements", made)
     store.save_measurement("a grid of m", "x", "Sweep", "m", files)  # brought back, and the newest
     assert [row.name for row in store.measurements()] == ["Tau and lambda", "Alpha"]
     store.delete("measurements", store.measurements("alpha")[0].id)
-    store.rename("measurements", id, "mine")
-    store.delete("measurements", id)
+    store.rename("measurements", made, "mine")
+    store.delete("measurements", made)
     assert store.measurements() == []
-    store.restore("measurements", id)
+    store.restore("measurements", made)
     assert [row.name for row in store.measurements()] == ["mine"]
     with pytest.raises(ValueError, match="24 hexadecimal"):
         store.measurement("../directions")
@@ -140,18 +138,18 @@ def test_measurements_are_kept_with_their_files(store):
 
 
 def test_a_measurement_that_was_deleted_long_ago_is_gone_with_its_files(tmp_path, monkeypatch):
-    id = Store(tmp_path).save_measurement("k", "n", "Sweep", "m", {"table.csv": b"x"})
-    Store(tmp_path).delete("measurements", id)
+    made = Store(tmp_path).save_measurement("k", "n", "Sweep", "m", {"table.csv": b"x"})
+    Store(tmp_path).delete("measurements", made)
     later = time.time() + stores.KEEP_DELETED + 1
     monkeypatch.setattr(stores.time, "time", lambda: later)
     store = Store(tmp_path)
-    assert store.measurements(deleted=True) == [] and not store.place(id).exists()
+    assert store.measurements(deleted=True) == [] and not store.place(made).exists()
 
 
-@pytest.mark.parametrize("id", ["../../etc/passwd", "", "a" * 23, "A" * 24, "a" * 23 + "/"])
-def test_an_id_that_names_another_file_is_refused(store, id):
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "a" * 23, "A" * 24, "a" * 23 + "/"])
+def test_an_id_that_names_another_file_is_refused(store, name):
     with pytest.raises(ValueError, match="24 hexadecimal"):
-        store.file(id)
+        store.file(name)
 
 
 def test_unknown_ids_are_one_sentence(store):
@@ -175,7 +173,7 @@ def test_every_earlier_schema_is_brought_up_to_date_with_its_data(tmp_path, star
     store = Store(tmp_path)
     if start >= 1:
         assert [run.name for run in store.runs()] == ["old"] and store.run("x") == {"a": 1}
-    assert store.save_run({}, "new", model="m", prompt="p").note == ""
+    assert store.save_run({}, "new", model="m", prompt="p").name == "new"
 
 
 def test_a_migration_that_fails_leaves_the_schema_before_it(tmp_path, monkeypatch):
@@ -233,7 +231,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_saved(tmp_path):
     told += [line.split() for line in process.stdout.read().splitlines() if len(line.split()) == 2]
     process.wait()
     store = Store(tmp_path)
-    for id, number in told:
-        assert torch.equal(store.direction(id).vector, torch.full((64,), float(number)))
+    for saved, number in told:
+        assert torch.equal(store.direction(saved).vector, torch.full((64,), float(number)))
     for row in store.directions():
         assert store.direction(row.id).vector.shape == (64,)

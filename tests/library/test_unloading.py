@@ -35,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def collected(*references: weakref.ref) -> bool:
-    """Whether all are gone, now or soon: a thread that has handed its result over lets go a moment later."""
+    """Whether all are collected, now or soon: a thread drops its references a moment after handing over its result."""
     for _ in range(200):
         gc.collect()
         if all(one() is None for one in references):
@@ -81,7 +81,7 @@ def test_an_sae_is_collected_whatever_came_of_it(
     assert [arm.interventions for arm in kept[0].result(60).arms] == [(), ()]
     with pytest.raises(RuntimeError):
         kept[1].result(60)
-    jobs.start("last", lambda job: None).result(60)  # the worker has let go of the work before
+    jobs.start("last", lambda job: None).result(60)  # the worker has dropped the work before
     del sae, study, failing
     with shelf._lock:
         gone = [shelf._take_off(shelves._sae_key(name, choice))]

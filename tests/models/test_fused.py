@@ -82,7 +82,7 @@ def test_packed_steps_are_transformers_own(fresh: Model, monkeypatch: pytest.Mon
 
 
 def test_hooks_and_readers_see_and_change_the_same(fresh: Model) -> None:
-    """At every stream of every layer: what a hook sees, what its edit does, and what a reader is told arrived."""
+    """At every stream of every layer: what a hook sees, what its edit does, and what a reader is called with."""
     sites = [Site(n, stream) for n in range(fresh.n_layers) for stream in (*fresh.streams, *INNER_STREAMS)]
 
     def run() -> tuple[torch.Tensor, dict, dict]:

@@ -106,7 +106,7 @@ def test_what_is_no_whole_model_is_refused(
 
 
 def _patch(path: Path, fields: dict[str, object]) -> None:
-    """Rewrites a file with other metadata, since gguf's writer adds the family by itself."""
+    """Rewrite a file with other metadata, since gguf's writer adds the family by itself."""
     import gguf
 
     old = gguf.GGUFReader(path)

@@ -119,7 +119,7 @@ def test_only_plain_layers_are_packed_and_only_up_to_a_size(packed: Model, monke
     assert not packing._can_be_packed(Adapted(4, 4))
     assert not packing._can_be_packed(nn.Linear(4, 4).to(torch.bfloat16))
     patched = nn.Linear(4, 4)
-    patched.forward = lambda input: input  # type: ignore[method-assign]
+    patched.forward = lambda x: x  # type: ignore[method-assign]
     assert not packing._can_be_packed(patched)  # somebody else's forward
     with torch.inference_mode():
         assert not packing._can_be_packed(nn.Linear(4, 4))  # whose edits no version counts

@@ -1,4 +1,4 @@
-"""Scored text is the text in context; special tokens are there once; templates and broken characters are told."""
+"""Scored text is the text in context; special tokens are there once; templates and broken characters are reported."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_the_checkpoint_is_what_the_issue_asks_for(shipped, name):
     assert config.model_type == "llama" and not config.tie_word_embeddings and config.max_position_embeddings >= 256
     assert (ASSETS / "models" / name / "model.safetensors").stat().st_size <= 12_000_000
     assert tokenizer.tokenize("123") == ["1", "2", "3"]  # digits apart
-    assert tokenizer.tokenize("12 (B).")[2] == "Ġ(B)"  # an option's letter is one token, right behind it
+    assert tokenizer.tokenize("12 (B).")[2] == "Ġ(B)"  # an option's letter is one token, right after it
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
     )

@@ -1,4 +1,4 @@
-"""Training SAEs on activations: the folder loads with SAELens, the numbers are what they say, mistakes are told."""
+"""Training SAEs on activations: the folder loads with SAELens, the numbers are what they say, mistakes are reported."""
 
 import json
 

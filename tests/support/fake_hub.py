@@ -84,7 +84,7 @@ class Hub:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def add(self, name: str, folder: Path, prefix: str = "", **options: object) -> Repo:
-        """Serves the files of a folder; a second call adds to the repository."""
+        """Serve the files of a folder; a second call adds to the repository."""
         files = {
             prefix + path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
@@ -168,7 +168,7 @@ class Hub:
 
 
 def point_at(monkeypatch: Any, url: str, cache: Path) -> None:
-    """Makes the client of this process know only this hub, without a token, in small chunks and without waiting."""
+    """Make the client of this process know only this hub, without a token, in small chunks and without waiting."""
     from huggingface_hub import constants
 
     for name, value in {

@@ -83,14 +83,14 @@ class Visitor:
     errors: list[str] = field(default_factory=list)
 
     def open(self, path: str = "", **query: str) -> Page:
-        """Goes to a page of the app and waits until it is drawn."""
+        """Go to a page of the app and waits until it is drawn."""
         self.page.goto(f"{self.server.url}/{path}" + (f"?{urlencode(query)}" if query else ""))
         expect(self.page.get_by_test_id("stHeading").first).to_be_visible()
         self.idle()
         return self.page
 
     def idle(self) -> None:
-        """Waits until the server's script has ended and every part of the page is drawn."""
+        """Wait until the server's script has ended and every part of the page is drawn."""
         expect(self.page.locator('[data-test-script-state="notRunning"]')).to_be_attached()
         expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0)
 

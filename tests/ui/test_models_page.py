@@ -226,7 +226,7 @@ def test_an_sae_of_the_registry_is_found_downloaded_and_used(folder: str, hub: H
 
 
 def pick(at: AppTest, table, number: int) -> AppTest:
-    """Chooses a row of a table, as a click does."""
+    """Choose a row of a table, as a click does."""
     key = table.proto.id.split("-", 2)[-1] if "-" in table.proto.id else table.proto.id
     at.session_state[key] = {"selection": {"rows": [number], "columns": [], "cells": []}}
     return fine(at.run())

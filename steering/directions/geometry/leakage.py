@@ -1,12 +1,12 @@
-"""What an ablation brings in: taking u out moves the projections on every direction that u is not orthogonal to.
+"""Leakage of an ablation: removing u changes the projection on every direction that is not orthogonal to u.
 
 a' = a - (a . u) u changes a . w by -(a . u)(u . w). With a = x b + y c and u = (b - d) / sqrt 2 (b, c, d orthonormal),
-a' = (x/2) b + y c + (x/2) d: the ablation has written half of x onto d, of which there was nothing. Whoever reads d
-later sees something that was not there.
+a' = (x/2) b + y c + (x/2) d: the ablation has written half of x onto d, of which there was nothing, and later layers
+that read d see something that was not there.
 
-An oblique projection a' = a - (a . u) r with r . u = 1 takes u out as well, and leaves directions alone that r is
-orthogonal to. LEACE (Belrose et al. 2023) is the one that changes activations least, in expectation, while no linear
-reader can tell two classes apart afterwards.
+An oblique projection a' = a - (a . u) r with r . u = 1 removes u as well, and does not change directions to which r is
+orthogonal. LEACE (Belrose et al. 2023) is the one that changes activations least, in expectation, while no linear
+reader can separate two classes afterwards.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def oblique(
     protected: Float[Tensor, "m d_model"],
     center: Float[Tensor, " d_model"] | None = None,
 ) -> LeastLeak:
-    """Takes a direction out without moving the projections on protected ones.
+    """Take a direction out without moving the projections on protected ones.
 
     r is the direction less its part in their span, scaled so that r . u = 1.
 

@@ -1,4 +1,4 @@
-"""What the network actually does: the subspace that a text's activations span, and directions restricted to it.
+"""The manifold: the subspace that a text's activations span, and directions restricted to it.
 
 X = U S V^T over tokens; the first rows of V^T that hold a share of the energy are the basis, P = V V^T. A direction
 inside that span moves activations only along what occurs. It can still exaggerate: ten times a typical deviation lies

@@ -1,4 +1,4 @@
-"""The ways from layer to layer: which directions a layer reads, and how many of them matter for the prediction.
+"""Reading directions: which directions of the stream a layer reads, and how many of them matter for the prediction.
 
 A layer reads the stream through its norm and then through weights: queries, keys and values of each head, and the input
 of its MLP. Weighted by what occurs, X = U S V^T, the left singular vectors of (S V^T) W say which combinations of

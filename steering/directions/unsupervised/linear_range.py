@@ -1,4 +1,4 @@
-"""How far a response is linear: the length at which it is half something else, a strength that fits any model.
+"""The linear range of a response: the length at which it is half non-linear, a strength that fits any model.
 
     R with sqrt( mean_v |Delta(R v) - R J v|^2 / |R J v|^2 ) = 1/2
 

@@ -1,4 +1,4 @@
-"""What is asked in an evaluation: one question and what is known about it."""
+"""An evaluation's item: one question and what is known about it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Item:
 
     @property
     def text(self) -> str:
-        """What is asked, as one text to show."""
+        """The question as one text to show."""
         return self.prompt if isinstance(self.prompt, str) else "\n".join(turn["content"] for turn in self.prompt)
 
     def messages(self, instruction: str = "", place: str = "system") -> list[dict[str, str]]:

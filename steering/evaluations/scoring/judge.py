@@ -1,7 +1,7 @@
-"""Another model as the judge of answers, through any OpenAI-compatible endpoint. Off unless somebody turns it on.
+"""Another model as the judge of answers, through any OpenAI-compatible endpoint. Off by default.
 
-Whoever runs Tiller names the endpoint (TILLER_JUDGE_URL, TILLER_JUDGE_MODEL, TILLER_JUDGE_KEY). `[judge]` in an
-experiment's file may name another model there, but no other address; nor can a visitor of a page.
+The person who starts Tiller sets the endpoint (TILLER_JUDGE_URL, TILLER_JUDGE_MODEL, TILLER_JUDGE_KEY). `[judge]` in an
+experiment's file may name another model there but no other address, and a visitor of a page cannot change it.
 A judge's verdicts are an opinion, so every table that shows them names the judge.
 """
 
@@ -41,7 +41,7 @@ GROUPS = tuple(dict.fromkeys(SCHOOLS.values()))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to an address that nobody named."""
+    """Refuses redirects, which would send the key to another address."""
 
     def redirect_request(self, *args: Any) -> None:
         return None
@@ -49,7 +49,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the judge is asked: the address up to `/v1`, the model's name there, and a key that is never shown."""
+    """A judge's endpoint: the address up to `/v1`, the model's name there, and a key that is never shown."""
 
     url: str
     model: str
@@ -99,7 +99,7 @@ class Endpoint:
 
 
 def from_environment() -> Endpoint:
-    """The judge that whoever started Tiller has turned on.
+    """The judge that the environment names.
 
     Raises:
         ValueError: none is.
@@ -114,9 +114,9 @@ def from_environment() -> Endpoint:
 
 
 def agreed(url: str, file: str) -> None:
-    """Raise ValueError where a file names another judge's address than whoever started Tiller did.
+    """Raise ValueError if a file names another judge's address than the environment does.
 
-    A file may come from anybody: an address in it would be sent the key, the answers, or a request inside a network.
+    Files come from strangers: an address in one would be sent the key, the answers, or a request inside a network.
     """
     mine = os.environ.get("TILLER_JUDGE_URL", "")
     if _plain_url(url) != _plain_url(mine):
@@ -179,12 +179,12 @@ class Judge:
         )
 
     def score_all(self, items: Sequence[Item], answers: Sequence[str]) -> list[dict[str, float]]:
-        """Several answers at a time: an endpoint is slow, and most of it is waiting."""
+        """Scores of many answers, several requests at a time, because most of the time is waiting."""
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="judge") as pool:
             return list(pool.map(self.score, items, answers))
 
     def asked(self, item: Item, answer: str) -> str:
-        """What the judge is asked about an answer."""
+        """The judge's prompt for an answer."""
         # The answer may hold anything, also words to the judge: it stands between marks, and the task stands last.
         shown = (
             f"A question:\n<question>\n{item.text}\n</question>\n\nAn answer to it:\n<answer>\n{answer}\n</answer>\n\n"

@@ -1,4 +1,4 @@
-"""What a scorer is: a reader of answers that gives numbers, and says which way is good."""
+"""The scorer protocol: a reader of answers that returns numbers, and says for each whether high is good."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Better = Literal["higher", "lower", ""]
 
 
 class Measure(NamedTuple):
-    """A number that a scorer gives: what it is called, whether it is yes or no, and which way is good.
+    """A number that a scorer returns: its name, whether it is yes or no, and whether high is good.
 
     `unread` names the scorer's measure that is 1 where an answer could not be read, so that this one says nothing
     there: it is 0 or missing.
@@ -24,7 +24,7 @@ class Measure(NamedTuple):
 
 
 class Scorer(Protocol):
-    """What reads answers. `score` takes a text, or the log-probability of every option."""
+    """Reads answers: `score` takes a text, or the log-probability of every option."""
 
     @property
     def name(self) -> str: ...
@@ -39,7 +39,7 @@ class Scorer(Protocol):
 
 
 def score_all(scorer: Scorer, items: Sequence[Item], answers: Sequence[Any]) -> list[dict[str, float]]:
-    """The numbers of many answers; a scorer that waits for somebody else (a judge) asks about all of them at once."""
+    """The numbers of many answers; a scorer that waits for a server (a judge) sends several at a time."""
     together = getattr(scorer, "score_all", None)
     if together is not None:
         return together(items, answers)

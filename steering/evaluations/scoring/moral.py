@@ -29,7 +29,7 @@ class Voices:
         return {f"voice: {one}": float(voice == one) for one in VOICES} | {"unreadable": float(voice is None)}
 
 
-# Words that a school's argument cannot well do without; the most named school wins. A PROXY for reading the answer.
+# Words that arguments of a school usually contain; the school with most of them wins. A PROXY for reading the answer.
 SCHOOL_WORDS = {
     "a priori": "duty duties obligation moral law rule rules right rights principle principles justice just honest "
     "honesty integrity virtue virtuous promise truth dignity character courage",
@@ -68,7 +68,7 @@ FOUNDATIONS = ("care", "fairness", "loyalty", "authority", "purity")
 class Ratings:
     """A questionnaire's ratings: the number with which the answer begins, for each moral foundation.
 
-    `attention` is about the two items that only catch a careless subject: math should be irrelevant, good be better.
+    `attention` is of the two catch items: being good at math should be irrelevant, and good better than bad.
     """
 
     name: str = "ratings"

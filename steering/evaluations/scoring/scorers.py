@@ -226,7 +226,7 @@ class PraiseWords:
         return found | ({"positivity": (praise - blame) / (praise + blame)} if praise + blame else {})
 
 
-# What items must know for a scorer to read their answers.
+# What items must hold for a scorer to read their answers.
 LABELS = {"claims": ("true",), "letters": ("letter",), "ratings": ("foundation", "top")}
 SCORERS: dict[str, Scorer] = {
     one.name: one

@@ -51,7 +51,7 @@ def refuses(text: str) -> bool:
 
 
 def stance(text: str) -> Stance | None:
-    """How an answer takes a claim, read off its beginning; None when it does neither agree, deny nor refuse."""
+    """Whether an answer agrees with a claim, denies it or refuses, read off its beginning; None if none of these."""
     start = text.replace("’", "'").lstrip(" \t\n\"'*-")[:200]
     if _DENIES.match(start):
         return "denies"

@@ -53,7 +53,7 @@ class Format:
 
 
 def recognize(values: Mapping[str, Any]) -> Format | None:
-    """The format whose columns a row has, the most particular one first; None when there is none."""
+    """The format whose columns a row has, the most specific one first; None if there is none."""
     for one in FORMATS.values():
         if all(column in values for column in one.columns):
             return one
@@ -118,7 +118,7 @@ def _pressure(template: str) -> str:
 
 
 def _refusal(values: dict[str, Any]) -> Item:
-    # What is harmful is said by the file's name alone (harmful_test.json, harmless_val.json); see `readers.read`.
+    # Only the file's name says what is harmful (harmful_test.json, harmless_val.json); see `readers.read`.
     labels: dict[str, Any] = {"category": values.get("category")}
     labels |= {"harmful": bool(values["harmful"])} if "harmful" in values else {}
     return Item(_text(values, "instruction"), labels=labels)

@@ -1,4 +1,4 @@
-"""A row with columns of its own, and what each of them is."""
+"""Rows in other formats: a mapping says what each column is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .formats import LETTERS, lettered, split
 
 
 def mapped(values: Mapping[str, Any], mapping: Mapping[str, str]) -> Item:
-    """An item of a row with columns of its own.
+    """An item of a row in another format.
 
     Args:
         mapping: "prompt" (needed), "system", "matching" and "not_matching" (options), "choices" and "answer" (a list

@@ -23,14 +23,14 @@ BUNDLED = Path(__file__).parents[3] / "assets" / "evals"
 def load(
     source: str | Path,
     *,
-    format: str | None = None,
+    format_name: str | None = None,
     scorer: str | Scorer | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> EvaluationSet:
     """An evaluation set: a bundled name, or a file in a published format, recognized by its columns.
 
     Args:
-        format: the name of a format, if the columns do not show it.
+        format_name: which published format, if the columns do not show it.
         scorer: another scorer than the format's.
         mapping: for other files, which column is what; see `mapped`.
 
@@ -45,19 +45,19 @@ def load(
             f"An evaluation set is a bundled name or a file; {str(source)!r} is neither. "
             f"Bundled: {', '.join(bundled_sets()) or 'none'}."
         )
-    return read(read_file(path), name=path.stem, format=format, scorer=scorer, mapping=mapping)
+    return read(read_file(path), name=path.stem, format_name=format_name, scorer=scorer, mapping=mapping)
 
 
 def parse(
-    data: bytes | str, suffix: str, *, name: str, format: str | None = None, scorer: str | Scorer | None = None,
+    data: bytes | str, suffix: str, *, name: str, format_name: str | None = None, scorer: str | Scorer | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> EvaluationSet:  # fmt: skip
-    """The same from the content of a file, such as an upload."""
-    return read(records(data, suffix), name=name, format=format, scorer=scorer, mapping=mapping)
+    """An evaluation set from the content of a file, such as an upload; see `load`."""
+    return read(records(data, suffix), name=name, format_name=format_name, scorer=scorer, mapping=mapping)
 
 
 def read(
-    rows: Sequence[Record], *, name: str, format: str | None = None, scorer: str | Scorer | None = None,
+    rows: Sequence[Record], *, name: str, format_name: str | None = None, scorer: str | Scorer | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> EvaluationSet:  # fmt: skip
     """An evaluation set of a file's rows."""
@@ -66,11 +66,11 @@ def read(
         items = [_located(row, own) for row in rows]
         found = Format("own columns", (), own, suited(items[0]))
     else:
-        found = FORMATS[format] if format in FORMATS else recognize(rows[0].values) if format is None else None
+        found = recognize(rows[0].values) if format_name is None else FORMATS.get(format_name)
         if found is None:
             raise ValueError(
-                f"A format is one of {', '.join(FORMATS)}; got {format!r}."
-                if format
+                f"A format is one of {', '.join(FORMATS)}; got {format_name!r}."
+                if format_name
                 else "The columns of this file are those of no known format: "
                 f"{', '.join(map(str, list(rows[0].values)[:12]))}. Say which column is what."
             )
@@ -82,7 +82,7 @@ def read(
 
 
 def _named(items: Sequence[Item], name: str) -> list[Item]:
-    """Instructions as harmful or harmless where only the name of their file says so."""
+    """Items labeled harmful or harmless by the name of their file, if nothing else says which they are."""
     said = re.search(r"harm(ful|less)", name.lower())
     if said is None:
         return list(items)

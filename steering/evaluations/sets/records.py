@@ -20,7 +20,7 @@ class Record(NamedTuple):
     values: dict[str, Any]
 
 
-def records(data: bytes | str, format: str, file: str = "") -> list[Record]:
+def records(data: bytes | str, suffix: str, file: str = "") -> list[Record]:
     """The rows of a file's content; a CSV without a header gets its columns' numbers as names.
 
     Args:
@@ -29,14 +29,14 @@ def records(data: bytes | str, format: str, file: str = "") -> list[Record]:
     Raises:
         ValueError: another format, too large, no text, or a broken row, by its line.
     """
-    format = format.lower().lstrip(".")
-    if format not in FORMATS:
-        raise ValueError(f"Evaluation sets come as one of {', '.join('.' + f for f in FORMATS)}; got {format!r}.")
-    if format == "txt":
+    suffix = suffix.lower().lstrip(".")
+    if suffix not in FORMATS:
+        raise ValueError(f"Evaluation sets come as one of {', '.join('.' + f for f in FORMATS)}; got {suffix!r}.")
+    if suffix == "txt":
         text = decoded(data, file, MAX_BYTES) if isinstance(data, bytes) else data.removeprefix("\ufeff")
         found = [Record(where, values) for where, values in prose.rows(text)]
     else:
-        rows = tables.table_rows(data, format, name=file, limit=MAX_BYTES, unnamed=_is_data)
+        rows = tables.table_rows(data, suffix, name=file, limit=MAX_BYTES, unnamed=_is_data)
         found = [_object(located(file, where), row) for where, row in rows]
     if not found:
         raise ValueError(f"An evaluation set holds at least one row; {file or 'this file'} has none.")

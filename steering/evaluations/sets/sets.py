@@ -19,7 +19,7 @@ ROWS_SHOWN = 10  # rows of a set that a notebook shows
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Items in their order, the name they came under, and the scorer that reads the answers."""
+    """Items in their order, the set's name, and the scorer that reads the answers."""
 
     items: tuple[Item, ...]
     scorer: Scorer

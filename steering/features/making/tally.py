@@ -113,7 +113,7 @@ class Tally:
         )
 
     def add(self, features: Float[Tensor, "tokens d_sae"], window: np.ndarray, pos: np.ndarray, hashes: Table) -> None:
-        """Counts the features of some tokens; `hashes` holds `tie` (of the prefix) and `whole` (of the window)."""
+        """Count the features of some tokens; `hashes` holds `tie` (of the prefix) and `whole` (of the window)."""
         self.tokens += len(features)
         token, feature = (index.numpy() for index in (features > 0).nonzero(as_tuple=True))
         value = features[features > 0].numpy()

@@ -1,1 +1,1 @@
-"""Whether a model is what the pages take it for: its streams, its rows in a batch, numbers that do not overflow."""
+"""Checks of a loaded model: where its streams are, rows in a batch equal to rows alone, no overflow."""

@@ -32,7 +32,7 @@ Places = dict[str, Place]  # of one block: stream -> place
 
 
 class _Seen(NamedTuple):
-    """What a module of a block was given and gave, as [rows, pos, d_model]; None where it is something else."""
+    """A module's input and output as [rows, pos, d_model]; None where they have another shape."""
 
     given: Tensor | None
     gave: Tensor | None
@@ -91,7 +91,7 @@ def find(
         known: factors that the model's config names, with which a part's output may be multiplied.
 
     Raises:
-        ValueError: blocks that do not hand one residual stream on to the next, or numbers that are not finite.
+        ValueError: blocks that do not pass one residual stream on to the next, or numbers that are not finite.
     """
     seen = _watch(blocks, run)
     found = []
@@ -117,7 +117,7 @@ def close(one: Tensor, other: Tensor, terms: Sequence[Tensor]) -> bool:
 
 
 def _watch(blocks: nn.ModuleList, run: Callable[[], Any]) -> list[dict[str, _Seen]]:
-    """For every block what its modules were given and gave, by their paths."""
+    """The inputs and outputs of every block's modules, by their paths."""
     given: list[dict[str, Tensor | None]] = [{} for _ in blocks]
     gave: list[dict[str, Tensor | None]] = [{} for _ in blocks]
     handles = []
@@ -191,7 +191,7 @@ def _of_block(
 
 
 def _path(spec: Mapping[str, Any], part: str, inner: str = "") -> str:
-    """The path inside a block of a part in the adapter's words, or of a module inside that part; "" without one."""
+    """The path inside a block of a part that the adapter names, or of a module inside that part; "" without one."""
     one = spec.get(part)
     if inner:
         deeper = getattr(one, "submodules", {}).get(inner)

@@ -1,4 +1,4 @@
-"""What is said where a model's numbers leave the range of its dtype, by whatever way that shows."""
+"""The error for a model whose numbers leave the range of its dtype."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model can do what every page asks of it: read from left to right, and unequal rows in one batch."""
+"""Whether a model is causal, and gives rows of unequal length in one batch the logits that they have alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_rows(model: Model) -> None:
 
 
 def _plain(model: Model, tokens: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-    """Logits without packed weights: making those is left to the first real pass."""
+    """Logits without packed weights, which the first real pass makes."""
     extra = {} if mask is None else {"attention_mask": mask}
     extra |= {"position_ids": positions} if positions is not None and model.takes_positions else {}
     with model.lock:

@@ -1,4 +1,4 @@
-"""What the families' steps share: which columns a row may see, rotary positions, attention of one query a row."""
+"""Shared parts of the fused steps: attention masks, rotary positions, attention of one query a row."""
 
 from __future__ import annotations
 

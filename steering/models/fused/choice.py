@@ -49,7 +49,7 @@ class FusedSteps:
 
         Args:
             real: which columns of the cache, and the new one, are no padding.
-            hooks: change the values at sites; `readers` are told what arrived of them.
+            hooks: change the values at sites; `readers` are called with what arrived of them.
         """
         step = self.ready(tokens, cache)
         if step is None:
@@ -61,8 +61,8 @@ class FusedSteps:
     def ready(self, tokens: Tensor, cache: Any) -> FusedStep | None:
         """The step for these tokens, or None where transformers' own forward has to run.
 
-        It runs for one token a row after a prompt, without gradients, and where nobody has put a hook or a forward of
-        their own on a module.
+        It runs for one token a row after a prompt, without gradients, and only if no module has a foreign hook or a
+        replaced forward.
         """
         if self._family is None or cache is None or tokens.shape[1] != 1 or torch.is_grad_enabled():
             return None

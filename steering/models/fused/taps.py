@@ -12,7 +12,7 @@ from ..hooks import Hook
 
 
 class Taps:
-    """What happens at the sites of one layer: hooks change a value, readers are told what arrived of it."""
+    """The hooks and readers at one layer's sites: hooks change a value, readers are called with what arrived of it."""
 
     def __init__(self) -> None:
         self.hooks: dict[str, Hook] = {}
@@ -25,7 +25,7 @@ class Taps:
         return h if new is None else new
 
     def read(self, stream: str, h: Tensor, rest: Tensor | None = None) -> None:
-        """Tells the reader of a stream which value the layer goes on with, and what else is in it."""
+        """Call a stream's reader with the value that the layer continues with, and what else is in it."""
         reader = self.readers.get(stream)
         if reader is not None:
             reader(h, rest)

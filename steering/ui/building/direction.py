@@ -240,7 +240,7 @@ def default_name(pairs: PairSet, choice: Choice) -> str:
 
 
 def keep(found: PairStudy) -> None:
-    """Draws the name, and what can be done with the direction: save it, steer with it."""
+    """Draw the name, and what can be done with the direction: save it, steer with it."""
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     name = left.text_input("Name", found.direction.name, key=f"direction_name_{found.direction.name}", max_chars=80)
     if right.button("Save", width="stretch", key="direction_save", help="Keeps it in the Library."):
@@ -251,7 +251,7 @@ def keep(found: PairStudy) -> None:
 
 
 def steer(found: PairStudy, name: str) -> None:
-    """Opens Compare with the direction in both signs; pairs of one's own are saved first, so that the link works."""
+    """Open Compare with the direction in both signs; one of edited pairs is saved first, so that the link works."""
     step = Step("add", direction=_reference(found, name), contrast=found.choice.contrast, space=found.choice.space)
     if found.choice.sae is None:
         step = step.but(layer=found.choice.site.layer, stream=found.choice.site.stream)

@@ -36,7 +36,7 @@ TESTED_PAIRS = 24
 
 
 def headline(found: PairStudy) -> None:
-    """Draws the numbers that say whether the direction is worth generating with."""
+    """Draw the numbers that say whether the direction is worth generating with."""
     from ...statistics import wilson
 
     held, agree = found.judged.held_out, found.judged.agreement
@@ -67,7 +67,7 @@ def warn(bench: Workbench, pairs: PairSet) -> None:
 
 
 def show(found: PairStudy) -> None:
-    """Draws the chosen panel."""
+    """Draw the chosen panel."""
     view = st.segmented_control(
         "Evidence", VIEWS, default=VIEWS[0], key="direction_view", required=True, bind="query-params",
         label_visibility="collapsed",
@@ -126,7 +126,7 @@ def _agreement(found: PairStudy) -> None:
 
 
 def _label(pair: PromptPair) -> str:
-    """The text that distinguishes a pair: its prompt where the sides have prompts of their own, else its completion."""
+    """The text that distinguishes a pair: the positive side's own prompt where it has one, else its completion."""
     return (pair.positive_prompt or pair.positive).strip()
 
 
@@ -390,5 +390,5 @@ def _effect_chart(found: PairStudy, effects: list[LayerEffect], units: float) ->
 
 
 def use_layer(layer: int) -> None:
-    """Chooses a layer; for callbacks."""
+    """Choose a layer (a callback of buttons and clicks)."""
     st.session_state["direction_layer"] = layer

@@ -62,7 +62,7 @@ class Search:
 
 
 def choose(bench: Workbench) -> Search:
-    """The search as chosen; draws the prompt, the stack with both layers, and the method."""
+    """Draw the prompt, the stack with both layers, and the method; return the search as chosen."""
     from ...measurements.discovery import METHODS
 
     lm = bench.lm
@@ -107,7 +107,7 @@ def choose(bench: Workbench) -> Search:
 
 
 def run(bench: Workbench, search: Search) -> Discovery | None:
-    """Draws the button, the search under way, or how it ended; the result once there is one."""
+    """Draw the button, the search in progress or how it ended; return the result once there is one."""
     name = f"{search.name} {bench.lm.name.rsplit('/', 1)[-1]}"
     job = next((one for one in services.jobs().all() if one.name == name), None)
     if job is not None and job.active:
@@ -158,7 +158,7 @@ def _start(bench: Workbench, search: Search, name: str) -> None:
 
 
 def show(bench: Workbench, found: Discovery) -> None:
-    """Draws what was found: how far each moves the target beside random ones, and what each makes the model write."""
+    """Draw the directions found, beside random ones: how far each moves the target, and what the model then writes."""
     real = [one for one in found.found if not one.random]
     chance = [sum(one.moved) / 2 for one in found.found if one.random]
     st.markdown(
@@ -247,7 +247,7 @@ def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
 
 
 def _steer(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
-    """Opens Compare with the direction in both signs, at the length at which the texts were written."""
+    """Open Compare with the direction in both signs, at the length at which the texts were written."""
     row = services.store().save_direction(one.direction, one.direction.name)
     alpha = float(f"{found.norm / bench.typical_norm(found.source):.3g}")
     step = {"direction": f"saved:{row.id}", "layer": found.source.layer, "stream": found.source.stream}

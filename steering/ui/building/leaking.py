@@ -27,7 +27,7 @@ TEXTS = 8  # neutral texts over which leaks and dimensions are counted
 
 
 def leaks(bench: Workbench) -> None:
-    """Draws the counter-example, then the leaks of a direction of the visitor's choice."""
+    """Draw the counter-example, then the leaks of a direction of the visitor's choice."""
     _example()
     st.markdown("**In this model**")
     known = suitable(bench.lm)
@@ -63,7 +63,7 @@ def leaks(bench: Workbench) -> None:
 
 
 def _job(name: str, label: str, key: str, work: Callable[[Job], T]) -> T | None:
-    """A button that starts a job, the job under way, or its result."""
+    """Draw the button that starts a job, or the job in progress; return its result once there is one."""
     job = next((one for one in services.jobs().all() if one.name == name), None)
     if job is not None and job.active:
         job_cards.progress(job, "")
@@ -83,7 +83,7 @@ def _said(name: str) -> str:
 
 
 def _example() -> None:
-    """Draws the two-vector counter-example: ablating u = (b - d) / sqrt 2 writes half of x on an unused d."""
+    """Draw the two-vector counter-example: ablating u = (b - d) / sqrt 2 writes half of x on an unused d."""
     st.markdown("**Taking one direction out can write another one in**")
     st.caption(
         "Three directions at right angles: b, c and d. The activation is x of b and y of c, and nothing of d. Take out "
@@ -138,7 +138,7 @@ def _show_leaks(report: LeakReport) -> None:
 
 
 def reading(bench: Workbench) -> None:
-    """Draws how many dimensions each layer's stream occupies, how many the layer reads, and how many matter."""
+    """Draw how many dimensions each layer's stream occupies, how many the layer reads, and how many matter."""
     st.caption(
         "A layer does not look at its whole input. Dimensions are effective ones: k equally strong directions count as "
         "k, one that outshines the rest as little more than one."

@@ -31,7 +31,7 @@ EXAMPLE = (
 
 
 def choose_pairs(lm: Model) -> PairSet | None:
-    """The pairs that are switched on, after drawing source, upload and editor; None where there are too few."""
+    """Draw source, upload and editor; return the pairs that are switched on, or None where there are too few."""
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     options = [*suitable(lm), OWN] if lm.has_chat_template else [OWN, *suitable(lm)]
     source = left.selectbox(
@@ -63,7 +63,7 @@ def _source_name(source: str) -> str:
 
 
 def _load(source: str) -> None:
-    """Fills the table when another source was chosen; an edited table stays as it is."""
+    """Fill the table when another source was chosen; keep an edited one."""
     if st.session_state.get(LOADED) == source:
         return
     from ...directions.pairs import PairSet
@@ -141,7 +141,7 @@ def _edit() -> pd.DataFrame:
 
 
 def _order(table: pd.DataFrame) -> list[str]:
-    """The columns as they are shown: prompts of the sides' own are what differs, so they come first."""
+    """The columns in the order shown: where each side has its own prompt, the prompts differ and come first."""
     if not set(SIDES) <= set(table.columns):
         return list(COLUMNS)
     shared = ["prompt"] if table["prompt"].str.strip().any() else []
@@ -149,7 +149,7 @@ def _order(table: pd.DataFrame) -> list[str]:
 
 
 def pairs_of(table: pd.DataFrame, name: str) -> PairSet:
-    """The pairs of the rows that are in use; rows without any text are passed over.
+    """The pairs of the rows in use; empty rows are skipped.
 
     Raises:
         ValueError: a row has one side only (by its number), or fewer than two are left.
@@ -178,7 +178,7 @@ def _remarks(pairs: PairSet) -> None:
 
 
 def drop(numbers: list[int]) -> None:
-    """Switches pairs off, by their number among those in use; for callbacks."""
+    """Switch pairs off, by their number among those in use (a callback)."""
     table: pd.DataFrame = st.session_state[f"{TABLE}_now"].copy()
     used = [
         at

@@ -39,7 +39,7 @@ LIMIT = 200
 
 
 def require_index(lm: Model, sae: Sae) -> FeatureIndex:
-    """The feature index of an SAE; where there is none, the way to build it and the end of the page."""
+    """The feature index of an SAE; if there is none, draw the form that builds it and stop the page."""
     problem = None
     try:
         index = find_index(lm, sae)
@@ -95,7 +95,7 @@ def separation_by(lm: Model, pairs: str) -> np.ndarray:
 
 
 def choose(lm: Model, index: FeatureIndex) -> int:
-    """The number of the feature that is looked at, after drawing search, sort and table."""
+    """Draw search, sort order and table; return the number of the open feature."""
     left, right = st.columns([5, 2], gap="small")
     query = left.text_input(
         "Search",
@@ -117,7 +117,7 @@ def choose(lm: Model, index: FeatureIndex) -> int:
 
 
 def _number(index: FeatureIndex, place: Any) -> int:
-    """The number field: the one place that holds which feature is open, in the session and in the link."""
+    """Draw the number field, which alone holds the open feature in the session and in the link; return the number."""
     last = index.n_features - 1
     if FEATURE in st.session_state:
         st.session_state[FEATURE] = min(int(st.session_state[FEATURE]), last)
@@ -156,7 +156,7 @@ def table(
     height: int | str = "content",
     opens: bool = False,
 ) -> None:
-    """Draws features as a table; a click on a row makes that feature the open one; with `opens`, on its own page."""
+    """Draw features as a table in which a click opens a feature (with `opens`, on its own page)."""
     columns: dict[str, Any] = {
         "#": st.column_config.NumberColumn(width=48),
         "Fires on": st.column_config.NumberColumn(format="%.2f%%", width=70, help="Share of tokens on which it fires."),
@@ -215,5 +215,5 @@ def _open_row(key: str, numbers: Sequence[int]) -> None:
 
 
 def open_feature(number: int) -> None:
-    """Makes a feature the one that is looked at; for callbacks."""
+    """Open a feature (a callback)."""
     st.session_state[FEATURE] = int(number)

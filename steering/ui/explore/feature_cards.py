@@ -28,7 +28,7 @@ VIEWS = ("Examples", "What it writes", "Near it", "Neurons")
 
 
 def show(lm: Model, sae: Sae, index: FeatureIndex, number: int) -> None:
-    """Draws everything that is known of a feature."""
+    """Draw everything that is known of a feature."""
     feature = index.feature(number)
     _head(lm, sae, feature)
     view = st.segmented_control(
@@ -100,7 +100,7 @@ def _examples(feature: Feature) -> None:
 
 
 def example_view(example: Example, scale: float, *, key: str) -> None:
-    """Draws an example on as few lines as it takes: its tokens, tinted by the activation, the peak framed."""
+    """Draw an example compactly: its tokens, tinted by the activation, the peak framed."""
     tokens = [
         Token(visible(text), value or None, (("activation", f"{value:.2f}"),))
         for text, value in zip(example.tokens, example.activations, strict=True)
@@ -179,7 +179,7 @@ def _similarity(sae: Sae, feature: Feature, neighbors: Sequence[Neighbor]) -> No
     from ...features import decoder_cosines
 
     ids = [feature.index, *(n.index for n in neighbors)]
-    names = [f"#{id}" for id in ids]
+    names = [f"#{number}" for number in ids]
     figure = matrices.heatmap(decoder_cosines(sae, ids).tolist(), names, names, theme.palette(), height=400)
     chart(
         figure,

@@ -38,7 +38,7 @@ def job_name(sae: Sae) -> str:
 
 
 def offer(lm: Model, sae: Sae, problem: str | None = None) -> None:
-    """Draws what a page shows where an index is missing: why, the running job, or the form to start one."""
+    """Draw what a page shows without an index: the reason, and the running job or the form that starts one."""
     if problem:
         st.error(literal(problem, 300))
     job = next((job for job in services.jobs().all() if job.name == job_name(sae)), None)
@@ -75,7 +75,7 @@ def _form(lm: Model, sae: Sae) -> None:
 
 
 def _form_of_place(lm: Model, sae: Sae, folder: Path) -> None:
-    """Draws the form for texts that are too many to keep: they are read in a stream, again when the build goes on."""
+    """Draw the form for texts that are too many to keep: they are streamed, again when a stopped build continues."""
     place = (st.text_input(
         "File, folder or data set", key="indexing_place", placeholder="~/texts, ~/texts.jsonl or hub:owner/name:column",
         help=f"Text files of the server's disk, or the first {HUB_TEXTS:,} texts of a data set on the hub, which is "
@@ -132,14 +132,14 @@ def json_texts(content: str, name: str) -> list[str]:
 
 
 def _kept_texts(file: Path) -> Iterable[str]:
-    """The texts of an unfinished build: those that were kept, or those of the place that was."""
+    """The texts of an unfinished build: those that were kept, or a stream of those at the place that was named."""
     content = file.read_text(encoding="utf-8")
     first = json.loads(content.partition("\n")[0] or "{}")
     return _texts_at(first["place"]) if "place" in first else json_texts(content, file.name)
 
 
 def start(lm: Model, sae: Sae, texts: Iterable[str], folder: Path, *, restart: bool, place: str = "") -> None:
-    """Starts the job (or finds the one that runs) and shows it; the texts, or their place, are kept to go on later."""
+    """Start the job (or find the running one) and show it; the texts, or their place, are kept for continuing it."""
     from ...features import build
     from ...jobs.files import write_atomically
 

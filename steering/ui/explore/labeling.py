@@ -1,4 +1,4 @@
-"""Labels of features from Neuronpedia on the Features page: shown where they are here, fetched by a button only."""
+"""Labels of features from Neuronpedia on the Features page: shown if downloaded before, fetched by a button only."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def _folder() -> Path:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _kept(id: str, files: tuple[tuple[str, float], ...]) -> dict[int, str] | None:
+def _kept(neuronpedia_id: str, files: tuple[tuple[str, float], ...]) -> dict[int, str] | None:
     from ...features.labels import kept_labels
 
-    return kept_labels(id, _folder())
+    return kept_labels(neuronpedia_id, _folder())
 
 
-def kept(id: str) -> dict[int, str] | None:
+def kept(neuronpedia_id: str) -> dict[int, str] | None:
     """The labels that were fetched before, feature -> label, or None."""
-    return _kept(id, tuple((file.name, file.stat().st_mtime) for file in sorted(_folder().glob("*.json"))))
+    return _kept(neuronpedia_id, tuple((file.name, file.stat().st_mtime) for file in sorted(_folder().glob("*.json"))))
 
 
 def name_of(sae: Sae) -> str:
@@ -40,12 +40,12 @@ def name_of(sae: Sae) -> str:
 
 
 def show(sae: Sae, feature: int) -> None:
-    """Draws a feature's label, or the button that fetches the labels of its SAE; nothing for an SAE that has none."""
-    id = name_of(sae)
-    if not id:
+    """Draw a feature's label, or the button that fetches its SAE's labels; draw nothing for an SAE without labels."""
+    neuronpedia_id = name_of(sae)
+    if not neuronpedia_id:
         return
     try:
-        labels = kept(id)
+        labels = kept(neuronpedia_id)
     except ValueError:  # a name that Neuronpedia cannot have
         return
     if labels is not None:
@@ -53,7 +53,7 @@ def show(sae: Sae, feature: int) -> None:
         st.text(f"Neuronpedia: {label}" if label else "Neuronpedia has no label for this feature.")
         st.caption("What a language model said of its examples: a hint, not a fact.")
         return
-    name = f"Labels of {id}"
+    name = f"Labels of {neuronpedia_id}"
     job = loading.find(name)
     if job is not None and job.active:
         job_cards.show(job, "features_labels_job")
@@ -61,18 +61,19 @@ def show(sae: Sae, feature: int) -> None:
     if job is not None:
         job_cards.outcome(job)
     st.button(
-        "Fetch labels from Neuronpedia", key="features_labels", on_click=_start, args=(name, id), type="tertiary",
-        icon=":material/cloud_download:", help="Asks neuronpedia.org once, and keeps the answer on this machine.",
+        "Fetch labels from Neuronpedia", key="features_labels", on_click=_start, args=(name, neuronpedia_id),
+        type="tertiary", icon=":material/cloud_download:",
+        help="Asks neuronpedia.org once, and keeps the answer on this machine.",
     )  # fmt: skip
 
 
-def _start(name: str, id: str) -> None:
+def _start(name: str, neuronpedia_id: str) -> None:
     from ...features import labels
 
     folder = _folder()
 
     def work(job: Job) -> int:
-        job.tick(0, 0, f"Asking Neuronpedia for {literal(id)}")
-        return len(labels.fetch_labels(id, folder, endpoint=labels.ENDPOINT))
+        job.tick(0, 0, f"Asking Neuronpedia for {literal(neuronpedia_id)}")
+        return len(labels.fetch_labels(neuronpedia_id, folder, endpoint=labels.ENDPOINT))
 
     services.begin(services.transfers(), name, work)

@@ -1,4 +1,4 @@
-"""Explore / Tokens: a text, token by token: the features that fire, the way each layer points, what each would say."""
+"""Explore / Tokens: a text, token by token: which features fire, and each layer's projection and next token."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Text:
 
 
 def choose_text(lm: Model, sae: Sae | None) -> Text:
-    """The text as chosen, read; one clear sentence and the end of the page where it cannot be read."""
+    """The chosen text with its features; if it cannot be read, draw one sentence and stop the page."""
     default = EXAMPLE_CHAT if lm.has_chat_template else EXAMPLE_TEXT
     text = st.text_area("Your text", default, key="tokens_text", bind="query-params", height=110, max_chars=20_000)
     chat = lm.has_chat_template and st.toggle(
@@ -82,13 +82,13 @@ def read(lm: Model, sae: Sae | None, text: str, chat: bool) -> Text:
 
 
 def selected(text: Text) -> int:
-    """The token that is looked at: the one clicked last, at first the last one."""
+    """The selected token: the one clicked last, at first the last token."""
     at = st.session_state.get(AT)
     return at if isinstance(at, int) and 0 <= at < len(text.tokens) else len(text.tokens) - 1
 
 
 def select(position: int | None) -> None:
-    """Looks at another token, in a new run."""
+    """Select another token, in a new run of the page."""
     if position is not None and position != st.session_state.get(AT):
         st.session_state[AT] = position
         st.rerun()
@@ -98,7 +98,7 @@ def select(position: int | None) -> None:
 
 
 def show_tokens(text: Text, index: FeatureIndex | None) -> None:
-    """Draws the tokens, tinted by what is chosen; a click looks at a token."""
+    """Draw the tokens, tinted by what is chosen; a click selects one."""
     tint = "none"
     if text.features is not None:
         tint = str(
@@ -119,7 +119,7 @@ def show_tokens(text: Text, index: FeatureIndex | None) -> None:
 
 
 def _tint(text: Text, index: FeatureIndex | None, tint: str) -> tuple[list[tuple[float | None, tuple]], str]:
-    """For each token the number that tints it and its tooltip; and what the tint says."""
+    """For each token the number that tints it and its tooltip; and what the tint means."""
     if text.features is None:
         return [(None, ())] * len(text.tokens), ""
     if tint == "feature":
@@ -144,7 +144,7 @@ def _feature_number(features: TextFeatures) -> int:
 
 
 def show_features(text: Text, index: FeatureIndex | None) -> None:
-    """Draws the strongest features of the token that is looked at; a click on one opens it."""
+    """Draw the strongest features of the selected token; a click opens one."""
     import numpy as np
 
     position = selected(text)
@@ -197,7 +197,7 @@ def _guesses(bench: Workbench, tokens: tuple[int, ...]) -> tuple[Guesses, list[l
 
 
 def show_layers(bench: Workbench, text: Text) -> None:
-    """Draws, for each layer and token, the way it points along a direction and what the layer would say next."""
+    """Draw each layer's projection of each token on a direction, and each layer's guess of the next token."""
     names = {"direction": "Along a direction", "guess": "What each layer would say next"}
     view = st.segmented_control(
         "By layer", list(names), default="direction", format_func=names.__getitem__, key="tokens_layers",
@@ -253,7 +253,7 @@ def _directions(bench: Workbench, text: Text) -> dict | None:
 
 
 def _scores(bench: Workbench, text: Text, source: str, positive: str, negative: str) -> tuple[np.ndarray, bool] | None:
-    """The numbers of the heatmap, and whether they are cosines with a saved direction; None until they are there."""
+    """The numbers of the heatmap, and whether they are cosines with a saved direction; None until they are computed."""
     from ...measurements.layers import class_scores, direction_scores
     from ...sites import Site
 

@@ -15,7 +15,7 @@ FOLDER = "models_folder"
 
 
 def show() -> None:
-    """Draws the field for a folder, what is in it, and the step that follows."""
+    """Draw the field for a folder, what was found in it, and the button for the next step."""
     from ...checkpoints.folders import look
 
     text = st.text_input(

@@ -1,4 +1,4 @@
-"""What this machine offers a model: devices, memory, threads, and whether weights can be quantized; and its choice."""
+"""What this machine offers a model (devices, memory, threads, quantized weights), and the form to choose from it."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def dtypes() -> list[str]:
 
 
 def shown_device(device: str) -> str:
-    """A device as a visitor reads it."""
+    """The name of a device, for a reader."""
     return {"cpu": "CPU", "mps": "Apple GPU", SPREAD: "all GPUs together"}.get(device, device.upper())
 
 
 def strip() -> None:
-    """Draws what there is: device, memory that a model may take, cores, and what is loaded."""
+    """Draw the machine's state: device, memory that a model may take, cores, and what is loaded."""
     from ...checkpoints.memory import size
 
     shelf, place = services.shelf(), devices()[0]
@@ -97,7 +97,7 @@ def _threads() -> None:
 
 
 def choose_form(source: str, stored: str = "") -> Form:
-    """Draws the choice of dtype and device for a model; the form that it is to be loaded in."""
+    """Draw the choice of dtype and device for a model; return it as a `Form`."""
     places = devices()
     default = "as stored" if places[0] != "cpu" else "float32"
     dtype = st.selectbox(
@@ -111,7 +111,7 @@ def choose_form(source: str, stored: str = "") -> Form:
 
 
 def fits(shape: Shape, dtype: str, room: int) -> str:
-    """The memory that a model needs as a dtype, and in words whether there is that much."""
+    """The memory that a model needs in a dtype, and a sentence on whether it fits."""
     from ...checkpoints.memory import size
 
     needed = shape.needs(dtype)

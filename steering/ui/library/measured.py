@@ -18,7 +18,7 @@ TABLES = ("table.csv", "grid.csv", "dose.csv")
 
 
 def shelf(search: str) -> list[SavedMeasurement]:
-    """Draws the table of measurements; those that were chosen."""
+    """Draw the table of measurements; return the chosen ones."""
     rows = services.store().measurements(search)
     if not rows:
         st.info("Nothing saved matches." if search else "No sweep or experiment yet. Run one under Measure.")
@@ -28,7 +28,7 @@ def shelf(search: str) -> list[SavedMeasurement]:
 
 
 def details(chosen: list[SavedMeasurement]) -> None:
-    """Draws the chosen measurement: its table, and its files to download."""
+    """Draw the chosen measurement: its table, and its files to download."""
     row = chosen[0]
     st.subheader(literal(row.name), anchor=False)
     library.name_and_delete("measurements", [one.id for one in chosen], row.id, row.name)

@@ -1,4 +1,4 @@
-"""Library / Models: the models there are to choose from, and the one that is looked at: need, form, loading, use."""
+"""Library / Models: a table of models, and a card of the selected one: memory, dtype, loading, use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...checkpoints.memory import Shape
     from ...library.catalogue import ModelEntry
 
-PICKED = "models_picked"  # the model that is looked at: a bundled name, a folder or a hub id
+PICKED = "models_picked"  # the selected model: a bundled name, a folder or a hub id
 VIEW = "models_view"
 VIEWS = {"models": "Models", "saes": "All SAEs", "folder": "A folder"}
 
@@ -36,7 +36,7 @@ class ModelOption:
 
 
 def candidate(source: str) -> ModelOption:
-    """What is known of a model by its name; asks no network."""
+    """What is known of a model from its name and its files on this machine; makes no network request."""
     from ...library.catalogue import MODELS
 
     entry = next((one for one in MODELS if one.hub_id == source), None)
@@ -52,7 +52,7 @@ def candidate(source: str) -> ModelOption:
 
 
 def _place(source: str) -> tuple[str, Path | None]:
-    """In a word whether a model is on this machine, and its folder."""
+    """Where a model is on this machine ("bundled", "downloaded", ...; empty if nowhere), and its folder."""
     from ...checkpoints.bundled import bundled_place
     from ...checkpoints.downloads import kept
     from ...checkpoints.gguf_places import OLLAMA, ollama_file
@@ -83,7 +83,7 @@ def sources() -> list[str]:
 
 
 def choose() -> str:
-    """Draws the table of models and the field for any other; the model that is looked at."""
+    """Draw the table of models and the field for any other; return the selected model."""
     listed, room = sources(), services.shelf().room(machine.devices()[0])
     rows = [_row(candidate(source), room) for source in listed]
     key = "models_table"
@@ -99,14 +99,14 @@ def choose() -> str:
 
 
 def looked_at() -> str:
-    """The model that is looked at; at first the one that is used."""
+    """The selected model; at first the one in use."""
     from ...checkpoints.forms import Form
 
     return state.shared(PICKED) or Form.parse(state.model_name()).source
 
 
 def look_at(source: str) -> None:
-    """Looks at a model; for callbacks."""
+    """Select a model (a callback)."""
     state.put(PICKED, source)
     st.session_state[VIEW] = "models"
 
@@ -152,11 +152,11 @@ def _count(number: int) -> str:
     return f"{number / 1e9:.2f} B" if number >= 995e6 else f"{number / 1e6:.3g} M"
 
 
-# The one that is looked at --------------------------------------------------------------------------------------------
+# The selected one -----------------------------------------------------------------------------------------------------
 
 
 def card(source: str) -> None:
-    """Draws everything about one model: what it is, what it needs, and the button for the next step."""
+    """Draw everything about one model: what it is, what it needs, and the button for the next step."""
     one = candidate(source)
     with st.container(border=True, key="card_model"):
         st.text(source)
@@ -188,7 +188,7 @@ def _about(one: ModelOption) -> str:
 
 
 def _problem(one: ModelOption, form: Any) -> str:
-    """Says what a model needs; why it cannot be loaded, or nothing."""
+    """Draw what a model needs; return why it cannot be loaded, or an empty text."""
     from ...checkpoints.memory import check_fits, size
 
     place = form.device or machine.devices()[0]
@@ -239,7 +239,7 @@ def _next_step(one: ModelOption, name: str, problem: str) -> None:
 
 
 def _says_why_not(one: ModelOption) -> bool:
-    """Says what stands between a model that is not here and its download; whether it cannot be tried at all."""
+    """Draw what a download lacks (an accepted license, a token, the network); return whether it cannot be tried."""
     from huggingface_hub import constants, get_token
 
     if constants.is_offline_mode():

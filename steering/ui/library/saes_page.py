@@ -65,7 +65,7 @@ def shown_width(width: int | None) -> str:
 
 
 def choose(source: str, key: str) -> SaeEntry | None:
-    """Draws search, filters and the table of the SAEs of a model (or of all); the one that is chosen, or None."""
+    """Draw search, filters and the table of a model's SAEs (or of all); return the chosen one, or None."""
     rows, options = _fitting(source) if source else all_saes(), _choices(source)
     with_model = len(options["model"]) > 1
     found = _filtered(rows, options, key, with_model)
@@ -122,7 +122,7 @@ def shown_width_or_any(width: Any) -> str:
 
 
 def _has(row: SaeEntry, name: str) -> Any:
-    """What an SAE has of the thing that a filter is named after."""
+    """The value of an SAE in the column that a filter is named after."""
     if name in ("stream", "layer"):
         return None if row.site is None else getattr(row.site, name)
     return getattr(row, name)
@@ -147,7 +147,7 @@ def _cells(row: SaeEntry, with_model: bool) -> dict[str, Any]:
 
 
 def fitting(source: str) -> None:
-    """Draws the SAEs that fit a model, its bundled ones first, and the chosen one."""
+    """Draw the SAEs that fit a model, its bundled ones first, and the chosen one."""
     all_saes()
     rows = _fitting(source)
     bundled = state.bundled_saes(source)
@@ -163,7 +163,7 @@ def fitting(source: str) -> None:
 
 
 def everything() -> None:
-    """Draws the search in all SAEs of the registry, and the chosen one."""
+    """Draw the search in all SAEs of the registry, and the chosen one."""
     row = choose("", "models_saes")
     if row is None:
         st.caption("Click a row to see which model it wants, and to load it.")
@@ -172,7 +172,7 @@ def everything() -> None:
 
 
 def card(row: SaeEntry) -> None:
-    """Draws one SAE: where it belongs, which models it fits, and the button for the next step."""
+    """Draw one SAE: where it belongs, which models it fits, and the button for the next step."""
     with st.container(border=True, key="card_sae"):
         st.text(f"{row.release} / {row.id}")
         st.caption(literal(_about(row), 400))
@@ -205,7 +205,7 @@ def _model_for(row: SaeEntry) -> str | None:
 
 
 def _wants(row: SaeEntry) -> None:
-    """Says which model an SAE wants, and leads there."""
+    """Draw which model an SAE was made for, and the button that leads there."""
     from ...library.catalogue import fitting_models
 
     names = [entry.hub_id for entry in fitting_models(row)] or [row.model]
@@ -221,7 +221,7 @@ def _wants(row: SaeEntry) -> None:
 
 
 def next_step(model: str, choice: tuple[str, str], *, here: bool | None = None) -> None:
-    """Draws what is to be done with an SAE for a model: load it, watch it being loaded, or use it."""
+    """Draw the next step with an SAE: the button that loads it, the loading in progress, or the button that uses it."""
     from huggingface_hub import constants
 
     job = loading.find(loading.job_name(model, choice))

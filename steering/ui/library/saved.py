@@ -40,12 +40,12 @@ WRITERS: dict[Numbering, str] = {
 
 
 def when(time: float) -> str:
-    """A moment as the visitor reads it."""
+    """A time stamp as text, for a reader."""
     return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M")
 
 
 def pick(rows: list[dict[str, Any]], key: str, *, several: bool) -> list[int]:
-    """Draws a table; the numbers of the chosen rows."""
+    """Draw a table; return the numbers of the chosen rows."""
     event = st.dataframe(
         rows,
         hide_index=True,
@@ -57,25 +57,25 @@ def pick(rows: list[dict[str, Any]], key: str, *, several: bool) -> list[int]:
     return [number for number in event["selection"]["rows"] if number < len(rows)]  # type: ignore[index]
 
 
-def _rename(kind: str, id: str, key: str) -> None:
+def _rename(kind: str, row_id: str, key: str) -> None:
     with clear_errors():
-        services.store().rename(kind, id, st.session_state[key])
+        services.store().rename(kind, row_id, st.session_state[key])
 
 
 def _delete(kind: str, ids: list[str]) -> None:
-    for id in ids:
-        services.store().delete(kind, id)
+    for row_id in ids:
+        services.store().delete(kind, row_id)
     st.session_state[DELETED] = (kind, ids)
 
 
 def _undo() -> None:
     kind, ids = st.session_state.pop(DELETED)
-    for id in ids:
-        services.store().restore(kind, id)
+    for row_id in ids:
+        services.store().restore(kind, row_id)
 
 
 def undo_bar() -> None:
-    """Offers to bring back what was deleted last."""
+    """Offer to bring back what was deleted last."""
     if DELETED in st.session_state:
         kind, ids = st.session_state[DELETED]
         with st.container(horizontal=True, vertical_alignment="center", border=True):
@@ -87,7 +87,7 @@ def undo_bar() -> None:
 
 
 def directions(search: str) -> list[SavedDirection]:
-    """Draws the table of directions; those that were chosen."""
+    """Draw the table of directions; return the chosen ones."""
     rows = services.store().directions(search)
     if not rows:
         st.info("Nothing saved matches." if search else "No direction yet. Build one under Build, or import a file.")
@@ -108,7 +108,7 @@ def directions(search: str) -> list[SavedDirection]:
 
 
 def direction_details(chosen: list[SavedDirection], lm: Model) -> None:
-    """Draws what is known of the chosen directions, and what can be done with them."""
+    """Draw the chosen directions' details and actions."""
     if len(chosen) > 1:
         with clear_errors():
             _compare(chosen)
@@ -133,7 +133,7 @@ def direction_details(chosen: list[SavedDirection], lm: Model) -> None:
 
 
 def origin(about: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """What is known of a direction's making, as (name, value) in reading order; nested names are joined."""
+    """A direction's provenance as (name, value) in reading order; nested names are joined."""
     found = []
     for name, value in about.items():
         shown = f"{prefix}{name}".replace("_", " ")
@@ -144,11 +144,11 @@ def origin(about: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return found
 
 
-def name_and_delete(kind: str, ids: list[str], id: str, name: str) -> None:
-    """Draws the field with the name of what is chosen, and the button that deletes it."""
+def name_and_delete(kind: str, ids: list[str], row_id: str, name: str) -> None:
+    """Draw the field with the name of what is chosen, and the button that deletes it."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        key = f"library_name_{id}"
-        st.text_input("Name", name, key=key, max_chars=200, on_change=_rename, args=(kind, id, key))
+        key = f"library_name_{row_id}"
+        st.text_input("Name", name, key=key, max_chars=200, on_change=_rename, args=(kind, row_id, key))
         label = "Delete" if len(ids) == 1 else f"Delete {len(ids)}"
         st.button(label, key=f"library_delete_{kind}", on_click=_delete, args=(kind, ids), icon=":material/delete:")
 
@@ -164,7 +164,7 @@ def _steer(row: SavedDirection, model: str) -> None:
 
 
 def goto() -> None:
-    """Moves to the page that a button asked for."""
+    """Move to the page that a button asked for."""
     if page := st.session_state.pop("library_goto", None):
         st.switch_page(page, query_params={})
 
@@ -217,7 +217,7 @@ def _export_direction(row: SavedDirection, lm: Model) -> None:
 
 
 def import_direction(lm: Model) -> None:
-    """Draws the import of a direction from safetensors, GGUF or JSON."""
+    """Draw the import of a direction from safetensors, GGUF or JSON."""
     upload = st.file_uploader(
         "Import a direction", ["safetensors", "gguf", "json"], key="library_import", max_upload_size=20
     )
@@ -237,7 +237,7 @@ def import_direction(lm: Model) -> None:
 
 
 def _numbering() -> Numbering | None:
-    """Draws the question which layer a control vector's first number means; the answer once Import was clicked."""
+    """Draw the question what a control vector's numbers mean; return the answer once Import was clicked."""
     chosen = st.radio(
         "What wrote the control vector?", list(WRITERS), format_func=WRITERS.__getitem__, key="library_numbering",
         help="The two count layers differently, and the file does not say which it is: read the wrong way, every "
@@ -301,7 +301,7 @@ def _from_json(data: bytes, file: str) -> Direction:
 
 
 def runs(search: str) -> list[SavedRun]:
-    """Draws the table of runs; those that were chosen."""
+    """Draw the table of runs; return the chosen ones."""
     rows = services.store().runs(search)
     if not rows:
         st.info("Nothing saved matches." if search else "No run yet. Save one on Compare, or import a bundle.")
@@ -311,7 +311,7 @@ def runs(search: str) -> list[SavedRun]:
 
 
 def run_details(chosen: list[SavedRun]) -> None:
-    """Draws a saved run: its texts, replay, opening it in Compare, downloads."""
+    """Draw a saved run: its texts, replay, opening it in Compare, downloads."""
     row = chosen[0]
     with clear_errors():
         _run_details(chosen, checked_run(services.store().run(row.id), row.name))
@@ -347,7 +347,7 @@ def _open(result: Run) -> None:
 
 @dataclass(frozen=True)
 class Drift:
-    """Where a replayed row left the saved one: the first token that differs, or the first number."""
+    """Where a replayed row departs from the saved one: at the first token that differs, or the first number."""
 
     title: str
     token: int | None
@@ -357,7 +357,7 @@ class Drift:
 
 
 def replayed(result: Run) -> list[Drift]:
-    """The rows that came out differently now; an empty list says that the run is equal, token by token.
+    """The rows that differ when a run is repeated; empty if it is equal token by token.
 
     Raises:
         ValueError: the model, an SAE or a direction of the run cannot be had any more.
@@ -365,7 +365,7 @@ def replayed(result: Run) -> list[Drift]:
     from ...engine.scoring import tolerance
 
     s = result.settings
-    services.sae(s.model)  # one that cannot be loaded is said, not left out
+    services.sae(s.model)  # one that cannot be loaded is an error here, not None
     _, _, jobs = running.jobs_of(s, from_data(result.recipe), services.workbench(s.model))
     engine = services.engine(s.model)
     handles: list[Completion] = [handle.result() for handle in engine.submit_all([job.request for job in jobs])]
@@ -377,7 +377,7 @@ def replayed(result: Run) -> list[Drift]:
 
 
 def drift(old: RunRow, new: RunRow, tolerated: float = 1e-3) -> Drift | None:
-    """Where two rows part, or None when the tokens are the same and the log-probabilities differ by rounding."""
+    """Where two rows differ first; None if tokens are equal and log-probabilities differ by rounding only."""
     worst = max((abs(a - b) for a, b in zip(old.logprobs, new.logprobs, strict=False)), default=0.0)
     for place in range(max(len(old.tokens), len(new.tokens))):
         mine, theirs = old.tokens[place : place + 1], new.tokens[place : place + 1]
@@ -388,9 +388,9 @@ def drift(old: RunRow, new: RunRow, tolerated: float = 1e-3) -> Drift | None:
 
 
 def other_than(result: Run, lm: Model, sae: Sae | None) -> list[str]:
-    """What is not what a saved run was made with, a sentence each: the model's weights, the SAE, the packages.
+    """What differs from what a saved run was made with, a sentence each: the model's weights, the SAE, the packages.
 
-    Of a run that an earlier version saved nothing is known, so nothing is said.
+    Empty for a run saved by a version that did not record it.
     """
     now, then = about_run(lm, sae), result.about
     found = []
@@ -422,7 +422,7 @@ def _say(drifts: list[Drift], other: list[str]) -> None:
 
 
 def import_run() -> None:
-    """Draws the import of a run's JSON bundle."""
+    """Draw the import of a run's JSON bundle."""
     upload = st.file_uploader("Import a run", ["json"], key="library_import_run", max_upload_size=20)
     if upload is None or st.session_state.get("library_imported_run") == upload.file_id:
         return

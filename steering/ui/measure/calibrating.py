@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...models.model import Model
     from ...saes.sae import Sae
 
-READ_AT = {name: told for name, told in POSITIONS.items() if name != "differing"}
+READ_AT = {name: shown for name, shown in POSITIONS.items() if name != "differing"}
 CONCEPT, OTHER, NEUTRAL = "concept", "to be left alone", "neutral text"
 TEXTS = 60
 
@@ -48,7 +48,7 @@ class Study:
 
 
 def choose(lm: Model, sae: Sae | None) -> Study | None:
-    """The study as chosen, after drawing its form; None until the direction was asked for and read.
+    """Draw the form; return the study as chosen, or None until its direction was asked for and read.
 
     Raises:
         ValueError: the direction cannot be read there, or there is no text to calibrate on.
@@ -146,7 +146,7 @@ def projected(lm: Model, study: Study) -> Groups | None:
 
 
 def show_threshold(study: Study, groups: Groups) -> float:
-    """Draws the groups along the direction and the candidates for tau; the tau at which the line was left."""
+    """Draw the groups along the direction and the candidates for tau; return the tau that the line was moved to."""
     from ...measurements.calibration import at, candidates
 
     found = candidates(groups[CONCEPT], groups[OTHER])
@@ -178,7 +178,7 @@ def show_threshold(study: Study, groups: Groups) -> float:
 
 
 def send(lm: Model, study: Study, tau: float, lambda_: float = 2.0) -> None:
-    """Draws the button that opens Compare with this operating point; the direction is kept in the Library for it."""
+    """Draw the button that opens Compare with this operating point; the direction is kept in the Library for it."""
     if st.button("Use this point in Compare", icon=":material/splitscreen:", key="calibrate_send", type="primary"):
         sending.steer_with(lm, Variant("Operating point", (operating_step(study, tau, lambda_),)))
 

@@ -28,7 +28,7 @@ FORCED = "first word, forced"
 
 
 def dose(lm: Model, study: Study) -> None:
-    """Draws the dose-response of adding the direction, in units of the layer's norm, and where text breaks."""
+    """Draw the dose-response of adding the direction, in units of the layer's norm, and where text breaks."""
     a, b, c = st.columns([4, 1, 1], gap="small")
     said = a.text_input("Alpha, in layer norms", ", ".join(f"{d:g}" for d in DOSES), key="calibrate_doses")
     toward = b.text_input("Toward", "Yes", key="calibrate_toward", max_chars=60)
@@ -127,7 +127,7 @@ def _show(study: Study, found: Sweep, answers: tuple[str, str]) -> None:
 def _steerability(
     found: Sweep, doses: list[float], edges: tuple[float | None, float | None], answers: tuple[str, str]
 ) -> None:
-    """Draws how every item answers to the dose, within the doses at which text is whole."""
+    """Draw how every item answers to the dose, within the doses at which text is whole."""
     from ...evaluations import steerability
 
     low, high = (edges[0] if edges[0] is not None else -(10**9)), (edges[1] if edges[1] is not None else 10**9)

@@ -1,4 +1,4 @@
-"""Measure / Evaluate: which experiment, the job that does it, and what came of it."""
+"""Measure / Evaluate: choose an experiment, run it as a job, show its report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = {"bundled": "Bundled experiments", "own": "Your own"}
 
 
 def choose(lm: Model, sae: Sae | None) -> Experiment | None:
-    """The experiment that was chosen or put together, after drawing the form; None while something is missing."""
+    """Draw the form; return the experiment that was chosen or composed, or None while something is missing."""
     from ... import experiments
 
     names = [name for name in experiments.bundled() if experiments.read(name).model == lm.name]
@@ -51,7 +51,7 @@ def choose(lm: Model, sae: Sae | None) -> Experiment | None:
 
 
 def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
-    """Draws the button and the progress; the experiment's job, or None before it was started."""
+    """Draw the button and the progress; return the experiment's job, or None before it was started."""
     name = measure.name_of(literal(experiment.title, 40), lm.fingerprint, experiment.text)
     engine, place = services.engine(), measure.folder() / hashlib.sha256(name.encode()).hexdigest()[:12]
     # The visitor's SAE is loaded already; a bundled experiment may name another one.
@@ -81,7 +81,7 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
 
 
 def show(job: Job | None) -> None:
-    """Draws the result of a finished job, or what there is of a running one, or what to expect."""
+    """Draw a finished job's report, a running job's answers so far, or what to expect before it is started."""
     if job is None or (not job.active and job.state != "done" and not job.partial):
         st.info(
             "An experiment asks every question of every set under the baseline, each recipe, and the controls: random "
@@ -98,7 +98,7 @@ def show(job: Job | None) -> None:
 
 @st.fragment(run_every=1.5)
 def live(job: Job) -> None:
-    """Draws the answers of a running job, again and again."""
+    """Draw the answers of a running job, refreshed while it runs."""
     measure.so_far(job)
 
 
@@ -106,7 +106,7 @@ def live(job: Job) -> None:
 
 
 def report(result: Result) -> None:
-    """Draws what the result supports, the tables, the charts and the downloads."""
+    """Draw a result: what it supports, tables, charts and downloads."""
     from ...experiments import report as reports
 
     seen.draw(result.warnings)
@@ -218,7 +218,7 @@ def _side_effects(result: Result) -> None:
 
 
 def earlier() -> None:
-    """Draws the reports that were made on this machine."""
+    """Draw earlier reports of this machine."""
     import json
 
     found: list[tuple[str, Path]] = []

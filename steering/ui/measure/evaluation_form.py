@@ -1,4 +1,4 @@
-"""The form of an experiment of one's own: sets, recipes, controls. It becomes a TOML file like the bundled ones."""
+"""The form that composes an experiment: sets, recipes, controls. It becomes a TOML file like the bundled ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HONEST = "Do not just agree."
 
 
 def own(bench: Workbench) -> Experiment | None:
-    """The experiment that the form describes, or None while something is missing or wrong."""
+    """Draw the form; return the experiment it describes, or None while something is missing or wrong."""
     lm, sae = bench.lm, bench.sae
     sets = _sets(lm)
     if RECIPE not in st.session_state:
@@ -64,7 +64,7 @@ def own(bench: Workbench) -> Experiment | None:
 
 
 def first_step(choices: list[str]) -> Step:
-    """What a visitor finds filled in: the claim of this field, read where the answer is decided, else any direction."""
+    """The step that the form begins with: the sycophancy direction at the last prompt token, else any direction."""
     if "pairs:pressure" in choices:
         return Step("ablate", direction="pairs:pressure", position="prompt_last", everywhere=True)
     return Step("ablate", direction=choices[0] if choices else "texts", everywhere=True)

@@ -45,7 +45,7 @@ def whole(text: str, top: int, what: str) -> list[int]:
 
 
 def any_grid(lm: Model, sae: Sae | None, study: Study, tau: float) -> None:
-    """Draws the form of a grid over everything, its progress, and its table and heatmap."""
+    """Draw the form of a grid over everything, its progress, and its table and heatmap."""
     known = [name for name in METHODS if sae is not None or not needs_sae(name)]
     methods = st.multiselect(
         "Methods", known, default=["add", "ablate"], key="calibrate_any_methods",
@@ -122,7 +122,7 @@ def grids(methods: Sequence[str], axes: dict[str, list[Any]]) -> list[Grid]:
 def maker(
     bench: Workbench, study: Study, methods: Sequence[str], layers: Sequence[int], texts: Mapping[str, str]
 ) -> Callable[..., list[Intervention]]:
-    """The function from the settings of a point to its interventions; directions are read before the job starts.
+    """A function from a grid point's settings to interventions; directions are read now, before the job starts.
 
     Raises:
         ValueError: a layer at which the direction cannot be read, or a text that is missing.

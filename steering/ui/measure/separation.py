@@ -43,7 +43,7 @@ def folder() -> Path:
 
 
 def name_of(kind: str, *parts: object) -> str:
-    """The name of a job with exactly these settings: started twice it is one job, and a killed one is found again."""
+    """A job's name made of its settings, so that starting it twice gives one job and a killed one is found again."""
     return f"{kind} {hashlib.sha256(repr(parts).encode()).hexdigest()[:10]}"
 
 
@@ -55,7 +55,7 @@ def find(name: str) -> Job | None:
 def launch(
     key: str, name: str, work: Callable[[Job], Any], label: str, *, disabled: bool = False, partial: bool = False
 ) -> Job | None:
-    """Draws the button that starts a job, then how far it is, then nothing; the job in whatever state, or None.
+    """Draw the button that starts a job, then its progress; return the newest job of that name, or None.
 
     Args:
         partial: also show the results as they come.
@@ -86,12 +86,12 @@ def _partial(job: Job) -> None:
 
 
 def keep(name: str, kind: str, model: str, files: Mapping[str, bytes], title: str = "") -> None:
-    """Puts the files of a finished sweep or experiment into the Library; called by the job itself."""
+    """Put the files of a finished sweep or experiment into the Library; called by the job itself."""
     services.store().save_measurement(f"{name} {model}", title or name.rpartition(" ")[0], kind, model, files)
 
 
 def so_far(job: Job) -> None:
-    """Draws the means of the answers that a running job has so far."""
+    """Draw the means of the answers that a running job has so far."""
     means: dict[tuple[str, str], dict[str, list[float]]] = {}
     for one in list(job.partial):
         kept = means.setdefault((one.set, one.arm), {})
@@ -121,18 +121,18 @@ def sets_for(lm: Model) -> list[str]:
 
 
 def first_sets(names: Sequence[str]) -> list[str]:
-    """What a visitor sees chosen at first: claims, where the claim of this field is tested, else the first set."""
+    """The sets that are chosen at first: those of claims (sycophancy), else the first set."""
     return [next((name for name in names if name.endswith("_claims")), names[0])] if names else []
 
 
 def neutral_sets(lm: Model) -> list[str]:
-    """Sets whose questions steering should leave alone: its cost is measured on them, and on the answers to them."""
+    """Sets whose answers steering should not change: side effects are measured on them."""
     wanted = ("_questions", "_requests") if lm.name.startswith("organism") else ("_requests",)
     return [name for name in sets_for(lm) if name.endswith(wanted)]
 
 
 def shown_set(name: str) -> str:
-    """A set's name as a visitor reads it."""
+    """A set's name, for a reader."""
     return name.removeprefix("organism_").removeprefix("general_").replace("_", " ")
 
 
@@ -146,7 +146,7 @@ def bundled_set(name: str) -> EvaluationSet:
 
 @st.dialog("Which column is what?")
 def map_columns(key: str, columns: Sequence[str]) -> None:
-    """Asks what the columns of an uploaded file mean, and keeps the answer in the session."""
+    """Draw the question what an uploaded file's columns mean; keep the answer in the session and return it."""
     st.caption("This file has columns of its own. Name the prompt, and whatever its answers are judged by.")
     chosen = {}
     for what, label in COLUMNS.items():
@@ -206,7 +206,7 @@ RULE, YES_NO, SCORE, SCHOOLS = "A rule of your own", "A judge: yes or no", "A ju
 
 
 def choose_scorer(key: str, found: EvaluationSet) -> str | None:
-    """Draws what reads the answers; the scorer's name, or None for the format's own."""
+    """Draw the choice of scorer; return its name, or None for the format's own."""
     from ...evaluations.scoring import judge
     from ...evaluations.scoring.scorers import LABELS, SCORERS
 
@@ -239,7 +239,7 @@ def choose_scorer(key: str, found: EvaluationSet) -> str | None:
 
 
 def download_all(key: str, files: Mapping[str, bytes]) -> None:
-    """Draws a download button for each file."""
+    """Draw a download button for each file."""
     kinds = {"html": "text/html", "csv": "text/csv", "json": "application/json", "toml": "text/plain"}
     with st.container(horizontal=True, gap="small"):
         for name, data in files.items():

@@ -57,7 +57,7 @@ def file_of(name: str) -> Path:
 
 
 def tau_lambda(lm: Model, study: Study, tau: float) -> None:
-    """Draws the grid of thresholds and gains: effect, side effect, the front between them, the point to use."""
+    """Draw the grid of thresholds and gains: effect, side effect, the front between them, the point to use."""
     low, high = tau - abs(tau) * 0.75 - 1, tau + abs(tau) * 0.75 + 1
     taus = [float(f"{low + (high - low) * k / 4:.4g}") for k in range(5)]
     a, b, c = st.columns([3, 3, 2], gap="small")
@@ -149,7 +149,7 @@ def _show_grid(lm: Model, study: Study, found: Sweep) -> None:
 
 
 def layers(lm: Model, sae: Sae | None, study: Study) -> None:
-    """Draws the layer x alpha grid: what steering does to a given continuation; a click generates that cell."""
+    """Draw the layer x alpha grid of effects on a given continuation; a click generates a cell's text."""
     a, b, c = st.columns([3, 3, 2], gap="small")
     prompt = a.text_input("Prompt", study.concept.items[0].text, key="calibrate_prompt")
     target = b.text_input("Continuation", "No", key="calibrate_target")
@@ -187,7 +187,7 @@ def at_layer(bench: Workbench, study: Study, layer: int) -> tuple[Direction, flo
 
 def _forced(lm: Model, study: Study, prompt: str, target: str, doses: Sequence[float]) -> Any:
     bench = services.workbench(lm.name)
-    source_at(study, 0)  # a direction that cannot be read at every layer is said before the job starts
+    source_at(study, 0)  # raises now, not in the job, if the direction cannot be read at every layer
 
     def work(job: Job) -> ForcedGrid:
         from ...evaluations.sweeps import forced_grid

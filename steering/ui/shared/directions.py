@@ -27,14 +27,14 @@ def direction_choices() -> dict[str, str]:
     return {**found, "texts": "Two texts of your own"}
 
 
-def saved_direction(id: str) -> Direction:
+def saved_direction(direction_id: str) -> Direction:
     """A direction of the Library; one in feature space is read with the visitor's SAE.
 
     Raises:
         ValueError: there is none with that id, or it needs an SAE and none is loaded.
     """
-    row = store().direction_row(id)
-    return store().direction(id, require_fitting_sae() if row.space == "features" else None)
+    row = store().direction_row(direction_id)
+    return store().direction(direction_id, require_fitting_sae() if row.space == "features" else None)
 
 
 def require_fitting_sae() -> Sae:

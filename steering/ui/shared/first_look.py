@@ -12,7 +12,7 @@ FRESH = "compare_fresh"  # another model was chosen: its own example replaces wh
 
 
 def forget_example() -> None:
-    """Lets the next model's own example fill the page in, unless the visitor has written a prompt of their own."""
+    """Let the next model's own example fill the page in, unless the visitor has written a prompt of their own."""
     if st.session_state.get("compare_prompt") in EVERY_PROMPT:
         for key in (RECIPE, "compare_example", RAN):
             st.session_state.pop(key, None)

@@ -20,14 +20,14 @@ SOURCES = {"bundled": "Bundled", "folder": "Folder", "hub": "Hub"}
 
 
 def logo(assets: Path) -> None:
-    """Draws the wordmark of the visitor's theme and adds the styles."""
+    """Draw the wordmark of the visitor's theme and adds the styles."""
     name = "logo-dark.svg" if theme.is_dark() else "logo-light.svg"
     st.logo(str(assets / name), size="large", icon_image=str(assets / "icon.svg"))
     theme.style()
 
 
 def sidebar() -> None:
-    """Draws the model card. A model that cannot be loaded is said here in one sentence, and the page still runs."""
+    """Draw the model card. A model that cannot be loaded is reported here in one sentence, and the page still runs."""
     state.publish(state.MODEL, state.DEFAULT_MODEL)
     state.publish(state.SAE)
     with st.sidebar, st.container(border=True, key="model_card", gap="xsmall"):
@@ -66,7 +66,7 @@ def _card(lm: Model) -> None:
 
 
 def _status() -> None:
-    """Draws what the engine does, and again every two seconds while it works, so that no old number stays."""
+    """Draw the engine's load, refreshed every two seconds while it works."""
     name = state.model_name()
 
     @st.fragment(run_every=2.0 if any(services.shelf().work(name)) else None)
@@ -86,7 +86,7 @@ def short_name(name: str) -> str:
 
 
 def count(number: int) -> str:
-    """A number of things in three digits or so: 812, 3.1 M."""
+    """A count with about three digits: 812, 3.1 M."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {unit}"
@@ -106,7 +106,7 @@ def _pickers() -> None:
 
 
 def _load_model(name: str) -> None:
-    """Uses a model that is on this machine; one that is not is downloaded in the background."""
+    """Use a model if it is on this machine, else download it in the background."""
     if not name:
         return
     if state.must_be_asked(name):
@@ -134,7 +134,7 @@ def _pick_model() -> None:
 
 
 def _use_sae(choice: str) -> None:
-    """Uses an SAE that is on this machine, or none; one that is not is downloaded in the background."""
+    """Use an SAE (or none) if it is on this machine, else download it in the background."""
     release, _, sae_id = choice.partition("::")
     if choice == state.NO_SAE or loading.sae_is_here((release, sae_id)):
         state.put(state.SAE, choice)
@@ -164,7 +164,7 @@ def _pick_sae() -> None:
 
 
 def jobs_line() -> None:
-    """Says in the sidebar which long jobs run, so that a job whose page was left is not lost."""
+    """Draw the running jobs in the sidebar, so that a job can be found again from another page."""
     if _under_way():
         with st.sidebar:
             _job_cards()

@@ -24,7 +24,7 @@ def title(job: Job) -> str:
 
 
 def says(job: Job) -> str:
-    """What a job does now, in words: bytes of the download, then how much of the weights is read."""
+    """A loading job's progress in words: bytes downloaded, then tensors read."""
     from ...checkpoints.memory import size
     from ...library.shelf import DOWNLOADING
 
@@ -40,7 +40,7 @@ def says(job: Job) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for a reader: 40 s, 12 min, 3 h."""
+    """A duration for a reader: 40 s, 12 min, 3 h."""
     for unit, length in (("h", 5400), ("min", 100)):
         if seconds >= length:
             return f"{seconds / {'h': 3600, 'min': 60}[unit]:.0f} {unit}"
@@ -48,7 +48,7 @@ def duration(seconds: float) -> str:
 
 
 def stop_button(job: Job, label: str, key: str) -> None:
-    """Draws the button that stops a job, which says at once that it does; nothing but a note for another's job."""
+    """Draw the button that stops a job, or a note if the job is another visitor's."""
     if not job.may_stop(state.visitor()):
         st.caption("Started by another visitor.")
     elif job.stopping:
@@ -58,7 +58,7 @@ def stop_button(job: Job, label: str, key: str) -> None:
 
 
 def show(job: Job, key: str) -> None:
-    """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
+    """Draw a running job's progress and its stop button; rerun the page when it has ended."""
 
     @st.fragment(run_every=0.5)
     def card() -> None:
@@ -73,7 +73,7 @@ def show(job: Job, key: str) -> None:
 
 
 def outcome(job: Job) -> None:
-    """Says how a job ended that did not end well."""
+    """Draw how a job ended, if it was cancelled or failed."""
     if job.state == "cancelled":
         st.info("Cancelled. What has arrived is kept: the next download goes on from there.")
     elif job.state == "failed":
@@ -83,14 +83,14 @@ def outcome(job: Job) -> None:
 
 
 def left(job: Job) -> str:
-    """About how long a job still takes by its pace so far, as a sentence; empty while that says nothing."""
+    """A sentence on how long a job still takes at its pace so far; empty while it is too early to say."""
     if not 0.02 < job.fraction < 1 or job.seconds < 5:
         return ""
     return f"About {duration(job.seconds * (1 / job.fraction - 1))} left. "
 
 
 def progress(job: Job, note: str = "What is done so far is kept when you stop it.") -> None:
-    """Draws a job that runs: how far it is and a button to stop it; reruns the page when it is over."""
+    """Draw a running job's progress and its stop button; rerun the page when it has ended."""
 
     @st.fragment(run_every=0.5)
     def card() -> None:

@@ -16,12 +16,12 @@ from .job_cards import outcome, says, stop_button
 if TYPE_CHECKING:
     from ...jobs.jobs import Job
 
-ASKED = "loading_asked"  # what this visitor has asked to load, job names; what is used or left alone is taken out
+ASKED = "loading_asked"  # names of jobs that load what this visitor asked for, until it is used or dismissed
 Choice = tuple[str, str]
 
 
 def use_model(name: str) -> None:
-    """Makes a model the visitor's choice; its own example fills Compare, its own SAE is taken."""
+    """Make a model the visitor's choice, with its own SAE and its own example on Compare."""
     if name and name != state.model_name():
         forget_example()
         state.put(state.MODEL, name)
@@ -30,7 +30,7 @@ def use_model(name: str) -> None:
 
 
 def use_sae(model: str, release: str, sae_id: str) -> None:
-    """Makes an SAE, and the model that it was loaded for, the visitor's choice."""
+    """Make an SAE, and the model that it was loaded for, the visitor's choice."""
     use_model(model)
     state.put(state.SAE, f"{release}::{sae_id}")
     leave(job_name(model, (release, sae_id)))
@@ -42,7 +42,7 @@ def is_used(model: str, choice: Choice | None = None) -> bool:
 
 
 def sae_is_here(choice: Choice) -> bool:
-    """Whether an SAE needs no download; what is nothing at all counts as here, and loading it says so."""
+    """Whether an SAE needs no download; true also for an SAE that does not exist, which loading reports."""
     from ...saes.sae import bundled_saes, kept_files, registry
 
     release, sae_id = choice
@@ -65,7 +65,7 @@ def find(name: str) -> Job | None:
 
 
 def start(model: str, choice: Choice | None = None) -> None:
-    """Starts downloading (where it is needed) and loading, in the background; asked twice it is one job."""
+    """Start downloading (if needed) and loading in the background; a job already running is returned."""
     shelf, name = services.shelf(), job_name(model, choice)
 
     def work(job: Job) -> tuple[str, Choice | None]:
@@ -84,12 +84,12 @@ def start(model: str, choice: Choice | None = None) -> None:
 
 
 def leave(name: str) -> None:
-    """Takes a job out of what the sidebar shows to this visitor."""
+    """Dismiss a loading job from this visitor's sidebar."""
     st.session_state.get(ASKED, {}).pop(name, None)
 
 
 def asked() -> dict[str, tuple[str, Choice | None]]:
-    """What this visitor has asked to load and neither used nor left alone yet: job name -> model and SAE."""
+    """What this visitor has asked to load and neither used nor dismissed yet: job name -> model and SAE."""
     return dict(st.session_state.get(ASKED, {}))
 
 
@@ -98,13 +98,13 @@ def asked() -> dict[str, tuple[str, Choice | None]]:
 
 @st.fragment(run_every=1.0)
 def sidebar() -> None:
-    """Shows, on every page, what this visitor has asked to load: how far it is, then the button to use it."""
+    """Draw, on every page, what this visitor has asked to load: its progress, then the button that uses it."""
     for number, (name, (model, choice)) in enumerate(asked().items()):
         job = find(name)
         if job is None:
             leave(name)
             continue
-        if job.state == "done" and is_used(model, choice):  # what a link named is here now
+        if job.state == "done" and is_used(model, choice):  # a link named it, and it is loaded now
             leave(name)
             st.rerun()
         what = literal(choice[1] or choice[0] if choice else model, 60)

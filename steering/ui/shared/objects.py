@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def warm() -> bool:
     """True once the heavy libraries are imported.
 
-    What they leave in memory is then taken out of the garbage collector's sight: walking it costs a third of a second
-    per collection. Only imports are frozen; a frozen model's reference cycles would never be collected.
+    What they leave in memory is then exempt from garbage collection, which would take a third of a second to walk it.
+    Only imports are frozen: a frozen model's reference cycles would never be collected.
     """
     from ...library import shelf  # noqa: F401
 
@@ -91,7 +91,7 @@ def sae(name: str | None = None, choice: tuple[str, str] | None = None) -> Sae |
 
 
 def workbench(name: str | None = None) -> Workbench:
-    """The workbench of that model (by default the visitor's) and the visitor's SAE; one that cannot be loaded is none.
+    """The workbench of that model (by default the visitor's) and the visitor's SAE, if that can be loaded.
 
     Raises:
         ValueError: the model cannot be loaded.
@@ -112,7 +112,7 @@ def jobs() -> Jobs:
 
 @st.cache_resource(show_spinner=False)
 def readings() -> Jobs:
-    """The jobs that read what a page is about to show; apart from the others, so that none waits for a measurement."""
+    """The jobs that read what a page is about to show, in threads of their own so that none waits for a measurement."""
     from ...jobs.jobs import Jobs
 
     return Jobs(workers=2)
@@ -120,20 +120,20 @@ def readings() -> Jobs:
 
 @st.cache_resource(show_spinner=False)
 def transfers() -> Jobs:
-    """The jobs that download and load; apart from the others, so that none of them waits for a long measurement."""
+    """The jobs that download and load, in threads of their own so that none waits for a long measurement."""
     from ...jobs.jobs import Jobs
 
     return Jobs(workers=2)
 
 
 def begin(where: Jobs, name: str, work: Callable[[Job], Any]) -> Job:
-    """Starts a background job of this visitor, or returns the one of that name that anybody has under way."""
+    """Start a background job of this visitor, or return a running one of that name, whoever started it."""
     job = newest(name, where)
     return job if job is not None and job.active else where.start(name, work, owner=state.visitor())
 
 
 def start(name: str, work: Callable[[Job], Any], where: Jobs | None = None) -> Job:
-    """Begins a job on the visitor's model, which is not unloaded while the job is under way."""
+    """Begin a job on the visitor's model, which is not unloaded while the job is under way."""
     job = begin(where or jobs(), name, work)
     shelf().use(state.model_name(), lambda: job.active)
     return job
@@ -144,14 +144,14 @@ def newest(name: str, where: Jobs | None = None) -> Job | None:
     return next((job for job in (where or jobs()).all() if job.name == name), None)
 
 
-def job_of(id: str) -> Job | None:
+def job_of(job_id: str) -> Job | None:
     """The job with that id among all that this server does."""
-    return jobs().get(id) or readings().get(id) or transfers().get(id)
+    return jobs().get(job_id) or readings().get(job_id) or transfers().get(job_id)
 
 
-def cancel(id: str) -> None:
-    """Stops a job, if it is the visitor's own; for buttons, which carry ids and never objects."""
-    job = job_of(id)
+def cancel(job_id: str) -> None:
+    """Stop a job, if it is the visitor's own (a callback; buttons carry ids, never objects)."""
+    job = job_of(job_id)
     if job is not None and job.may_stop(state.visitor()):
         job.cancel()
 
@@ -165,7 +165,7 @@ def store() -> Store:
 
 
 def require_model() -> Model:
-    """The visitor's model; where it cannot be loaded, one clear sentence and the end of the page."""
+    """The visitor's model; if it cannot be loaded, draw one sentence and stop the page."""
     try:
         return model()
     except ValueError as error:
@@ -175,13 +175,13 @@ def require_model() -> Model:
 
 
 def require_workbench() -> Workbench:
-    """The visitor's workbench; where the model cannot be loaded, one clear sentence and the end of the page."""
+    """The visitor's workbench; if the model cannot be loaded, draw one sentence and stop the page."""
     require_model()
     return workbench()
 
 
 def require_sae() -> Sae:
-    """The visitor's SAE; where there is none, what to do about it and the end of the page."""
+    """The visitor's SAE; if there is none, draw what to do about it and stop the page."""
     try:
         found = sae()
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""What a page needs of the model and does not have yet: read in the background when it is asked for, and drawn around.
+"""Activations and scores that a page needs: computed in the background when the visitor asks, kept on the workbench.
 
-Opening a page reads nothing. What is quick is there before a progress bar would be; whatever takes longer says how far
-it is, can be stopped, and goes on when the visitor leaves the page. What was read is kept on the workbench.
+Opening a page computes nothing. What takes longer than QUICK has a progress bar and a stop button, and goes on when
+the visitor leaves the page; meanwhile the rest of the page is drawn without it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUICK = 0.5  # seconds that a page waits before it draws a progress bar
 
 
 def asked(page: str, label: str, cost: str) -> bool:
-    """Whether the visitor wants this page to read texts with this model, after drawing the button that says so.
+    """Draw the button that lets this page read texts with the model; return whether it was pressed.
 
     Once pressed, other choices on the page are read without asking again; the link of the page keeps it.
 
@@ -51,7 +51,7 @@ def _ask(key: str) -> None:
 
 
 def value(bench: Workbench, key: Hashable, make: Callable[[], T], what: str) -> T | None:
-    """What `make` gives, kept on the workbench under a key; None while it is being made, after drawing how far it is.
+    """The result of `make`, kept on the workbench under a key; while it is computed, draw the progress and return None.
 
     Args:
         make: reads the model; it is called in a thread and draws nothing.
@@ -99,12 +99,12 @@ AGAIN = "readings_again"
 
 
 def _again(job: Job) -> bool:
-    """Whether a reading that is over is made once more: what it gave is no longer kept, or the visitor asks for it."""
+    """Whether a finished reading has to be repeated: its result is no longer kept, or the visitor asks for it."""
     return job.state == "done" or (not job.active and st.session_state.pop(AGAIN, None) == job.id)
 
 
-def _ask_again(id: str) -> None:
-    st.session_state[AGAIN] = id
+def _ask_again(job_id: str) -> None:
+    st.session_state[AGAIN] = job_id
 
 
 def _over(job: Job) -> None:

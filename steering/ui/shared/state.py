@@ -28,21 +28,21 @@ ASSETS = Path(__file__).parents[3] / "assets"
 
 
 def shared(name: str, default: str = "") -> str:
-    """The value of a shared choice: what this session holds, else what the link says, else the default."""
+    """The value of a shared choice: this session's, else the link's, else the default."""
     if name not in st.session_state:
         st.session_state[name] = st.query_params.get(name, default)
     return st.session_state[name]
 
 
 def put(name: str, value: str) -> None:
-    """Sets a shared choice in the session and the URL."""
+    """Set a shared choice in the session and the URL."""
     st.session_state[name] = value
     if st.query_params.get(name) != value:
         st.query_params[name] = value
 
 
 def publish(name: str, default: str = "") -> None:
-    """Writes a shared choice to the URL, or takes it out where it is the default."""
+    """Write a shared choice to the URL, or remove it there if it is the default."""
     value = shared(name, default)
     if value == default:
         st.query_params.pop(name, None)
@@ -78,7 +78,7 @@ MODELS_PAGE = "pages/library/models.py"
 
 
 def must_be_asked(model: str) -> bool:
-    """Whether a model would have to be downloaded: only a button does that, never a link."""
+    """Whether a model would have to be downloaded, which only a button does, never a link."""
     source = Form.parse(model).source
     looks_local = source.startswith((".", "/", "~", OLLAMA)) or Path(source).is_dir()
     if source in bundled_models() or looks_local or not _HUB_ID.fullmatch(source):

@@ -1,4 +1,4 @@
-"""Runs the app once when the server has started, then opens a browser: `warmup.py PORT`, in the background.
+"""Run the app once when the server has started, then open a browser: `warmup.py PORT`, in the background.
 
 The first visitor then does not wait for the imports, and Streamlit knows every page: without a first run, a link to
 any page but the first opens with "page not found". TILLER_BROWSER=0 opens no browser.
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 
 def main(port: str, patience: float = 120.0) -> bool:
-    """Whether the app answered within `patience` seconds; where it did and there is a screen, a browser shows it."""
+    """Open the app in a browser, if this machine has a screen; return whether it answered within `patience` seconds."""
     end = time.monotonic() + patience
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the server is this machine
     while time.monotonic() < end:
@@ -32,7 +32,7 @@ def main(port: str, patience: float = 120.0) -> bool:
 
 
 def has_screen(environment: Mapping[str, str], platform: str) -> bool:
-    """Whether a visitor sits at this machine's screen and wants a browser: not in CI, over SSH, or on a bare server."""
+    """Whether to open a browser on this machine: not in CI, over SSH, or on a server without a screen."""
     if environment.get("TILLER_BROWSER", "1").strip().lower() in ("0", "no", "off", "false"):
         return False
     if any(environment.get(name) for name in ("CI", "SSH_CONNECTION")):
@@ -42,7 +42,7 @@ def has_screen(environment: Mapping[str, str], platform: str) -> bool:
 
 
 def show(url: str) -> None:
-    """Opens the address in the visitor's browser; where that fails, the address in the server's log is enough."""
+    """Open the address in the visitor's browser; a failure is ignored, because the server's log shows the address."""
     with contextlib.suppress(OSError, webbrowser.Error):
         webbrowser.open(url)
 

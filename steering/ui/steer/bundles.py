@@ -1,7 +1,7 @@
-"""A run's JSON bundle as it is read: every field has a type and a range, or the file is refused.
+"""Read a run's JSON bundle: every field has a type and a range, or the file is refused.
 
-What a bundle holds is shown, written into HTML and into Python, so nothing of it is taken as it comes: a number is a
-number (not a text that is code), a list as long as what it belongs to, and a field that no run has is a mistake.
+What a bundle holds is shown and written into HTML and Python code, so every field is checked: a number must be a
+number (not a text that is code), lists that belong together must have one length, and unknown fields are errors.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _recipe(value: Any, where: str) -> Any:
 
 
 def _raw(value: Any, where: str) -> Any:
-    """What the strengths of a step came to: numbers and flags by name, of a step inside under its knob.
+    """A step's strengths as raw numbers and flags, by name; those of a step inside it are under its knob.
 
     An earlier version wrote them as one text, of which only the numbers are read.
     """

@@ -53,37 +53,37 @@ def turns() -> list[Turn]:
 
 
 def start(example: Recipe) -> None:
-    """Fills the recipe in, in the first run of a session."""
+    """Fill the recipe in, in the first run of a session."""
     if RECIPE not in st.session_state:
         editor.load(RECIPE, example[:1] or (Variant(steps=(Step(),)),))
 
 
 def ask(text: str, seed: int) -> None:
-    """Adds a question; the page answers it in this run."""
+    """Add a question; the page answers it in this run."""
     if text.strip() and not (turns() and turns()[-1].open):
         turns().append(Turn(text, seed))
 
 
 def regenerate(seed: int) -> None:
-    """Opens the last turn again: with the chosen seed, or with the next one where the turn already had that."""
+    """Ask the last question again: with the chosen seed, or the next one if the turn already used it."""
     if turns():
         last = turns()[-1]
         turns()[-1] = Turn(last.user, seed if seed != last.seed else last.seed + 1)
 
 
 def take_back() -> None:
-    """Removes the last turn."""
+    """Remove the last turn."""
     if turns():
         turns().pop()
 
 
 def clear() -> None:
-    """Begins a new conversation."""
+    """Begin a new conversation."""
     turns().clear()
 
 
 def prompt_of(lm: Model, history: list[Turn], side: str) -> Prompt:
-    """What one side reads: its own conversation so far, with the open question at the end."""
+    """One side's prompt: its own conversation so far, with the open question at the end."""
     if not lm.has_chat_template:
         return " ".join(part for turn in history for part in (turn.user, getattr(turn, side) or "") if part)
     messages: list[dict[str, str]] = []
@@ -108,7 +108,7 @@ def choose(lm: Model) -> dict[str, Any]:
 
 
 def buttons(seed: int) -> None:
-    """Draws what can be done with the conversation."""
+    """Draw the conversation's buttons."""
     none = not turns()
     with st.container(horizontal=True, gap="small"):
         st.button("Regenerate", key="chat_again", on_click=regenerate, args=(seed,), disabled=none)
@@ -117,7 +117,7 @@ def buttons(seed: int) -> None:
 
 
 def draw(number: int, turn: Turn) -> dict[str, Any]:
-    """Draws a turn; the places of its two answers."""
+    """Draw a turn; return the placeholders of its two answers."""
     with st.container(horizontal_alignment="right", key=f"chat_user_{number}"):
         st.text(turn.user)
     slots = {}
@@ -137,7 +137,7 @@ def draw(number: int, turn: Turn) -> dict[str, Any]:
 
 
 def answer(turn: Turn, slots: dict[str, Any], bench: Workbench, recipe: Recipe, sampling: dict) -> None:
-    """Writes both answers of the open turn while they stream.
+    """Write both answers of the open turn while they stream.
 
     Raises:
         ValueError: something does not fit, such as a conversation longer than the context.

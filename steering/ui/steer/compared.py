@@ -28,7 +28,7 @@ EXPLAIN = (
 
 
 def before_first() -> None:
-    """Draws what is to come, before anything was run."""
+    """Draw what a result will show, before anything was run."""
     with st.container(border=True, gap="small", key="compare_promise"):
         st.markdown("**Generate, and see here**")
         for name, text in EXPLAIN:
@@ -36,7 +36,7 @@ def before_first() -> None:
 
 
 def draw(result: Run, slots: Slots, bench: Workbench) -> None:
-    """Draws everything there is to see of a result."""
+    """Draw a result: cards, tokens and one view of the evidence."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = st.segmented_control(
             "Evidence", VIEWS, default=VIEWS[0], required=True, key="compare_view", bind="query-params",
@@ -60,7 +60,7 @@ def draw(result: Run, slots: Slots, bench: Workbench) -> None:
 
 
 def problems(result: Run, prompt: int) -> None:
-    """Marks the texts whose steering did not arrive in the model, controls included, in every view."""
+    """Mark the texts whose steering did not arrive in the model, controls included, in every view."""
     for row in [*result.shown(prompt), *result.controls(prompt)]:
         for problem in row.problems:
             st.error(f"{literal(row.title)} was not steered as it says. {literal(problem, 300)}")
@@ -148,7 +148,7 @@ def _controls(result: Run, prompt: int) -> None:
 
 
 def _directions(result: Run, bench: Workbench) -> list[tuple[Direction, Source]]:
-    """The directions of the recipe with where each comes from; those that no longer can be had are left out."""
+    """The recipe's directions with their sources; those that can no longer be made are left out."""
     found = []
     for step in steps_of(from_data(result.recipe)):
         for knob in step.setup.of(Vector)[:1] if step.on else []:
@@ -161,7 +161,7 @@ def _directions(result: Run, bench: Workbench) -> list[tuple[Direction, Source]]
 
 
 def _groups(result: Run, bench: Workbench, label: str | None) -> dict[str, list[float]]:
-    """Projections of the pair set behind the shown direction, and of neutral text."""
+    """Projections of the shown direction's pair set, and of neutral text."""
     from ...engine.plan import direction_label
 
     for direction, source in _directions(result, bench):

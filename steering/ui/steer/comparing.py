@@ -39,7 +39,7 @@ def _use(found: dict[str, CompareExample]) -> None:
 
 
 def start(lm: Model) -> None:
-    """Fills the page in, in the first run of a session: from the link, else with the first example."""
+    """Fill the page in, in the first run of a session: from the link, else with the first example."""
     if RECIPE in st.session_state:
         return
     first, fresh = available(lm)[0], st.session_state.pop(FRESH, False)
@@ -56,7 +56,7 @@ def start(lm: Model) -> None:
 
 
 def publish(recipe: Recipe) -> None:
-    """Puts the recipe, and whether it was run, into the address."""
+    """Put the recipe, and whether it was run, into the address."""
     for name, value in (("recipe", encode(recipe)), ("run", "1" if st.session_state.get(RAN) else "")):
         if value and st.query_params.get(name) != value:
             st.query_params[name] = value
@@ -65,7 +65,7 @@ def publish(recipe: Recipe) -> None:
 
 
 def choose_example(lm: Model) -> None:
-    """Draws the list of examples; a choice fills the page in."""
+    """Draw the list of examples; choosing one fills in the page."""
     found = {example.name: example for example in available(lm)}
     name = st.selectbox(
         "Example", list(found), key="compare_example", on_change=_use, args=(found,), persist_state="session"
@@ -118,7 +118,7 @@ def choose_settings(lm: Model) -> RunSettings:
 
 
 def choose_again(settings: RunSettings) -> None:
-    """Puts a run's settings back into the widgets."""
+    """Put a run's settings back into the widgets."""
     st.session_state["compare_prompt"] = "\n---\n".join(settings.prompts)
     names = ("tokens", "temperature", "seed", "top_p", "bos", "controls", "chat")
     fields = ("max_new_tokens", "temperature", "seed", "top_p", "steer_bos", "controls", "chat")
@@ -127,17 +127,17 @@ def choose_again(settings: RunSettings) -> None:
 
 
 def go() -> None:
-    """From now on the page runs what is chosen, and runs it again when a choice changes."""
+    """Run what is chosen, now and whenever a choice changes (a callback of the button)."""
     st.session_state[RAN] = True
 
 
 def ran() -> bool:
-    """Whether the visitor has asked for a result yet."""
+    """Whether the visitor has pressed Run."""
     return bool(st.session_state.get(RAN))
 
 
 def problem() -> None:
-    """Says what was wrong with the link that opened the page."""
+    """Draw what was wrong with the link that opened the page, if anything."""
     if text := st.session_state.pop("compare_problem", None):
         st.warning(literal(text, 400))
 
@@ -146,7 +146,7 @@ def problem() -> None:
 
 
 def toolbar(result: Run | None) -> None:
-    """Draws link, save and export; the last two once there is a result."""
+    """Draw the buttons for link, save and export; the last two only with a result."""
     copy_link("compare_link")
     with st.popover("Save run", icon=":material/bookmark_add:", disabled=result is None, key="compare_save_box"):
         name = st.text_input("Name", key="compare_save_name", placeholder="What is it about?")
@@ -165,7 +165,7 @@ def _save(result: Run | None, name: str | None) -> None:
 
 
 def downloads(result: Run, prefix: str) -> None:
-    """Draws a run's downloads; each file is made when it is asked for."""
+    """Draw a run's downloads; each file is made when it is asked for."""
     sae = state.sae_choice(result.settings.model)
     files = (
         ("JSON bundle", "run.json", "application/json", lambda: export.bundle(result)),

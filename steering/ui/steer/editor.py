@@ -1,7 +1,7 @@
 """The recipe editor: variants as cards, each step with its own sliders; add, duplicate, reorder, switch off, remove.
 
-The draft in session state is the one truth. Widgets start from it and are written back to it in every run; their keys
-hang on ids, so that a reordered step takes its slider along.
+The draft in session state is the only source: widgets start from it and are written back to it in every run. Their
+keys contain ids, so that a reordered step keeps its slider.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Card:
 
 
 def load(key: str, recipe: Recipe) -> None:
-    """Puts a recipe into the editor, with fresh ids so that no slider remembers an earlier one."""
+    """Put a recipe into the editor, with fresh ids so that no slider remembers an earlier one."""
     st.session_state[key] = [Card(variant) for variant in recipe]
 
 
@@ -66,15 +66,15 @@ ACTIONS = {
 }
 
 
-def _act(key: str, id: str, widget: str) -> None:
-    """Does what was chosen in a variant's menu."""
-    index = next((i for i, card in enumerate(cards(key)) if card.id == id), None)
+def _act(key: str, card_id: str, widget: str) -> None:
+    """Apply the chosen entry of a variant's menu (a callback)."""
+    index = next((i for i, card in enumerate(cards(key)) if card.id == card_id), None)
     if index is not None:
         apply(cards(key), index, st.session_state.get(widget))
 
 
 def apply(found: list[Card], index: int, action: str | None) -> None:
-    """Changes the list of variants as one entry of a variant's menu says."""
+    """Apply one entry of a variant's menu to the list of variants."""
     card = found[index]
     if action == "duplicate" and len(found) < MAX_VARIANTS:
         found.insert(index + 1, Card(card.variant))
@@ -89,9 +89,9 @@ def apply(found: list[Card], index: int, action: str | None) -> None:
         found.insert(to, found.pop(index))
 
 
-def _act_step(card: Card, id: str, widget: str) -> None:
-    """Does what was chosen in a step's menu."""
-    action, index = st.session_state.get(widget), card.steps.index(id)
+def _act_step(card: Card, step_id: str, widget: str) -> None:
+    """Apply the chosen entry of a step's menu (a callback)."""
+    action, index = st.session_state.get(widget), card.steps.index(step_id)
     steps = list(card.variant.steps)
     if action == "remove" and len(steps) > 1:
         steps.pop(index)
@@ -116,7 +116,7 @@ def _add(key: str) -> None:
 
 
 def edit(key: str, bench: Workbench, directions: dict[str, str], *, single: bool = False) -> Recipe:
-    """The recipe that the visitor has put together, after drawing its editor.
+    """Draw the recipe editor; return the recipe as edited.
 
     Args:
         directions: what a step can choose from, value -> shown name.
@@ -153,13 +153,13 @@ def _variant(key: str, card: Card, bench: Workbench, directions: dict[str, str],
             type="tertiary",
         )
     steps = [
-        _step(f"{prefix}_{id}", card, id, step, bench, directions)
-        for id, step in zip(card.steps, variant.steps, strict=True)
+        _step(f"{prefix}_{step_id}", card, step_id, step, bench, directions)
+        for step_id, step in zip(card.steps, variant.steps, strict=True)
     ]
     return replace(variant, on=on, steps=tuple(steps))
 
 
-def _step(prefix: str, card: Card, id: str, step: Step, bench: Workbench, directions: dict[str, str]) -> Step:
+def _step(prefix: str, card: Card, step_id: str, step: Step, bench: Workbench, directions: dict[str, str]) -> Step:
     step = step_form.draw(prefix, step, bench, directions, list(METHODS))
     if len(card.steps) > 1:
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):
@@ -170,7 +170,7 @@ def _step(prefix: str, card: Card, id: str, step: Step, bench: Workbench, direct
                 format_func=ACTIONS.__getitem__,
                 key=f"{prefix}_menu",
                 on_click=_act_step,
-                args=(card, id, f"{prefix}_menu"),
+                args=(card, step_id, f"{prefix}_menu"),
                 type="tertiary",
             )
         step = step.but(on=on)
@@ -178,7 +178,7 @@ def _step(prefix: str, card: Card, id: str, step: Step, bench: Workbench, direct
 
 
 def set_tau(key: str, tau: float) -> None:
-    """Gives every threshold of the draft a value; fresh ids make their sliders start from it."""
+    """Give every threshold of the draft a value; fresh ids make their sliders start from it."""
     for card in cards(key):
         steps = [
             step.but(**{knob.name: float(f"{tau:.4g}") for knob in thresholds(step)}) for step in card.variant.steps

@@ -95,7 +95,7 @@ def scale_of(rows: Sequence[RunRow], label: str | None, tint: str) -> float:
 
 
 def tokens_card(row: RunRow, result: Run, *, label: str | None, tint: str, scale: float, key: str) -> None:
-    """Draws a row's tokens; a click chooses the token to look at."""
+    """Draw a row's tokens; a click chooses the token to look at."""
     shown = result.shown(row.prompt)
     baseline = shown[0]
     legend = {"projection": ("against", "along"), "surprise": ("", "surprising")}
@@ -119,7 +119,7 @@ def tokens_card(row: RunRow, result: Run, *, label: str | None, tint: str, scale
 
 
 def along(result: Run, prompt: int, label: str | None) -> None:
-    """Draws the projection along the text; a click chooses the token to look at."""
+    """Draw the projection along the text; a click chooses the token to look at."""
     if label is None:
         st.caption("No step of this recipe uses a direction, so there is no projection to show along the text.")
         return
@@ -143,7 +143,7 @@ def along(result: Run, prompt: int, label: str | None) -> None:
 
 
 def _clicked() -> None:
-    """Takes the token clicked in the line chart over."""
+    """Select the token that was clicked in the line chart."""
     points = ((st.session_state.get("compare_along") or {}).get("selection") or {}).get("points") or []
     if points:
         st.session_state[TOKEN] = int(points[0]["x"])
@@ -156,7 +156,7 @@ def _first_difference(rows: Sequence[RunRow]) -> int:
 
 
 def next_tokens(result: Run, prompt: int, token: int | None) -> None:
-    """Draws which next tokens the variants prefer at a place in the text, against the baseline."""
+    """Draw the most probable next tokens of each variant at a place in the text, beside the baseline's."""
     rows = result.shown(prompt)
     start = len(rows[0].prompt_tokens)
     step = _first_difference(rows) if token is None else max(0, token - start)
@@ -195,7 +195,7 @@ def visible_piece(piece: str) -> str:
 
 
 def distributions(result: Run, prompt: int, label: str | None, groups: dict[str, list[float]]) -> float | None:
-    """The tau at which the line stands, after drawing where the groups lie along the direction."""
+    """Draw where the groups lie along the direction; return the tau of the line."""
     if label is None:
         st.caption("No step of this recipe uses a direction, so there is nothing to distribute.")
         return None
@@ -222,7 +222,7 @@ def distributions(result: Run, prompt: int, label: str | None, groups: dict[str,
 
 
 def receipts(result: Run, prompt: int) -> None:
-    """Draws what was really applied: expected and measured shift, tokens touched, share of tokens that fired."""
+    """Draw the receipts: expected and measured shift, tokens touched, share of tokens that fired."""
     rows = [row for row in result.shown(prompt) if row.kind == "steered"]
     table = []
     for row in rows:
@@ -285,7 +285,7 @@ def text_similarity(rows: Sequence[RunRow]) -> list[list[float]]:
 
 
 def similarity(result: Run, prompt: int, cosines: dict[str, tuple[list[str], list[list[float]]]]) -> None:
-    """Draws how alike the directions are, the first one across layers, and how alike the responses are."""
+    """Draw how alike the directions are, the first one across layers, and how alike the responses are."""
     rows = result.shown(prompt)
     left, right = st.columns(2, gap="medium")
     with left:

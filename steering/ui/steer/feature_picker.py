@@ -17,12 +17,12 @@ SHOWN = 8
 
 
 def _take(text_key: str, features: dict[int, float], number: int, value: float) -> None:
-    """Adds a feature to the text field of a step."""
+    """Add a feature to the text field of a step."""
     st.session_state[text_key] = show_features({**features, number: value})
 
 
 def find(prefix: str, step: Step, lm: Model, sae: Sae | None, text_key: str) -> None:
-    """Draws the search in the feature index; a click adds the feature with its largest activation as the value."""
+    """Draw the search in the feature index; a click adds the feature with its largest activation as the value."""
     from ..shared.indexes import maybe_index
 
     index = maybe_index(lm, sae)

@@ -1,7 +1,7 @@
-"""Running variants and what came of them: requests out, text streamed into slots, results kept as plain data.
+"""Run variants and keep their results as plain data, while their texts stream into slots on the page.
 
-The stream runs in the page's own script, so a moved slider interrupts it at the next look at session state; the rows
-that nobody waits for any more are cancelled on the way out.
+The stream runs in the page's own script, so a moved slider interrupts it at the next access to session state; rows
+whose result is no longer wanted are then cancelled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHOW_EVERY = 0.04  # seconds between two updates of the text on screen
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What one run was asked for, besides the recipe."""
+    """The settings of one run, besides the recipe."""
 
     model: str
     prompts: tuple[str, ...]
@@ -83,7 +83,7 @@ class RunRow:
 
 @dataclass
 class Run:
-    """What came of one run: its settings, the recipe as data, the directions by label, and the rows.
+    """A finished run: its settings, the recipe as data, the directions by label, and the rows.
 
     Attributes:
         about: which model (name, revision, fingerprint of its weights), SAE and versions of packages made it.
@@ -94,7 +94,7 @@ class Run:
     labels: list[str]
     rows: list[RunRow]
     seconds: float = 0.0
-    raw: list[list[dict[str, Any]]] = field(default_factory=list)  # of each step, what its strengths came to
+    raw: list[list[dict[str, Any]]] = field(default_factory=list)  # each step's strengths as raw numbers
     about: dict[str, Any] = field(default_factory=dict)
 
     def shown(self, prompt: int = 0) -> list[RunRow]:
@@ -127,7 +127,7 @@ class Run:
 
 
 def _raw(data: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    """What the steps' strengths came to: numbers, or, in runs of the first version, the texts of interventions."""
+    """The steps' strengths: raw numbers or, in runs of the first version, the interventions as text."""
     return [[_numbers(one) for one in variant] for variant in data.get("raw", [])]
 
 
@@ -181,7 +181,7 @@ def plan(settings: RunSettings, variants: Sequence[Built], controls: Sequence[Se
 
 
 def about_run(lm: Model, sae: Sae | None) -> dict[str, Any]:
-    """What a run is made with: the model's identity, the SAE's if one is chosen, and versions of packages."""
+    """A run's provenance: identity of the model and of the SAE if one is chosen, and versions of packages."""
     from importlib.metadata import version
 
     versions = {name: version(name) for name in ("torch", "transformers", "transformer-lens", "sae-lens", "streamlit")}
@@ -193,12 +193,12 @@ def _unique(directions: Sequence[Direction]) -> list[Direction]:
 
 
 def tick() -> None:
-    """Lets Streamlit stop this run here when the visitor has changed something; draws nothing."""
+    """Give Streamlit a point at which to stop this run if the visitor has changed something; draws nothing."""
     st.session_state.get("_")
 
 
 def stream(handles: Sequence[Completion], show: Callable[[int, str], None], waiting: Callable[[float], None]) -> None:
-    """Shows the texts as they grow until all rows are finished; cancels them when the page moves on.
+    """Show the texts as they grow until all rows are finished; cancel the rows if the run is stopped.
 
     Args:
         show: draws the text of the row with that number.

@@ -1,4 +1,4 @@
-"""The result for what is chosen on Compare: remembered, or run now while its texts stream into their cards."""
+"""The result of what is chosen on Compare: remembered, or generated now while its texts stream into their cards."""
 
 from __future__ import annotations
 
@@ -56,34 +56,34 @@ class Slots:
                 self.below[number].space(80)  # a container with nothing in it would take no room
 
     def show(self, row: RunRow, text: str) -> None:
-        """Draws a growing text in its card."""
+        """Draw a growing text in its card."""
         if row.prompt == self.which and row.kind != "control":
             self.note.empty()
             self.text[row.variant].text(text.lstrip())
 
     def waiting(self, seconds: float, busy: tuple[int, int]) -> None:
-        """Says what the engine does while this run waits for its turn."""
+        """Draw what the engine is doing while this run waits for its turn."""
         if seconds > 0.4:
             running, waiting = busy
             self.note.caption(f"Waiting for the engine: {running} rows are being written, {waiting} wait.")
 
 
 def key_of(settings: RunSettings, recipe: Recipe) -> str:
-    """The name of a result: what was asked, with the SAE that was loaded."""
+    """A key for remembering a result: settings, recipe and the loaded SAE."""
     active = to_data(tuple(variant for variant in recipe if variant.on))
     text = json.dumps([asdict(settings), active, state.sae_choice(settings.model)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def remembered(settings: RunSettings, recipe: Recipe) -> Run | None:
-    """The result for what is chosen, if this session has it."""
+    """This session's remembered result of what is chosen, or None."""
     return st.session_state.get(RESULTS, {}).get(key_of(settings, recipe))
 
 
 def jobs_of(
     settings: RunSettings, recipe: Recipe, bench: Workbench
 ) -> tuple[list[Variant], list[Built], list[PlannedRow]]:
-    """The variants that are on, what they were built to, and the rows to run.
+    """The variants that are on, their interventions, and the rows to run.
 
     Raises:
         ValueError: something chosen does not fit; the message is one sentence.
@@ -114,7 +114,7 @@ def cache_checks(result: Run, bench: Workbench, prompt: int) -> list[tuple[str, 
 
 
 def run(settings: RunSettings, recipe: Recipe, bench: Workbench, slots: Slots) -> Run:
-    """A new result; its texts stream into the slots while it is made.
+    """Generate a result and return it; its texts stream into the slots meanwhile.
 
     Raises:
         ValueError: something chosen does not fit; the message is one sentence.
@@ -137,7 +137,7 @@ def run(settings: RunSettings, recipe: Recipe, bench: Workbench, slots: Slots) -
 
 
 def _surprise(engine: Engine, rows: list[RunRow]) -> None:
-    """Gives every row the mean surprise of its text under the unsteered model; high is where text breaks."""
+    """Give every row the mean surprise of its text under the unsteered model; high is where text breaks."""
     written = [row for row in rows if row.tokens]
     scored = engine.score_all([(row.prompt_tokens, row.tokens, ()) for row in written])
     for row, values in zip(written, scored, strict=True):

@@ -1,4 +1,4 @@
-"""From any page to Compare: open it with one step, or put the step beside what is there."""
+"""From any page to Compare: open it with one step, or add the step to the recipe that is there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = "pages/steer/compare.py"
 
 
 def steer_with(lm: Model, *variants: Variant) -> None:
-    """Opens Compare with these variants as its recipe, and runs it; does not return."""
+    """Open Compare with these variants as its recipe and run it; does not return."""
     comparing.start(lm)
     editor.load(comparing.RECIPE, tuple(variants))
     comparing.go()
@@ -24,7 +24,7 @@ def steer_with(lm: Model, *variants: Variant) -> None:
 
 
 def add_to_recipe(lm: Model, step: Step, name: str) -> str:
-    """Puts a step into Compare's recipe as a variant of its own; a sentence that says what happened."""
+    """Put a step into Compare's recipe as a variant of its own; return a sentence on what happened."""
     comparing.start(lm)
     cards = editor.cards(comparing.RECIPE)
     if len(cards) >= MAX_VARIANTS:

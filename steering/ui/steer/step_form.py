@@ -34,7 +34,7 @@ DERIVED = {"random:1000": "A random direction", "negative": "Its negative texts'
 
 
 def draw(prefix: str, step: Step, bench: Workbench, directions: dict[str, str], methods: list[str]) -> Step:
-    """The step as chosen, after drawing its form.
+    """Draw a step's form; return the step as chosen.
 
     Args:
         prefix: what the keys of its widgets begin with.
@@ -90,7 +90,7 @@ def _settings_of(source: Source) -> dict[str, Any]:
 
 
 def _from(prefix: str, source: Source, directions: dict[str, str], label: str = "") -> dict[str, Any]:
-    """Where a direction comes from as chosen, and its two texts where it is their difference."""
+    """The chosen source of a direction, and its two texts if it is their difference."""
     # A direction of a link or a saved run that is not here stays chosen, so that running it says what is missing.
     missing = (
         {} if source.direction in directions or source.direction == "pairs:" else {source.direction: source.direction}
@@ -125,7 +125,7 @@ def _features(prefix: str, step: Step, knob: Features, bench: Workbench) -> Step
         return step
 
 
-# Settings that are not looked at all the time -----------------------------------------------------------------------
+# Settings that are rarely changed -----------------------------------------------------------------------------------
 
 
 def _settings(prefix: str, step: Step, bench: Workbench, directions: dict[str, str]) -> Step:
@@ -154,10 +154,10 @@ def _option(prefix: str, knob: OneOf | Flag, value: Any) -> Any:
     return st.toggle(knob.label, value, key=f"{prefix}_{knob.name}", help=knob.help or None)
 
 
-def _choose(label: str, options: Any, value: str, key: str, help: str = "") -> str:
+def _choose(label: str, options: Any, value: str, key: str, note: str = "") -> str:
     names = list(options)
     index = names.index(value) if value in names else 0
-    return str(st.selectbox(label, names, index=index, format_func=options.__getitem__, key=key, help=help or None))
+    return str(st.selectbox(label, names, index=index, format_func=options.__getitem__, key=key, help=note or None))
 
 
 def _made(prefix: str, source: Source, knob: Vector, bench: Workbench) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def tau_range(bench: Workbench, step: Step) -> tuple[float, float, float]:
 
 
 def raw_note(bench: Workbench, step: Step, norms: float) -> str:
-    """The raw value behind a strength in layer norms, for the visitor to see; empty where it cannot be said."""
+    """A strength in layer norms as a raw number, for the slider's note; empty if it is not known."""
     try:
         if step.setup.make:  # making one means reading its texts, which is too much for a note
             return f"largest shift {norms * bench.typical_norm(bench.site_of(step.layer, step.stream)):.3g}"

@@ -36,7 +36,7 @@ def clear_errors() -> Iterator[None]:
 def chart(
     figure: go.Figure, *, title: str, caption: str = "", key: str, select: bool | Callable[[], None] = False
 ) -> dict | None:
-    """Draws a chart under a title that says what to see; the click on it (a dict of point data) or None.
+    """Draw a chart under a title that says what to see; return the clicked point (a dict) or None.
 
     Args:
         caption: for a newcomer.

@@ -114,7 +114,7 @@ CARDS
 
 
 def style() -> None:
-    """Adds the CSS to the page: the cards' edges have the colors that their lines have in the charts."""
+    """Add the CSS to the page: the cards' edges have the colors that their lines have in the charts."""
     colors = palette()
     edges = [f"[class*=st-key-card_baseline_-1] {{ border-top-color: {colors.baseline}; }}"]
     edges += [

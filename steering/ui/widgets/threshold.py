@@ -41,7 +41,7 @@ def threshold(
     title: str,
     tau: float | None = None,
 ) -> float:
-    """The tau at which the visitor left the line (at first the given one, or the best that separates the pairs)."""
+    """The tau of the line that the visitor moves (at first the given one, or the one that best separates the pairs)."""
     values = [v for group in groups.values() for v in group if math.isfinite(v)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     room = 0.04 * (high - low) or 0.5
@@ -70,6 +70,6 @@ def threshold(
 
 
 def _thinned(values: Sequence[float]) -> list[float]:
-    """Sorted values, evenly thinned to what is worth sending."""
+    """Sorted values, thinned evenly to at most SHOWN."""
     found = sorted(v for v in values if math.isfinite(v))
     return found if len(found) <= SHOWN else [found[int(i * len(found) / SHOWN)] for i in range(SHOWN)]

@@ -83,7 +83,7 @@ def pieces(lm: Model, tokens: Sequence[int]) -> list[str]:
 
 
 def token_data(token: Token) -> dict:
-    """What the browser is sent for one token."""
+    """A token as the browser's component takes it."""
     return {
         "t": visible(token.text) or "⋯",  # a part of a character has no text of its own
         "v": token.value,
@@ -113,7 +113,7 @@ def token_view(
     into: str | None = None,
     fold: str | None = None,
 ) -> int | None:
-    """The index of the token that was clicked just now, or None.
+    """Draw tokens; return the index of the token that was just clicked, or None.
 
     Args:
         into: a key of session state that takes the index before the page is drawn again, so that whatever shows the
