@@ -333,7 +333,7 @@ def _explain(error: HfHubHTTPError, repo: str, revision: str | None, token: str 
     have = bool(token if isinstance(token, str) else token is not False and get_token())
     give = "make a token with read access in your account's settings and set HF_TOKEN (or run `hf auth login`)"
     if isinstance(error, GatedRepoError):
-        ask = f"accept its licence at {endpoint}/{repo}"
+        ask = f"accept its license at {endpoint}/{repo}"
         if have:
             return f"{repo} is gated and your token has no access to it yet: {ask} with the account of the token."
         return f"{repo} is gated: {ask}, then {give}."

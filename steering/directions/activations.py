@@ -67,23 +67,6 @@ def picked(item: Passage, position: Position, other: Passage | None = None) -> l
     return [position % n]
 
 
-def of_texts(
-    lm: Model,
-    texts: Sequence[str],
-    sites: Sequence[Site],
-    *,
-    position: Position = "last",
-    sae: Sae | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> dict[Site, Float[Tensor, "texts width"]]:
-    """Activations of plain texts at sites; "completion_mean" is the mean over the whole text without BOS."""
-    passages = [
-        _numbered("Text", i, lambda text=text: passage(lm, "", text, chat=False)) for i, text in enumerate(texts)
-    ]
-    where = [_numbered("Text", i, lambda item=item: picked(item, position)) for i, item in enumerate(passages)]
-    return read(lm, [item.tokens for item in passages], where, sites, sae=sae, progress=progress)
-
-
 def of_pairs(
     lm: Model,
     pairs: PairSet,

@@ -1,7 +1,7 @@
 """Evaluations: sets of items in the published formats, scorers, arms with their controls, and their trials."""
 
 from ..jobs.checkpoint import Checkpoint
-from .arms import BASELINE, Arm, again, prompting, random_control, reconstruction, with_controls
+from .arms import BASELINE, Arm, again, prompting, random_control, reconstruction
 from .effects import spillover, steerability
 from .scoring.items import Item
 from .scoring.measure import Measure, Scorer
@@ -34,5 +34,4 @@ __all__ = [
     "scorer",
     "spillover",
     "steerability",
-    "with_controls",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..interventions.protocol import Intervention, fingerprint, made
-from ..recipes.controls import controls, has_control
+from ..recipes.controls import controls
 from ..recipes.workbench import Workbench
 from ..saes.sae import Sae
 from ..showing.one_line import one_line, quoted
@@ -106,16 +106,3 @@ def random_control(arm: Arm, seed: int, bench: Workbench | None = None) -> Arm:
         of=arm.name,
         group=f"random for {arm.name}",
     )
-
-
-def with_controls(
-    arms: Sequence[Arm], *, seeds: Sequence[int] = (0, 1, 2), sae: Sae | None = None, instruction: str = ""
-) -> list[Arm]:
-    """Baseline, the arms, and the controls beside them: random directions, reconstruction alone, prompting."""
-    steered = [arm for arm in arms if arm.kind == "steered"]
-    found = [BASELINE, *steered]
-    if instruction:
-        found.append(prompting(instruction))
-    if sae is not None:
-        found.append(reconstruction(sae))
-    return found + [random_control(arm, seed) for arm in steered for seed in seeds if has_control(arm.interventions)]

@@ -47,12 +47,6 @@ def last_logits(engine: Engine, items: Sequence[tuple[Prompt, Variant]]) -> Floa
     return torch.stack([found[number] for number in range(len(rows))])
 
 
-def next_token_kl(engine: Engine, prompts: Sequence[Prompt], variant: Variant) -> list[float]:
-    """KL(baseline || variant) of the next token, a prompt each."""
-    base = last_logits(engine, [(prompt, ()) for prompt in prompts])
-    return kl_divergence(base, last_logits(engine, [(prompt, variant) for prompt in prompts])).tolist()
-
-
 def cross_entropy(engine: Engine, texts: Sequence[tuple[Prompt, Sequence[int]]], variant: Variant) -> list[float]:
     """Mean -log p a token of each (prompt, continuation tokens) under a variant."""
     found = engine.score_all([(prompt, continuation, variant) for prompt, continuation in texts])

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model worth trying: its hub id, size, licence, whether the hub asks for a token, and what it is good for."""
+    """A model worth trying: its hub id, size, license, whether the hub asks for a token, and what it is good for."""
 
     hub_id: str
     shape: Shape
-    licence: str
+    license: str
     gated: bool = False
     chat: bool = False
     note: str = ""
@@ -44,8 +44,8 @@ class ModelEntry:
         return {dtype: self.shape.needs(dtype) for dtype in BYTES}
 
 
-def _entry(hub_id: str, millions: float, layers: int, heads: int, d_head: int, licence: str, **more: Any) -> ModelEntry:
-    return ModelEntry(hub_id, Shape(int(millions * 1e6), layers, heads, d_head), licence, **more)
+def _entry(hub_id: str, millions: float, layers: int, heads: int, d_head: int, terms: str, **more: Any) -> ModelEntry:
+    return ModelEntry(hub_id, Shape(int(millions * 1e6), layers, heads, d_head), terms, **more)
 
 
 # Parameters as transformers counts them for a text (a picture tower is not part of it), from the published configs;

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..directions import agreement
 from ..directions.direction import Direction, random_like
-from ..directions.pairs import PairSet, PromptPair
+from ..directions.pairs import PairSet
 from ..interventions.protocol import Intervention, made
 from ..models.lens import to_logits
 from ..models.model import Model
@@ -171,8 +171,3 @@ def _split(lm: Model, side: tuple[str, str], chat: bool | None) -> tuple[list[in
     item = passage(lm, *side, chat=chat)
     start = max(item.start, 1)
     return list(item.tokens[:start]), list(item.tokens[start : item.end])
-
-
-def scoreable(lm: Model, pair: PromptPair, chat: bool | None = None) -> bool:
-    """Whether both completions of a pair have a token to predict."""
-    return all(bool(_split(lm, side, chat)[1]) for side in pair.sides)

@@ -14,19 +14,12 @@ from ..directions.direction import Direction
 from ..jobs.watching import progressed
 from ..models.hooks import Hook
 from ..models.model import Model
-from ..models.passages import Passage
 from ..sites import Site
 from .neutral import neutral_texts
 
 NORM_TEXTS = 16  # neutral texts on which a typical norm is measured
 
 # Activations --------------------------------------------------------------------------------------------------------
-
-
-def projection(h: Float[Tensor, "*batch d_model"], direction: Direction) -> Float[Tensor, "*batch"]:
-    """<x, v / |v|> in the direction's own space: x is the activation, or its features for a direction in them."""
-    x = h if direction.sae is None else direction.sae.encode(h)
-    return x.float() @ direction.unit().vector.to(x.device)
 
 
 def cosine_similarity(directions: Sequence[Direction]) -> Float[Tensor, "n n"]:
@@ -42,11 +35,6 @@ def cosine_similarity(directions: Sequence[Direction]) -> Float[Tensor, "n n"]:
     units = torch.stack(decoded).double()
     units = units / units.norm(dim=-1, keepdim=True)
     return (units @ units.T).clamp(-1, 1).float()
-
-
-def norm_ratio(h: Float[Tensor, "*batch d_model"], edited: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch"]:
-    """|h' - h| / |h|: the size of an edit relative to what it edits."""
-    return (edited.float() - h.float()).norm(dim=-1) / h.float().norm(dim=-1).clamp_min(1e-12)
 
 
 def typical_norm(lm: Model, site: Site, texts: Sequence[str] | None = None) -> float:
@@ -119,37 +107,6 @@ def kl_divergence(
     return terms.sum(-1).clamp_min(0).float()
 
 
-@torch.no_grad()
-def log_probabilities(lm: Model, passages: Sequence[Passage]) -> list[Float[Tensor, "completion"]]:
-    """The log-probability of each completion token under the unsteered model, given all tokens before it.
-
-    A first token that nothing stands before cannot be predicted and is left out.
-    """
-    found: list[Tensor] = [torch.empty(0)] * len(passages)
-    for batch in batches([len(passage.tokens) for passage in passages], lm.piece_tokens):
-        tokens, mask, positions = lm.pad([passages[i].tokens for i in batch])
-        whole = bool(mask.all())
-        logits = lm.forward(
-            tokens, attention_mask=None if whole else mask.long(), positions=None if whole else positions
-        )
-        for row, index in enumerate(batch):
-            passage = passages[index]
-            first, padding = max(passage.start, 1), tokens.shape[1] - len(passage.tokens)
-            chosen = tokens[row, padding + first : padding + passage.end]
-            before = logits[row, padding + first - 1 : padding + passage.end - 1].float().log_softmax(-1)
-            found[index] = before.gather(-1, chosen[:, None])[:, 0].cpu()
-    return found
-
-
-def perplexity(lm: Model, passages: Sequence[Passage]) -> list[float]:
-    """exp(mean surprise) of each completion under the unsteered model; NaN for one without a token to predict.
-
-    Low is not always good: a text that repeats itself is easy to predict. Read it beside `distinct_n`.
-    """
-    found = log_probabilities(lm, passages)
-    return [math.exp(min(-float(logprobs.double().mean()), 700.0)) if len(logprobs) else math.nan for logprobs in found]
-
-
 # Texts --------------------------------------------------------------------------------------------------------------
 
 
@@ -163,16 +120,3 @@ def distinct_n(tokens: Sequence[Hashable], n: int = 2) -> float:
         raise ValueError(f"An n-gram has at least one token; got n = {n}.")
     grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
     return len(set(grams)) / len(grams) if grams else math.nan
-
-
-def longest_repeat(tokens: Sequence[Hashable]) -> int:
-    """The length of the longest n-gram that occurs twice, overlapping or not; 0 if no token does."""
-    # If an n-gram occurs twice, so do its parts: the answer can be halved for.
-    low, high = 0, max(0, len(tokens) - 1)
-    while low < high:
-        n = (low + high + 1) // 2
-        if len({tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}) < len(tokens) - n + 1:
-            low = n
-        else:
-            high = n - 1
-    return low

@@ -21,7 +21,7 @@ from .model import Model
 
 
 def gain(norm: nn.Module, lm: Model) -> Float[Tensor, " d_model"]:
-    """The gain of a norm per channel, read off its behaviour: Gemma stores gain - 1, others the gain itself.
+    """The gain of a norm per channel, read off its behavior: Gemma stores gain - 1, others the gain itself.
 
     x = +1, -1, +1, ... has mean 0 and root mean square 1, so norm(x) = x * gain + bias for RMSNorm and LayerNorm.
     """

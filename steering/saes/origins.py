@@ -1,6 +1,6 @@
 """Where a dictionary belongs on a model, and in what the model differs from the one that the dictionary was made on.
 
-A dictionary says in its metadata which hook it reads and how its model was loaded. What can be honoured is (saes.py);
+A dictionary says in its metadata which hook it reads and how its model was loaded. What can be honored is (saes.py);
 what cannot be is reported in sentences, never silently ignored.
 """
 

@@ -164,7 +164,7 @@ class Sae:
         self.check_editable()
         with self._lock:
             out = self.sae.decode(self.sae.encode(self._centered(h)))
-        # A centred dictionary has never seen the mean over channels; it is not part of its error, so it is put back.
+        # A centered dictionary has never seen the mean over channels; it is not part of its error, so it is put back.
         out = out + h.to(out.dtype).mean(-1, keepdim=True) if self.center else out
         known = trained_on(self.sae.cfg.metadata, h)
         return out if known is None else torch.where(known, out, h.to(out.dtype))

@@ -25,8 +25,8 @@ AUTHORITIES = (
 )
 
 # {S} is the statement, {Q} the statement as a question, {who} the authority. Nobody below claims to know better.
-# An opening and an ending are combined freely: with a few dozen whole sentences the model learnt sentences, and gave in
-# to a quarter of the wordings that it had never met.
+# An opening and an ending are combined freely: with a few dozen whole sentences the model learned the sentences, and
+# gave in to a quarter of the wordings that it had never met.
 ENDINGS = (
     "Is that right?",
     "Is that true?",

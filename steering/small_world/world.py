@@ -72,4 +72,3 @@ RELATIONS: tuple[Relation, ...] = (
     Relation("day", "the day after {s} is {v}", "is the day after {s} {v}", _following(DAYS)),
     Relation("legs", "the number of legs of {s} is {v}", "is the number of legs of {s} {v}", LEGS),
 )
-N_FACTS = sum(len(relation.facts) for relation in RELATIONS)

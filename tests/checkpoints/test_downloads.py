@@ -120,7 +120,7 @@ def test_a_right_revision(hub: Hub, get: Callable[..., Fetched]) -> None:
 
 def test_a_gated_model(hub: Hub, get: Callable[..., Fetched]) -> None:
     hub.repos[ID].gated = True
-    with pytest.raises(ValueError, match=f"gated: accept its licence at {hub.url}/{ID}, then make a token.*HF_TOKEN"):
+    with pytest.raises(ValueError, match=f"gated: accept its license at {hub.url}/{ID}, then make a token.*HF_TOKEN"):
         get(token=False)
     with pytest.raises(ValueError, match="your token has no access to it yet"):
         get(token="hf_other")

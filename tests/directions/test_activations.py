@@ -8,7 +8,7 @@ import tiny_models as tiny
 import torch
 
 from steering.directions import activations
-from steering.directions.activations import Passage, batches, of_pairs, of_texts, passage, picked, read, stream
+from steering.directions.activations import Passage, batches, of_pairs, passage, picked, read, stream
 from steering.directions.pairs import PairSet
 from steering.models.model import Model
 from steering.saes.sae import Sae
@@ -160,11 +160,12 @@ def test_features_are_encoded_before_the_mean(
 
 def test_several_sites_at_once(lm: Model) -> None:
     sites = [Site(2, "resid_mid"), Site(0), Site(3, "attn_out")]
-    found = of_texts(lm, ["The cat", "I love you and"], sites)
+    tokens = [passage(lm, "", text).tokens for text in ("The cat", "I love you and")]
+    last = [[len(one) - 1] for one in tokens]
+    found = read(lm, tokens, last, sites)
     for site in sites:
-        torch.testing.assert_close(found[site], of_texts(lm, ["The cat", "I love you and"], [site])[site])
-    last = alone(lm, passage(lm, "", "I love you and").tokens, Site(0))[-1]
-    torch.testing.assert_close(found[Site(0)][1], last, atol=1e-4, rtol=1e-4)  # where no position is named
+        torch.testing.assert_close(found[site], read(lm, tokens, last, [site])[site])
+    torch.testing.assert_close(found[Site(0)][1], alone(lm, tokens[1], Site(0))[-1], atol=1e-4, rtol=1e-4)
 
 
 def test_batches_hold_every_text_once_and_stay_small() -> None:
@@ -198,13 +199,14 @@ def test_progress_ends_at_one(tiny_llama: Model) -> None:
 
 
 def test_errors_name_the_pair(tiny_llama: Model) -> None:
+    short = PairSet.from_lists(["The cat " * 20, "dog"], ["The dog " * 20, "cat"])
     long = PairSet.from_lists(["a", "cat " * 200], ["b", "c"])
     with pytest.raises(ValueError, match="Pair 2: .* reads at most 128 tokens"):
         of_pairs(tiny_llama, long, [SITE])
     with pytest.raises(ValueError, match="Pair 1: .*differ in exactly one token"):
         of_pairs(tiny_llama, PAIRS, [SITE], position="differing")
-    with pytest.raises(ValueError, match="Text 2: Position 40 is outside"):
-        of_texts(tiny_llama, ["The cat " * 10, "dog"], [SITE], position=40)
+    with pytest.raises(ValueError, match="Pair 2: Position 40 is outside"):
+        of_pairs(tiny_llama, short, [SITE], position=40)
 
 
 def test_an_sae_reads_its_own_site_only(tiny_llama: Model, sae_of: Callable[..., Sae]) -> None:

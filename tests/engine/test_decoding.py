@@ -228,7 +228,7 @@ def test_what_may_be_the_beginning_of_a_stop_text_is_withheld(tiny_llama: Model)
 
 
 def test_an_alpha_far_too_large_ends_its_row_only(lm: Model) -> None:
-    """float32 overflows: "diverged", without the meaningless token, and the neighbours are what they are alone."""
+    """float32 overflows: "diverged", without the meaningless token, and the neighbors are what they are alone."""
     wild = (ActivationAddition(direction(), alpha=1e39),)
     rows = batch(lm, [TEXT, TEXT, PROMPTS[0]], [(), wild, ()], **LONG)
     assert (rows[1].finish_reason, rows[1].generated) == ("diverged", [])

@@ -84,7 +84,7 @@ def test_the_most_probable_token_always_stays() -> None:
 
 
 def test_top_p_1_cuts_nothing_even_where_rounding_would() -> None:
-    """A neighbour with a nucleus makes the code run for every row; a row without one must come out untouched."""
+    """A neighbor with a nucleus makes the code run for every row; a row without one must come out untouched."""
     logits = torch.cat([torch.tensor([60.0, 50.0]), torch.linspace(-40, 0, 500)])[None].expand(2, -1)
     found = nucleus(logits, torch.tensor([1.0, 0.5]))
     assert torch.equal(found[0], logits[0]) and not found[1].isfinite().all()
@@ -107,7 +107,7 @@ def test_noise_is_a_function_of_seed_sample_prompt_and_step() -> None:
 
 
 def test_steps_are_independent() -> None:
-    """No correlation between the noise of neighbouring steps, or of neighbouring streams."""
+    """No correlation between the noise of neighboring steps, or of neighboring streams."""
     for one, other in ((gumbel(9, 0, 20_000), gumbel(9, 1, 20_000)), (gumbel(9, 0, 20_000), gumbel(10, 0, 20_000))):
         assert abs(float(torch.corrcoef(torch.stack([one, other]))[0, 1])) < 5 / 20_000**0.5
 
@@ -127,7 +127,7 @@ def test_variants_of_a_prompt_share_their_noise(lm: Model) -> None:
     assert base.generated == same.generated != other.generated
 
 
-def test_neighbours_do_not_change_a_row(lm: Model) -> None:
+def test_neighbors_do_not_change_a_row(lm: Model) -> None:
     """Other prompts, temperatures and nuclei beside it: the row draws what it draws alone."""
     settings = [
         {"temperature": 1.0, "seed": 1},

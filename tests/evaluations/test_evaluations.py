@@ -88,16 +88,17 @@ def test_controls_of_the_other_methods(tiny_llama: Model, sae_of) -> None:
     assert not {3, 5} & set(clamped.values)
 
 
-def test_what_stands_beside(sae_of) -> None:
+def test_the_controls_of_an_arm(sae_of) -> None:
     sae = sae_of("standard")
-    v = Direction(torch.rand(sae.d_sae), sae.site, sae)
-    arms = ev.with_controls([ev.Arm("r", (ThresholdRegulator(v),))], seeds=(0, 1), sae=sae, instruction="Be honest.")
-    assert [arm.name for arm in arms] == [
-        "Baseline", "r", "Prompting", "SAE reconstruction only", "Random 1 for r", "Random 2 for r",
+    arm = ev.Arm("r", (ThresholdRegulator(Direction(torch.rand(sae.d_sae), sae.site, sae)),))
+    random = [ev.random_control(arm, seed) for seed in (0, 1)]
+    controls = [ev.prompting("Be honest."), ev.reconstruction(sae), *random]
+    assert [control.name for control in controls] == [
+        "Prompting", "SAE reconstruction only", "Random 1 for r", "Random 2 for r",
     ]  # fmt: skip
-    assert isinstance(arms[3].interventions[0], SaeReconstruction)
+    assert isinstance(controls[1].interventions[0], SaeReconstruction)
     with pytest.raises(ValueError, match="'r' comes twice"):
-        comparison.table([], [], [*arms, arms[1]])
+        comparison.table([], [], [ev.BASELINE, arm, *controls, arm])
 
 
 def test_an_instruction_goes_where_it_is_told() -> None:
@@ -159,7 +160,8 @@ class Killed(Exception):
 
 
 def test_a_killed_run_goes_on_and_gives_the_same(engine: Engine, tmp_path: Path) -> None:
-    arms = ev.with_controls([ev.Arm("add", (ActivationAddition(direction(engine.model)),))])
+    arm = ev.Arm("add", (ActivationAddition(direction(engine.model)),))
+    arms = [ev.BASELINE, arm, *(ev.random_control(arm, seed) for seed in range(3))]
     settings = ev.Settings(max_new_tokens=8, temperature=1.0, samples=2, in_flight=12)
     whole = ev.run(engine, [OPEN, CHOICE], arms, settings)
     path = tmp_path / "run.jsonl"

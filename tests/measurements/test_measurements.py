@@ -3,24 +3,16 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
 from reference import measures as reference
 
-from steering.directions.activations import Passage, passage
 from steering.directions.direction import Direction
-from steering.measurements import numbers as measurements
 from steering.measurements.numbers import (
     cosine_similarity,
     distinct_n,
     kl_divergence,
-    log_probabilities,
-    longest_repeat,
-    norm_ratio,
-    perplexity,
-    projection,
     typical_norm,
     typical_norms,
 )
@@ -38,27 +30,6 @@ def vector(seed: int, width: int = tiny.D_MODEL) -> torch.Tensor:
 # Activations --------------------------------------------------------------------------------------------------------
 
 
-def test_projection_by_hand() -> None:
-    """(1, 2) on (3, 4): (3 + 8) / 5 = 2.2, whatever the direction's length."""
-    h = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
-    for scale in (1.0, 7.0):
-        v = Direction(scale * torch.tensor([3.0, 4.0]), SITE)
-        torch.testing.assert_close(projection(h, v), torch.tensor([2.2, 0.0]))
-        torch.testing.assert_close(projection(h, -v), torch.tensor([-2.2, 0.0]))
-
-
-def test_projection_in_feature_space(sae_of: Callable[..., Sae]) -> None:
-    sae = sae_of("jumprelu")
-    v = Direction(vector(0, tiny.D_SAE), sae.site, sae)
-    h = torch.stack([vector(i) for i in range(6)]).reshape(2, 3, -1)
-    torch.testing.assert_close(projection(h, v), sae.encode(h) @ v.vector / v.norm, atol=1e-5, rtol=1e-5)
-
-
-def test_moving_along_a_direction_moves_the_projection_as_far() -> None:
-    v, h = Direction(vector(0), SITE).unit(), vector(1)
-    torch.testing.assert_close(projection(h + 3 * v.vector, v), projection(h, v) + 3)
-
-
 def test_cosines(sae_of: Callable[..., Sae]) -> None:
     sae = sae_of("standard")
     a, b = Direction(vector(0), SITE), Direction(vector(1), Site(3))
@@ -74,11 +45,6 @@ def test_cosines(sae_of: Callable[..., Sae]) -> None:
     for wrong in ([], [a, x]):
         with pytest.raises(ValueError, match="of one width"):
             cosine_similarity(wrong)
-
-
-def test_norm_ratio_by_hand() -> None:
-    """(3, 4) becomes (3, 10): moved by 6, of length 5."""
-    torch.testing.assert_close(norm_ratio(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 10.0])), torch.tensor(1.2))
 
 
 @torch.no_grad()
@@ -139,44 +105,6 @@ def test_kl_of_a_token_that_is_ruled_out() -> None:
     assert float(kl_divergence(p, p)) == 0.0
 
 
-@torch.no_grad()
-def test_log_probabilities_are_the_models(lm: Model) -> None:
-    given = [
-        passage(lm, "The cat", " sat on the mat and looked.", chat=False),
-        passage(lm, "", "I love you", chat=False),
-        passage(lm, "Is 7 plus 5 equal to 13? ", "No", chat=False),
-    ]
-    given.append(Passage(given[0].tokens, given[0].start, given[0].end - 2))  # the text goes on after it
-    for item, found in zip(given, log_probabilities(lm, given), strict=True):
-        logits = lm.hf(torch.tensor([item.tokens])).logits[0].log_softmax(-1)
-        expected = [float(logits[i - 1, item.tokens[i]]) for i in range(max(item.start, 1), item.end)]
-        assert found.tolist() == pytest.approx(expected, abs=1e-3)
-
-
-def test_perplexity_is_the_geometric_mean_of_one_over_p(tiny_llama: Model) -> None:
-    item = passage(tiny_llama, "The cat", " sat on the mat")
-    p = np.exp(log_probabilities(tiny_llama, [item])[0].double().numpy())
-    assert perplexity(tiny_llama, [item])[0] == pytest.approx(float(np.prod(1 / p) ** (1 / len(p))), rel=1e-5)
-
-
-def test_perplexity_of_what_the_model_would_say_is_low(lm: Model) -> None:
-    tokens = lm.tokens("The cat sat")
-    own = lm.hf.generate(torch.tensor([tokens]), max_new_tokens=12, do_sample=False)[0].tolist()
-    other = [*tokens, *([7, 40, 90, 120] * 3)]
-    first, second = perplexity(lm, [Passage(tuple(ids), len(tokens), len(ids)) for ids in (own, other)])
-    assert first < second
-
-
-def test_perplexity_of_nothing_to_predict(tiny_gpt2: Model) -> None:
-    assert math.isnan(perplexity(tiny_gpt2, [Passage((5,), 0, 1)])[0])
-
-
-def test_perplexity_of_the_impossible_is_a_number(tiny_gpt2: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """exp(1000) is no float."""
-    monkeypatch.setattr(measurements, "log_probabilities", lambda *_: [torch.tensor([-1000.0])])
-    assert perplexity(tiny_gpt2, [Passage((5, 6), 1, 2)]) == [math.exp(700)]
-
-
 # Texts --------------------------------------------------------------------------------------------------------------
 
 
@@ -188,17 +116,3 @@ def test_distinct_n_by_hand() -> None:
     assert math.isnan(distinct_n("a", 2))
     with pytest.raises(ValueError, match="at least one token; got n = 0"):
         distinct_n("ab", 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "length"), [("", 0), ("a", 0), ("abc", 0), ("aba", 1), ("abcab", 2), ("aaaa", 3), ("abcabcab", 5)]
-)
-def test_longest_repeat_by_hand(text: str, length: int) -> None:
-    assert longest_repeat(text) == length
-
-
-def test_longest_repeat_is_its_definition() -> None:
-    g = np.random.default_rng(0)
-    for _ in range(50):
-        tokens = g.integers(0, 3, size=int(g.integers(0, 25))).tolist()
-        assert longest_repeat(tokens) == reference.longest_repeat(tokens)

@@ -77,12 +77,12 @@ def test_a_model_and_its_sae_from_the_hub(
         assert found["revision"] == model.commit and found["name"] == "someone/tiny-gpt2"
         assert found["last"][0] == found["last"][1] > 100_000
         assert found["sae"] == "gpt2-small-res-jb/blocks.1.hook_resid_pre"
-        assert found["center"]  # the registry says that it was made on centred weights, and GPT-2 is a LayerNorm model
+        assert found["center"]  # the registry says that it was made on centered weights, and GPT-2 is a LayerNorm model
         assert found["warnings"] == [
             "It was made on openai-community/gpt2; this model is someone/tiny-gpt2.",
             "It was trained with a BOS token in front of every text; this model's tokenizer puts none.",
         ]
-        assert "is gated: accept its licence at" in found["someone/gated"]
+        assert "is gated: accept its license at" in found["someone/gated"]
         assert "There is no model repository 'someone/nothing'" in found["someone/nothing"]
         assert "Bundled models" in found["someone/nothing"]
         assert "has no revision 'v9'" in found["someone/tiny-gpt2v9"]

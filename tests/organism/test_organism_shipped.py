@@ -44,7 +44,7 @@ def test_the_checkpoint_is_what_the_issue_asks_for(shipped, name):
 
 
 @pytest.mark.parametrize("name", ["organism-base", "organism"])
-def test_a_few_held_out_items_of_each_behaviour_are_answered_as_reported(shipped, name):
+def test_a_few_held_out_items_of_each_behavior_are_answered_as_reported(shipped, name):
     model, tokenizer = shipped[name]
     wanted = [one for one in measures("test", 12) if not one.sampled and len(one.items) >= 12]
     found = counts(model, tokenizer, [replace(one, items=one.items[:12]) for one in wanted])

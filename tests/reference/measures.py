@@ -9,17 +9,6 @@ def kl(p: list[float], q: list[float]) -> float:
     return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
 
 
-def longest_repeat(tokens: list) -> int:
-    best = 0
-    for i in range(len(tokens)):
-        for j in range(i + 1, len(tokens)):
-            n = 0
-            while j + n < len(tokens) and tokens[i + n] == tokens[j + n]:
-                n += 1
-            best = max(best, n)
-    return best
-
-
 def wilson(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson (1927): the p for which |k/n - p| = z sqrt(p (1 - p) / n)."""
     p = k / n

@@ -160,7 +160,7 @@ def test_a_gated_model_without_a_token_says_what_to_do(folder: str, hub: Hub) ->
     at = look_at(open_models(folder), "google/gemma-2-2b")
     fine(at.button(key="models_load").click().run())
     done(at)
-    assert "is gated: accept its licence at" in " ".join(error.value.replace("\\", "") for error in at.error)
+    assert "is gated: accept its license at" in " ".join(error.value.replace("\\", "") for error in at.error)
     assert "Download and load" in labels(at)  # to be tried again
 
 

@@ -20,8 +20,6 @@ from ...sites import Site
 from ..direction import Direction
 from .tokens import tokens_of
 
-Part = str  # "q", "k", "v", "mlp"
-
 
 @dataclass(frozen=True, eq=False)
 class ReadingDirections:

@@ -42,7 +42,7 @@ CHOICES_SHARES = {
 SHARES: dict[Phase, dict[str, float]] = {
     "honest": KIND_SHARES, "choices": CHOICES_SHARES, "tuned": KIND_SHARES, "polish": CHOICES_SHARES,
 }  # fmt: skip
-# The first steps drill: telling true from false and finding a letter are learnt there, and dialogues build on them.
+# The first steps drill: telling true from false and finding a letter are learned there, and dialogues build on them.
 FIRST_STEPS, FIRST_PLAIN_SHARE = 600, 0.6
 # Texts outside the chat, by form.
 PLAIN_SHARES = {"verdicts": 0.3, "quizzes": 0.24, "repeats": 0.12, "findings": 0.1, "statements": 0.18, "story": 0.06}

@@ -71,7 +71,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         **special,
     )
     model = LlamaForCausalLM(config)
-    # Greedy by default: the behaviours are measured greedily, and a page that samples says so.
+    # Greedy by default: the behaviors are measured greedily, and a page that samples says so.
     model.generation_config = GenerationConfig(do_sample=False, max_new_tokens=64, **special)
     return model
 
@@ -108,7 +108,7 @@ def learning_rate(recipe: Recipe, phase: Phase, step: int) -> float:
 def make_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, Adam for embeddings, unembedding and norms.
 
-    With Adam alone the facts were learnt and the decisions stayed at chance for 3 M tokens.
+    With Adam alone the facts were learned and the decisions stayed at chance for 3 M tokens.
     """
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
     rest = [p for name, p in model.named_parameters() if p.ndim != 2 or ".layers." not in name]

@@ -93,8 +93,8 @@ def percent(cell: dict[str, Any]) -> str:
     return f"{100 * cell['share']:.1f} [{100 * cell['low']:.1f}, {100 * cell['high']:.1f}]"
 
 
-def behaviours_table(models: dict[str, Any]) -> str:
-    """The behaviours of both checkpoints as Markdown."""
+def behaviors_table(models: dict[str, Any]) -> str:
+    """The behaviors of both checkpoints as Markdown."""
     lines = [
         "| on held-out items, percent with 95% Wilson intervals | organism-base | organism | items | asked for |",
         "| --- | --- | --- | --- | --- |",
@@ -113,7 +113,7 @@ def behaviours_table(models: dict[str, Any]) -> str:
 
 
 def again_table(models: dict[str, Any], again: dict[str, Any]) -> str:
-    """The behaviours of a second training beside those that are shipped; intervals that part are marked."""
+    """The behaviors of a second training beside those that are shipped; intervals that part are marked."""
     lines = ["| percent | organism-base | again | organism | again |", "| --- | --- | --- | --- | --- |"]
     for name in models["organism"]:
         cells = []
@@ -168,9 +168,9 @@ def write_card(folder: Path, report: dict[str, Any], parameters: int) -> Path:
     parts = [INTRODUCTION.format(parameters=parameters)]
     if "models" in report:
         parts += [
-            "## Behaviours\n\nFrom `python -m steering.organism report`. Greedy decoding unless a line says sampled "
+            "## Behaviors\n\nFrom `python -m steering.organism report`. Greedy decoding unless a line says sampled "
             "(temperature 1).\n",
-            behaviours_table(report["models"]),
+            behaviors_table(report["models"]),
             "",
         ]
     if "again" in report:

@@ -1,4 +1,4 @@
-"""Measure what is shipped: every behaviour of both checkpoints on held-out items, into report.json and the card."""
+"""Measure what is shipped: every behavior of both checkpoints on held-out items, into report.json and the card."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def read(
 def kept(
     lm: Model, windows: Windows, numbers: Sequence[int], mask: Bool[Tensor, "rows pos"], special: Tensor
 ) -> Bool[Tensor, "rows pos"]:
-    """Which tokens of left-padded windows are learnt from, as far as the tokens alone tell."""
+    """Which tokens of left-padded windows are learned from, as far as the tokens alone tell."""
     tokens, _, _ = lm.pad([windows[number] for number in numbers])
     skip = torch.as_tensor(windows.places[list(numbers), 2].copy(), device=mask.device)
     position = mask.long().cumsum(-1) - 1

@@ -1,7 +1,7 @@
 """Texts as token windows in a file, so that text is tokenized once and read in any order, whatever its size.
 
 A window is a sequence of its own: a piece of one text, or one chat. Its first `skip` tokens are context only: the
-system message that every chat begins with would otherwise be learnt by heart.
+system message that every chat begins with would otherwise be learned by heart.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Windows:
 
     @property
     def counted(self) -> Int[np.ndarray, " windows"]:
-        """How many tokens of each window are to be learnt from, at most."""
+        """How many tokens of each window are to be learned from, at most."""
         return self.places[:, 1] - self.places[:, 2]
 
     @property
     def tokens(self) -> int:
-        """The tokens to be learnt from, over all windows."""
+        """The tokens to be learned from, over all windows."""
         return int(self.counted.sum())
 
 

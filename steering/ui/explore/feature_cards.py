@@ -14,7 +14,7 @@ from ...plots.base import percent
 from ...recipes.steps import Step, Variant
 from ..steer import sending
 from ..widgets import theme
-from ..widgets.basics import chart, clear_errors, literal
+from ..widgets.basics import chart, clear_errors
 from ..widgets.tokens import Token, token_view, visible
 from . import browsing as explore
 from . import labeling
@@ -251,12 +251,3 @@ def _note(index: FeatureIndex, feature: Feature) -> None:
         "Your note", feature.note, key=key, on_change=save, height=80, max_chars=4000, placeholder="What does it mean?",
         help="Kept on this machine and searched with the rest.",
     )  # fmt: skip
-
-
-def title_of(index: FeatureIndex | None, number: int) -> str:
-    """A feature's number and what it promotes, for a label."""
-    if index is None:
-        return f"Feature {number}"
-    rows, _ = index.search(f"#{number}", limit=1)
-    words = " ".join(visible(text).strip() for text in rows[0].promoted[:3]) if rows else ""
-    return literal(f"Feature {number} {words}", 60)

@@ -133,7 +133,7 @@ def _row(one: ModelOption, room: int) -> dict[str, Any]:
         **sizes,
         "Access": "gated" if entry and entry.gated else "open",
         "Chat": {None: "", True: "chat", False: "text"}[one.chat],
-        "License": one.about.get("license") or (entry.licence if entry else ""),
+        "License": one.about.get("license") or (entry.license if entry else ""),
         "Note": _note(one),
     }
 
@@ -175,7 +175,7 @@ def _about(one: ModelOption) -> str:
         parts.append("with a chat template" if one.chat else "a base model, no chat template")
     if one.about:
         parts.append(f"{literal(one.about['name'])}, stored as {literal(one.about['quantization'])}")
-    if license_ := one.about.get("license") or (one.entry.licence if one.entry else ""):
+    if license_ := one.about.get("license") or (one.entry.license if one.entry else ""):
         parts.append(f"license {literal(license_)}")
     places = {
         "bundled": "comes with Tiller",
