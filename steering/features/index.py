@@ -260,7 +260,7 @@ class FeatureIndex:
 
     def _ranked(self, found: Sequence[int], query: str) -> np.ndarray:
         """Keys by which what matches best comes first, and among equals what fires most strongly."""
-        strongest = sorted(found, key=lambda id: -self.maximum[id])[:MOST_RANKED]
+        strongest = sorted(found, key=lambda number: -self.maximum[number])[:MOST_RANKED]
         notes = self.notes.search(self.sae_fingerprint, "") if self.notes is not None else {}
         with self._base() as base:
             score = relevance(base, strongest, query, _packer(base).open, {n: self.name(n) for n in strongest}, notes)

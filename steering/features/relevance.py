@@ -25,21 +25,21 @@ def relevance(
     A word is matched by its beginning, as the search does; a whole word counts twice.
     """
     words = [word.lower() for word in _WORD.findall(query)]
-    texts = {int(id): str(text).strip().lower() for id, text in base.execute("SELECT id, text FROM vocab")}
-    heads = {id: max(_match(text, word) for word in words) for id, text in texts.items()} if words else {}
+    texts = {int(token): str(text).strip().lower() for token, text in base.execute("SELECT id, text FROM vocab")}
+    heads = {token: max(_match(text, word) for word in words) for token, text in texts.items()} if words else {}
     found = {}
-    for id in ids:
+    for number in ids:
         promoted, context, blob = base.execute(
-            "SELECT promoted, context, examples FROM features WHERE id = ?", (int(id),)
+            "SELECT promoted, context, examples FROM features WHERE id = ?", (int(number),)
         ).fetchone()
-        score = NOTE * _within(notes.get(id, ""), words) + NAME * _within(names.get(id, ""), words)
+        score = NOTE * _within(notes.get(number, ""), words) + NAME * _within(names.get(number, ""), words)
         strongest = [shown for band, shown in open_blob(blob) if band == 0]
         peaks = [heads.get(tokens[peak], 0.0) for peak, _, tokens, _ in (strongest[0] if strongest else ())]
         score += PEAK * sum(peaks) / max(len(peaks), 1)
         said = str(promoted).split("\x1f")
         score += PROMOTED * max((max(_match(text.strip().lower(), word) for word in words) / (1 + place / 3)
                                  for place, text in enumerate(said)), default=0.0) if words else 0.0  # fmt: skip
-        found[int(id)] = score + NEAR * _within(str(context), words)
+        found[int(number)] = score + NEAR * _within(str(context), words)
     return found
 
 

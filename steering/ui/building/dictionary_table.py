@@ -35,6 +35,6 @@ def draw(known: Sequence[KnownDictionary], *, key: str) -> None:
             value = one.measure(measure)
             row[column] = value if value is None or measure not in SHARES else 100 * value
         rows.append(row)
-    columns = {column: st.column_config.NumberColumn(format=shape, help=help)
-               for column, shape, help in MEASURES.values()}  # fmt: skip
+    columns = {column: st.column_config.NumberColumn(format=shape, help=meaning)
+               for column, shape, meaning in MEASURES.values()}  # fmt: skip
     st.dataframe(rows, key=key, hide_index=True, column_config=columns)
