@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..models.model import Model
 from ..saes.sae import Sae
+from ..sites import Site
+from .addition import Additive
 from .edits import FeatureEdit, RankOne
-from .knobs import Features, Setup
-from .protocol import Intervention, Placement
+from .knobs import Features, Setup, Within
+from .protocol import Edit, Intervention, Placement
 
 
 def _known(sae: Sae, features: Sequence[int] | Mapping[int, float]) -> list[int]:
@@ -24,7 +28,7 @@ def _known(sae: Sae, features: Sequence[int] | Mapping[int, float]) -> list[int]
     return sorted(set(features))
 
 
-def _place(model: Model, sae: Sae, edit: FeatureEdit) -> Sequence[Placement]:
+def _place(model: Model, sae: Sae, edit: Edit) -> Sequence[Placement]:
     width = model.width(model.check_site(sae.site))
     if sae.d_model != width:
         raise ValueError(f"{sae.name} reads vectors of width {sae.d_model}; {model.name} has width {width}.")
@@ -32,17 +36,17 @@ def _place(model: Model, sae: Sae, edit: FeatureEdit) -> Sequence[Placement]:
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureAddition(Intervention):
+class FeatureAddition(Additive):
     """h' = h + sum_j amount_j W_dec[j], whatever the features are at the token; amounts in units of activation.
 
-    Of a transcoder too: there h is what the MLP writes.
+    Of a transcoder too: there h is the MLP's output.
     """
 
     sae: Sae
     amounts: Mapping[int, float]
 
     setup = Setup(
-        "boost", "Add features", "Adds amounts of SAE features to every token.", (Features("amounts"),), rank=6
+        "boost", "Add features", "Adds amounts of SAE features to every token.", (Features("amounts"), Within()), rank=6
     )
 
     def __post_init__(self) -> None:
@@ -50,13 +54,28 @@ class FeatureAddition(Intervention):
         _known(self.sae, self.amounts)
 
     def placements(self, model: Model) -> Sequence[Placement]:
-        features = _known(self.sae, self.amounts)
-        amounts = [float(self.amounts[i]) for i in features]
         if self.sae.writes is not None:
-            written = torch.tensor(amounts, device=model.device) @ self.sae.features(features).rows
-            return [Placement(model.check_site(self.sae.writes), RankOne.make(written, offset=1.0))]
-        edit = FeatureEdit.make(self.sae, features, add=amounts)
-        return _place(model, self.sae, edit)
+            return [Placement(model.check_site(self.sae.writes), RankOne.make(self.kept.to(model.device), offset=1.0))]
+        features = _known(self.sae, self.amounts)
+        edit = FeatureEdit.make(self.sae, features, add=[float(self.amounts[i]) for i in features])
+        if self.within is None:
+            return _place(model, self.sae, edit)
+        if self.sae.normalizes:
+            raise ValueError(
+                f"{self.sae.name} rescales its input token by token, so an addition of its features is no fixed vector "
+                "to keep within a span. Add its decoder's direction instead."
+            )
+        return _place(model, self.sae, RankOne.make(self.kept.to(model.device), offset=1.0))
+
+    @property
+    def writes_at(self) -> Site:
+        return self.sae.writes or self.sae.site
+
+    @property
+    def added(self) -> Float[Tensor, "d_model"]:
+        features = _known(self.sae, self.amounts)
+        rows = self.sae.features(features).rows
+        return torch.tensor([float(self.amounts[i]) for i in features], device=rows.device) @ rows
 
 
 @dataclass(frozen=True, eq=False)

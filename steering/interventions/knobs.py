@@ -127,7 +127,28 @@ class Inner:
     label: str
 
 
-Knob = Number | OneOf | Flag | Words | Vector | Features | WholeSae | AtSite | Inner
+@dataclass(frozen=True)
+class Within:
+    """Texts to whose span an addition is kept: the constructor's argument `within`, a `Manifold`, or None for no limit.
+
+    Two settings: the texts, with blank lines between them, and `within_k`, how many dimensions of their span.
+    """
+
+    name: str = "within"
+    label: str = "Keep to what these texts span"
+    dimensions: int = 16
+    help: str = (
+        "Only the part of the addition that lies in the first principal directions of the activations of these texts "
+        "is added. Too large a strength still exaggerates: the span limits where it points, not how far it goes."
+    )
+
+    @property
+    def count(self) -> str:
+        """The name of the setting that holds how many dimensions."""
+        return f"{self.name}_k"
+
+
+Knob = Number | OneOf | Flag | Words | Vector | Features | WholeSae | AtSite | Inner | Within
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,9 @@ class Placement:
     gate: Gate | None = None
 
 
+# Arguments that are shown only where they are not at their default.
+OPTIONAL = ("where", "start", "within")
+
 # Every method that declares its knobs, by the short name that it declares.
 METHODS: dict[str, type[Intervention]] = {}
 
@@ -175,7 +178,7 @@ class Intervention(ABC):
         shown = (
             f"{field.name}={_short(getattr(self, field.name))}"
             for field in dataclasses.fields(self)
-            if field.name not in ("where", "start") or getattr(self, field.name) != field.default
+            if field.name not in OPTIONAL or getattr(self, field.name) != field.default
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -214,6 +217,7 @@ def fingerprint(value: Any) -> str:
 def _bytes(value: Any) -> bytes:
     if isinstance(value, Intervention):
         parts = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        parts = [(name, one) for name, one in parts if not (name == "within" and one is None)]
         return type(value).__name__.encode() + b"(" + b",".join(n.encode() + b"=" + _bytes(v) for n, v in parts) + b")"
     if hasattr(value, "fingerprint"):
         return f"{type(value).__name__}:{value.fingerprint}".encode()

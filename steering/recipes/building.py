@@ -18,11 +18,12 @@ from ..interventions.knobs import (
     OneOf,
     Vector,
     WholeSae,
+    Within,
     Words,
 )
 from ..interventions.protocol import Intervention
 from .sources import Source
-from .steps import COMMON, MAIN, Step, Variant
+from .steps import COMMON, MAIN, Step, Variant, split_texts
 from .workbench import Workbench
 
 # The threshold that an experiment's calibration of some name gives for a direction.
@@ -112,6 +113,10 @@ def make(bench: Workbench, step: Step, calibrated: Calibrations | None = None) -
     settings |= {name: getattr(step, name) for name in COMMON}
     kind: Any = step.intervention
     made = getattr(kind, setup.make)(bench.lm, **settings) if setup.make else kind(**settings)
+    for knob in setup.of(Within):
+        assert isinstance(knob, Within)
+        if texts := split_texts(getattr(step, knob.name)):
+            made = replace(made, within=bench.manifold(texts, made.writes_at, getattr(step, knob.count)))
     for knob in setup.of(Number):
         assert isinstance(knob, Number)
         if knob.unit == NORMS and getattr(step, f"{knob.name}_raw") is None:

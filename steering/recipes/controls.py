@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..directions.direction import random_like
-from ..interventions.knobs import PROJECTION, Features, Inner, Number, Vector, Words
+from ..interventions.knobs import NORMS, PROJECTION, Features, Inner, Number, Vector, Words
 from ..interventions.protocol import Intervention
 from .steps import MAIN, Variant
 from .workbench import Workbench
@@ -52,7 +52,15 @@ def control(bench: Workbench | None, tested: Intervention, seed: int) -> Interve
             tau = getattr(tested, knob.name)
             if abs(tau) < FAR:
                 changes[knob.name] = bench.firing_tau(getattr(tested, MAIN), tau, changes[MAIN])
-    return replace(tested.randomized(seed), **changes)
+    made = replace(tested.randomized(seed), **changes)
+    return _as_long(made, tested) if getattr(tested, "within", None) is not None else made
+
+
+def _as_long(made: Any, tested: Any) -> Any:
+    """The control with strengths scaled to the tested shift: less of a random vector lies in a span of texts."""
+    norms = [knob.name for knob in tested.setup.of(Number) if knob.unit == NORMS]
+    factor = tested.unit_shift / made.unit_shift if norms else 1.0
+    return replace(made, **{name: getattr(made, name) * factor for name in norms})
 
 
 def _others(tested: Any, knob: Features, seed: int) -> Any:

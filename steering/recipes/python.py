@@ -16,11 +16,12 @@ from ..interventions.knobs import (
     OneOf,
     Vector,
     WholeSae,
+    Within,
     Words,
 )
 from ..interventions.protocol import Intervention
 from .sources import Source, position_of
-from .steps import COMMON, MAIN, Recipe, Step, steps_of
+from .steps import COMMON, MAIN, Recipe, Step, split_texts, steps_of
 
 Numbers = Mapping[str, Any]
 
@@ -93,10 +94,20 @@ def step_lines(name: str, step: Step, numbers: Numbers) -> list[str]:
             arguments += [(knob.name, repr(value))] if value not in ("", usual.get(knob.name)) else []
         elif isinstance(knob, Words):
             arguments.append((knob.name, repr(getattr(step, knob.name))))
+        elif isinstance(knob, Within) and (texts := split_texts(getattr(step, knob.name))):
+            span = f"t.manifold(lm, {texts!r}, {_written_at(step, name)}, k={getattr(step, knob.count)})"
+            arguments.append((knob.name, span))
     arguments += [(key, repr(getattr(step, key))) for key in COMMON if getattr(step, key) != COMMON[key]]
     made = ", ".join(["lm"] * bool(step.setup.make) + [f"{key}={value}" for key, value in arguments])
     call = f"{_called(step.intervention)}{f'.{step.setup.make}' if step.setup.make else ''}"
     return [*lines, f"{name}_step = {call}({made})"]
+
+
+def _written_at(step: Step, name: str) -> str:
+    """Python for the site that an addition writes to."""
+    if step.setup.of(Features):
+        return "sae.writes or sae.site"
+    return f"{name}.site" if step.setup.of(Vector) else _site(step.layer, step.stream)
 
 
 def _vectors(step: Step) -> list[Vector]:

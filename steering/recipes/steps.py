@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +30,7 @@ from ..interventions.knobs import (
     Setup,
     Vector,
     WholeSae,
+    Within,
     Words,
 )
 from ..interventions.protocol import METHODS, Intervention, Where
@@ -56,7 +58,9 @@ class Step:
     - every knob by its name; a strength in layer norms also as `alpha_raw`, which then counts instead;
     - of the direction: `direction`, `contrast`, `space`, `position`, `layer`, `stream`, `positive`, `negative`, `top_k`
       (see `Source`); of a second direction a `Source`;
-    - `features`: number -> value; `then`: another step; `where` and `start`: which tokens.
+    - `features`: number -> value; `then`: another step; `where` and `start`: which tokens;
+    - of an addition: `within`, texts to whose span it is kept (blank lines between them), and `within_k`, how many
+      dimensions of it.
 
     Settings of other methods are kept, so that switching methods back and forth loses nothing, but are not written.
 
@@ -177,6 +181,8 @@ def defaults(method: type[Intervention]) -> dict[str, Any]:
             found |= {f"{knob.name}_raw": None} if knob.unit == NORMS else {}
         elif isinstance(knob, OneOf | Flag):
             found[knob.name] = knob.default
+        elif isinstance(knob, Within):
+            found |= {knob.name: "", knob.count: knob.dimensions}
     return found
 
 
@@ -195,16 +201,17 @@ def _value(setup: Setup, name: str, value: Any) -> Any:
         return value if _is_number(value, int) and 0 <= value <= MAX_START else _wrong(name, value)
     if name == "features":
         return _features(value)
-    knob = next(
-        (knob for knob in setup.knobs if getattr(knob, "name", None) in (name, name.removesuffix("_raw"))), None
-    )
+    names = (name, name.removesuffix("_raw"), name.removesuffix("_k"))
+    knob = next((knob for knob in setup.knobs if getattr(knob, "name", None) in names), None)
     if isinstance(knob, Number):
         return _number(knob, name, value)
     if isinstance(knob, OneOf):
         return value if _in(value, knob.options) else _one_of(name, knob.options, value)
     if isinstance(knob, Flag):
         return value if isinstance(value, bool) else _wrong(name, value)
-    if isinstance(knob, Words):
+    if isinstance(knob, Within) and name == knob.count:
+        return value if _is_number(value, int) and value >= 1 else _wrong(name, value)
+    if isinstance(knob, Words | Within):
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             raise ValueError(f"A step's texts have at most {MAX_TEXT} characters; {name} is none such.")
         return value
@@ -383,7 +390,12 @@ def renewed(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"method": kind, "on": data.get("on", True), **found}
 
 
-# Features as text ---------------------------------------------------------------------------------------------------
+# Texts and features as text -----------------------------------------------------------------------------------------
+
+
+def split_texts(text: str) -> list[str]:
+    """The texts between blank lines."""
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def parse_features(text: str) -> dict[int, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..interventions.knobs import DEGREES, NORMS, PROJECTION, Features, Flag, Inner, Knob, Number, OneOf, Vector
+from ..interventions.knobs import DEGREES, NORMS, PROJECTION, Features, Flag, Inner, Knob, Number, OneOf, Vector, Within
 from .sources import Source
 from .steps import MAIN, WHERE, Step, Variant, defaults, show_features
 
@@ -31,6 +31,8 @@ def step_summary(step: Step) -> str:
             said.append(f"{knob.label.lower()} {step_summary(getattr(step, knob.name))}")
         elif isinstance(knob, Number) and step.offers(knob):
             said.append(_number(knob, step))
+        elif isinstance(knob, Within) and getattr(step, knob.name).strip():
+            said.append(f"within {getattr(step, knob.count)} dimensions of texts")
         elif isinstance(knob, OneOf | Flag) and step.offers(knob) and getattr(step, knob.name) != usual[knob.name]:
             said.append(_chosen(knob, getattr(step, knob.name)))
     said = [part for part in said if part]

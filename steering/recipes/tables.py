@@ -22,6 +22,7 @@ from ..interventions.knobs import (
     Number,
     OneOf,
     Vector,
+    Within,
     Words,
 )
 from ..interventions.protocol import METHODS, Intervention
@@ -62,6 +63,8 @@ def keys_of(kind: type[Intervention]) -> set[str]:
             found |= {knob.name} | ({f"{knob.name}_norms"} if knob.unit == NORMS else set())
         elif isinstance(knob, Vector | OneOf | Flag | Words | Inner):
             found.add(knob.name)
+        elif isinstance(knob, Within):
+            found |= {knob.name, knob.count}
     return found
 
 
@@ -128,6 +131,9 @@ def step_table(step: Step, directions: dict[str, dict[str, Any]], bench: Workben
             table[knob.name] = step_table(getattr(step, knob.name), directions, bench)
         elif isinstance(knob, Number):
             table |= _number_table(step, knob, bench)
+        elif isinstance(knob, Within):
+            texts = getattr(step, knob.name)
+            table |= {knob.name: texts, knob.count: getattr(step, knob.count)} if texts.strip() else {}
         elif isinstance(knob, OneOf | Flag | Words):
             value = getattr(step, knob.name)
             kept = value != _usual(step.intervention, knob.name) and not (isinstance(knob, OneOf) and value == "")
@@ -226,6 +232,8 @@ def step_of(table: Mapping[str, Any], directions: Mapping[str, Mapping[str, Any]
             settings[knob.name] = step_of(table[knob.name], directions)
         elif isinstance(knob, Number):
             settings |= _number_of(table, knob, kind)
+        elif isinstance(knob, Within):
+            settings |= {key: table[key] for key in (knob.name, knob.count) if key in table}
         elif isinstance(knob, Words):
             settings[knob.name] = table[knob.name] if knob.required else table.get(knob.name, "")
         elif isinstance(knob, OneOf | Flag):

@@ -22,6 +22,7 @@ from ..directions.activations import ENCODE_TOKENS, Position, batches, of_pairs
 from ..directions.class_means import class_mean
 from ..directions.contrasts import CONTRASTS
 from ..directions.direction import Direction, random_like
+from ..directions.geometry.manifold import Manifold, manifold
 from ..directions.pairs import PairSet, bundled_pairs
 from ..directions.shipped import shipped
 from ..engine.engine import Engine
@@ -219,6 +220,14 @@ class Workbench:
 
         key = ("layers", source.direction, source.positive, source.negative, stream, position)
         return self._kept.get(key, make)
+
+    def manifold(self, texts: Sequence[str], site: Site, k: int) -> Manifold:
+        """The first k principal directions of the texts' activations at a site.
+
+        Raises:
+            ValueError: no text, or one that cannot be read.
+        """
+        return self._kept.get(("manifold", tuple(texts), site, k), lambda: manifold(self.lm, texts, site, k=k))
 
     # Norms and projections ------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from steering.interventions.knobs import (
     Number,
     OneOf,
     Vector,
+    Within,
     Words,
 )
 from steering.interventions.protocol import METHODS
@@ -77,6 +78,8 @@ def every_step(pairs: str, saved: str) -> Iterator[tuple[str, Step]]:
             elif isinstance(knob, Vector):
                 other = Source("texts", layer=1, **TEXTS)
                 yield f"{method}, {knob.name} of texts", base.but(**{knob.name: other})
+            elif isinstance(knob, Within):
+                yield f"{method}, {knob.name}", base.but(**{knob.name: "a cat sat\n\nthe dog looked up", knob.count: 3})
             elif isinstance(knob, Inner):
                 inside = Step("regulate", **usual("regulate", pairs) | {"tau": None, "where": "generated"})
                 yield f"{method}, {knob.name} regulate", base.but(**{knob.name: inside})

@@ -8,6 +8,7 @@ safe.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +23,8 @@ from ...sites import Site
 from ..direction import Direction
 from .tokens import tokens_of
 
-MASSIVE = (
-    10.0  # a token whose activation is so many times the median length is left out: it would be most of the energy
-)
+# A token whose activation is so many times the median length is left out: it would be most of the energy.
+MASSIVE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +54,15 @@ class Manifold:
         basis = self.basis.to(vectors.device, torch.float64)
         return ((vectors.double() @ basis.T) @ basis).to(vectors.dtype)
 
-    def share(self, vector: Float[Tensor, " d_model"]) -> float:
-        """|P v|^2 / |v|^2: 1 for a vector inside the span, k / d_model for a random one."""
-        v = vector.double()
+    def share(self, vectors: Float[Tensor, "*batch d_model"]) -> float:
+        """|P v|^2 / |v|^2 (summed over several): 1 for a vector inside the span, about k / d_model for a random one."""
+        v = vectors.double()
         return float(self.project(v).square().sum() / v.square().sum().clamp_min(1e-30))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the site and the basis."""
+        return hashlib.sha256(str(self.site).encode() + self.basis.contiguous().numpy().tobytes()).hexdigest()[:16]
 
     @cached_property
     def dimensions(self) -> float:

@@ -17,11 +17,12 @@ from ...interventions.knobs import (
     Number,
     OneOf,
     Vector,
+    Within,
     Words,
 )
 from ...interventions.protocol import METHODS
 from ...recipes import building
-from ...recipes.sources import CONTRASTS, POSITIONS, SPACES, Source, shown_position
+from ...recipes.sources import CONTRASTS, MAX_TEXT, POSITIONS, SPACES, Source, shown_position
 from ...recipes.steps import MAIN, MAX_START, WHERE, Step, parse_features, show_features
 from ..widgets.basics import literal
 from ..widgets.strength import strength
@@ -145,7 +146,23 @@ def _settings(prefix: str, step: Step, bench: Workbench, directions: dict[str, s
     for knob in step.setup.knobs:
         if isinstance(knob, OneOf | Flag) and step.offers(knob):
             step = step.but(**{knob.name: _option(prefix, knob, getattr(step, knob.name))})
+        elif isinstance(knob, Within):
+            step = step.but(**_within(prefix, step, knob, bench))
     return step
+
+
+def _within(prefix: str, step: Step, knob: Within, bench: Workbench) -> dict[str, Any]:
+    """The texts to whose span an addition is kept, and how many dimensions of it, as chosen."""
+    texts = st.text_area(
+        knob.label, getattr(step, knob.name), key=f"{prefix}_{knob.name}", max_chars=MAX_TEXT, height=80,
+        help=f"{knob.help} Blank lines separate texts; empty for no limit.",
+    )  # fmt: skip
+    if not (texts or "").strip():
+        return {knob.name: ""}
+    most, now = bench.lm.d_model, getattr(step, knob.count)
+    count = st.number_input("Dimensions", 1, most, min(now, most), key=f"{prefix}_{knob.count}", help=f"Of {most}.")
+    st.caption("This limits where the addition points, not how far it goes: a large strength still exaggerates.")
+    return {knob.name: texts, knob.count: int(count or now)}
 
 
 def _option(prefix: str, knob: OneOf | Flag, value: Any) -> Any:
@@ -275,6 +292,8 @@ def raw_note(bench: Workbench, step: Step, norms: float) -> str:
     try:
         if step.setup.make:  # making one means reading its texts, which is too much for a note
             return f"largest shift {norms * bench.typical_norm(bench.site_of(step.layer, step.stream)):.3g}"
+        if any(getattr(step, knob.name).strip() for knob in step.setup.of(Within) if isinstance(knob, Within)):
+            return f"shift {norms * bench.typical_norm(bench.direction(step.source(Vector())).site):.3g}"
         made = bench.kept(("unit", _without_strengths(step).key), lambda: _unit(bench, step))
         return f"raw {norms * made[0] / max(made[1], 1e-12):.3g}, shift {norms * made[0]:.3g}"
     except ValueError:
