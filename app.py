@@ -37,6 +37,10 @@ MENU = {
         st.Page(HERE / "pages/measure/calibrate.py", title="Calibrate", icon=":material/tune:"),
         st.Page(HERE / "pages/measure/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
     ],
+    "Learn": [
+        st.Page(HERE / "pages/learn/lessons.py", title="Lessons", icon=":material/school:"),
+        st.Page(HERE / "pages/learn/room.py", title="Class", icon=":material/groups:"),
+    ],
     "Library": [
         st.Page(HERE / "pages/library/library.py", title="Library", icon=":material/bookmarks:"),
         st.Page(HERE / "pages/library/models.py", title="Models", icon=":material/deployed_code:"),

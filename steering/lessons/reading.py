@@ -1,0 +1,178 @@
+"""What a lesson's pieces show on a model: read once, as plain JSON data that is drawn without the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..directions.activations import of_pairs
+from ..engine.completion import Completion
+from ..engine.requests import Request
+from ..features.index import FeatureIndex, locate
+from ..interventions.knobs import Vector
+from ..jobs.files import home
+from ..models.chat import chat
+from ..recipes.building import build
+from ..recipes.controls import controls
+from ..recipes.sources import Source
+from ..recipes.steps import Step, Variant
+from ..recipes.workbench import Workbench
+from ..saes.sae import load_sae
+from .strips import breaks_at, turns_at
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+    from .pieces import FeatureCard, Plane, Projections, RandomPushes, Similarity, StripPiece, Texts
+
+DIGITS = 4
+
+
+def _engine(bench: Workbench) -> Engine:
+    if bench.engine is None:
+        raise ValueError("A lesson's pieces are read by an engine; make the workbench of one: Workbench(engine).")
+    return bench.engine
+
+
+def _prompt(bench: Workbench, text: str) -> Any:
+    return chat(text) if bench.lm.has_chat_template else text
+
+
+def _rounded(values: Any) -> list[float]:
+    return [round(float(value), DIGITS) for value in values]
+
+
+def strip_requests(bench: Workbench, piece: StripPiece, values: tuple[float, ...] | None = None) -> list[Request]:
+    """One request a strength, at zero without steering; for a strip that is written while somebody watches."""
+    if piece.sae:
+        bench = Workbench(_engine(bench), load_sae(bench.lm, bench.lm.name, piece.sae))
+    made = []
+    for value in piece.values if values is None else values:
+        setting = dict.fromkeys(piece.step.features, value) if piece.axis == "features" else value
+        step = piece.step.but(**{piece.axis: setting})
+        steps = () if value == 0 else build(bench, Variant("", (step,))).interventions
+        made.append(Request(_prompt(bench, piece.prompt), interventions=steps, max_new_tokens=piece.tokens))
+    return made
+
+
+def strip(bench: Workbench, piece: StripPiece) -> dict[str, Any]:
+    """Texts, surprise under the unsteered model, and where the answer turns and where the text breaks."""
+    engine = _engine(bench)
+    handles = [handle.result() for handle in engine.submit_all(strip_requests(bench, piece))]
+    texts = [handle.text for handle in handles]
+    surprise = surprises(engine, handles)
+    return {
+        "values": list(piece.values),
+        "texts": texts,
+        "surprise": _rounded(surprise),
+        "turns": turns_at(texts, piece.wanted),
+        "breaks": breaks_at(texts, surprise),
+        "agree": all(receipt.agrees for handle in handles for receipt in handle.receipts),
+    }
+
+
+def surprises(engine: Engine, handles: list[Completion]) -> list[float]:
+    """The mean negative log-probability of each text's tokens under the unsteered model, in nats."""
+    scored = engine.score_all([(handle.prompt_tokens, handle.tokens, ()) for handle in handles if handle.tokens])
+    found = iter(scored)
+    return [-sum(one) / len(one) if handle.tokens and (one := next(found)) else 0.0 for handle in handles]
+
+
+def texts(bench: Workbench, piece: Texts) -> dict[str, Any]:
+    """For every prompt the text without steering and under each step."""
+    built = [(), *(build(bench, Variant("", (step,))).interventions for step in piece.steps)]
+    asked = [
+        Request(_prompt(bench, prompt), interventions=steps, max_new_tokens=piece.tokens)
+        for prompt in piece.prompts
+        for steps in built
+    ]
+    handles = [handle.result() for handle in _engine(bench).submit_all(asked)]
+    rows = [handles[i : i + len(built)] for i in range(0, len(handles), len(built))]
+    return {
+        "names": ["No steering", *(piece.names or [step.setup.title for step in piece.steps])],
+        "rows": [[handle.text for handle in row] for row in rows],
+        "agree": all(receipt.agrees for handle in handles for receipt in handle.receipts),
+    }
+
+
+def projections(bench: Workbench, piece: Projections) -> dict[str, Any]:
+    """The projections of both sides of the pairs on their direction."""
+    direction = bench.direction(piece.step.source(_vector(piece.step)))
+    groups = bench.projections(direction)
+    return {
+        "positive": _rounded(groups.get("positive", [])),
+        "negative": _rounded(groups.get("negative", [])),
+        "midpoint": round(bench.midpoint(direction), DIGITS),
+        "norm": round(direction.norm, DIGITS),
+    }
+
+
+def _vector(step: Step) -> Any:
+    return step.setup.of(Vector)[0]
+
+
+def plane(bench: Workbench, piece: Plane) -> dict[str, Any]:
+    """Activations of both sides in the plane of their difference and of what varies most beside it, in layer norms.
+
+    The first axis is the difference of the means; the second the first principal component of what is left.
+    """
+    source = piece.step.source(_vector(piece.step))
+    site, pairs = bench.site(source), bench.pair_set(source)
+    sides = of_pairs(bench.lm, pairs, [site], position=source.position)[site]
+    positive, negative = (side.double() for side in sides)
+    first = positive.mean(0) - negative.mean(0)
+    length = first.norm()
+    first = first / length
+    both = torch.cat([positive, negative])
+    centered = both - (positive.mean(0) + negative.mean(0)) / 2
+    rest = centered - (centered @ first)[:, None] * first
+    second = torch.linalg.svd(rest, full_matrices=False).Vh[0]
+    points = torch.stack([centered @ first, centered @ second], -1)
+    scale = float(points.abs().quantile(0.98))
+    points = points / scale
+    return {
+        "positive": [_rounded(point) for point in points[: len(positive)]],
+        "negative": [_rounded(point) for point in points[len(positive) :]],
+        "difference": round(float(length) / scale, DIGITS),
+    }
+
+
+def random_pushes(bench: Workbench, piece: RandomPushes) -> dict[str, Any]:
+    """By how many nats each prompt's answer moves toward one text and away from another, really and at random."""
+    engine = _engine(bench)
+    built = build(bench, Variant("", (piece.step,))).interventions
+    arms = [(), built, *(controls(bench, built, seed) for seed in range(piece.seeds))]
+    items = [
+        (_prompt(bench, prompt), answer, arm)
+        for arm in arms
+        for prompt, to, away in zip(piece.prompts, piece.to, piece.away, strict=True)
+        for answer in (to, away)
+    ]
+    scored = [sum(one) for one in engine.score_all(items)]
+    n = len(piece.prompts)
+    lean = [scored[2 * i] - scored[2 * i + 1] for i in range(len(arms) * n)]  # log P(to) - log P(away)
+    mean = [sum(lean[i * n : (i + 1) * n]) / n for i in range(len(arms))]
+    return {"real": round(mean[1] - mean[0], DIGITS), "random": _rounded(m - mean[0] for m in mean[2:])}
+
+
+def similarity(bench: Workbench, piece: Similarity) -> dict[str, Any]:
+    """Cosines between the directions of pair sets at one layer."""
+    found = [bench.direction(Source(direction=f"pairs:{name}", layer=piece.layer)) for name in piece.pairs]
+    units = torch.stack([direction.vector.double() / direction.norm for direction in found])
+    return {"names": list(piece.pairs), "cosines": [_rounded(row) for row in units @ units.T]}
+
+
+def feature(bench: Workbench, piece: FeatureCard) -> dict[str, Any]:
+    """The strongest examples of a feature of a bundled SAE, and the tokens that it makes likely."""
+    sae = load_sae(bench.lm, bench.lm.name, piece.sae)
+    index = FeatureIndex.open(locate(sae, bench.lm, home()))
+    found = index.feature(piece.feature)
+    examples = found.bands[0].examples[:6]
+    return {
+        "examples": [
+            {"tokens": list(one.tokens), "activations": _rounded(one.activations), "peak": one.peak} for one in examples
+        ],
+        "promoted": [one.text for one in found.promoted[:8]],
+        "maximum": round(found.maximum, DIGITS),
+        "density": round(found.density, 6),
+    }

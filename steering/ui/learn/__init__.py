@@ -1,0 +1,1 @@
+"""The pages under Learn: lessons, and rooms for a class."""
