@@ -48,6 +48,9 @@ MENU = {
 }
 
 frame.logo(HERE / "assets")
-page = st.navigation(MENU)
-frame.sidebar()
+# A student of a class's room sees the lesson alone: no menu, and no model of their own to choose.
+student = "room" in st.query_params
+page = st.navigation(MENU, position="hidden" if student else "sidebar", expanded=True)
+if not student:
+    frame.sidebar()
 page.run()

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from .pieces import Piece, near, piece_from
 
@@ -148,7 +148,7 @@ def _lesson(path: Path, text: str, data: dict[str, Any], model: str) -> Lesson:
     for number, table in enumerate(steps):
         try:
             made.append(_step(own(table)))
-        except _Wrong as error:
+        except _Mistake as error:
             raise place.wrong(str(error), number, error.key) from error
         except ValueError as error:
             raise place.wrong(str(error), number) from error
@@ -157,17 +157,17 @@ def _lesson(path: Path, text: str, data: dict[str, Any], model: str) -> Lesson:
         strings = {key: _text(key, value) for key, value in head.items()}
         words = own(data.get("words", {}))
         if not isinstance(words, dict):
-            raise _Wrong("words", "words is a table: word = what it means.")
+            raise _Mistake("words", "words is a table: word = what it means.")
         said = tuple((word, _text(word, meaning)) for word, meaning in words.items())
-    except _Wrong as error:
+    except _Mistake as error:
         raise place.wrong(str(error), key=error.key) from error
     for key in ("title", "aim"):
         if not strings.get(key):
-            raise place.wrong(f"a lesson has a {key}.", key=key)
+            raise place.wrong(f"a lesson needs its {key}.", key=key)
     return Lesson(path.stem, chosen, tuple(models), steps=tuple(made), words=said, folder=path.parent, **strings)
 
 
-class _Wrong(ValueError):
+class _Mistake(ValueError):
     """A mistake at a key of a step."""
 
     def __init__(self, key: str, what: str) -> None:
@@ -177,13 +177,13 @@ class _Wrong(ValueError):
 
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise _Wrong(key, f"{key} is a text; got {value!r}.")
+        raise _Mistake(key, f"{key} is a text; got {value!r}.")
     return value.strip()
 
 
 def _number(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-        raise _Wrong(key, f"{key} is a number; got {value!r}.")
+        raise _Mistake(key, f"{key} is a number; got {value!r}.")
     return float(value)
 
 
@@ -192,12 +192,12 @@ def _step(table: Mapping[str, Any]) -> LessonStep:
     settings: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            raise _Wrong(key, f"a step has no setting {key!r}; {near(key, known)}")
+            raise _Mistake(key, f"a step has no setting {key!r}; {near(key, known)}")
         if key in ("before", "show"):
             try:
                 settings[key] = piece_from(value)
             except ValueError as error:
-                raise _Wrong(key, str(error)) from error
+                raise _Mistake(key, str(error)) from error
         elif key == "question":
             settings[key] = _question(value)
         elif key == "minutes":
@@ -207,10 +207,10 @@ def _step(table: Mapping[str, Any]) -> LessonStep:
         else:
             settings[key] = _text(key, value)
     if not settings.get("title"):
-        raise _Wrong("title", "a step has a title.")
+        raise _Mistake("title", "a step has a title.")
     step = LessonStep(**settings)
     if step.question is not None and step.question.kind == "turn" and getattr(step.show, "kind", "") != "strip":
-        raise _Wrong("question", 'a turn is asked of a strip: give the step a [steps.show] of kind "strip".')
+        raise _Mistake("question", 'a turn is asked of a strip: give the step a [steps.show] of kind "strip".')
     return step
 
 
@@ -219,37 +219,37 @@ def _asked(value: Any) -> tuple[tuple[str, str], ...]:
         isinstance(one, list) and len(one) == 2 and all(isinstance(part, str) for part in one) for one in value
     )
     if not right:
-        raise _Wrong("pupils_ask", "pupils_ask is a list of [question, answer].")
+        raise _Mistake("pupils_ask", "pupils_ask is a list of [question, answer].")
     return tuple((question, answer) for question, answer in value)
 
 
 def _question(table: Any) -> Question:
     if not isinstance(table, dict):
-        raise _Wrong("question", "a question is a table with a kind.")
+        raise _Mistake("question", "a question is a table with a kind.")
     known = [field.name for field in fields(Question)]
     for key in table:
         if key not in known:
-            raise _Wrong(key, f"a question has no setting {key!r}; {near(key, known)}")
+            raise _Mistake(key, f"a question has no setting {key!r}; {near(key, known)}")
     kind = table.get("kind")
     if kind not in get_args(Kind):
-        raise _Wrong("kind", f"a question's kind is one of {', '.join(get_args(Kind))}; got {kind!r}.")
+        raise _Mistake("kind", f"a question's kind is one of {', '.join(get_args(Kind))}; got {kind!r}.")
     said = _text("question", table.get("question", ""))
     if not said:
-        raise _Wrong("question", 'a question has a text: question = "...".')
+        raise _Mistake("question", 'a question has a text: question = "...".')
     options = table.get("options", [])
     if not isinstance(options, list) or not all(isinstance(one, str) and one for one in options):
-        raise _Wrong("options", "options is a list of texts.")
+        raise _Mistake("options", "options is a list of texts.")
     if kind in ("choose", "order") and (len(options) < 2 or len(set(options)) != len(options)):
-        raise _Wrong("options", f"a question of kind {kind} has at least two different options.")
+        raise _Mistake("options", f"a question of kind {kind} has at least two different options.")
     answer = table.get("answer")
     low, high = _number("low", table.get("low", 0)), _number("high", table.get("high", 100))
     if kind == "choose" and answer is not None and answer not in options:
-        raise _Wrong("answer", f"the answer is one of the options; got {answer!r}.")
+        raise _Mistake("answer", f"the answer is one of the options; got {answer!r}.")
     if kind == "order" and (not isinstance(answer, list) or sorted(map(str, answer)) != sorted(options)):
-        raise _Wrong("answer", "the answer is the list of all options in the right order.")
+        raise _Mistake("answer", "the answer is the list of all options in the right order.")
     if kind == "number" and not low <= _number("answer", answer) <= high:
-        raise _Wrong("answer", f"the answer lies between low and high ({low:g} and {high:g}); got {answer!r}.")
+        raise _Mistake("answer", f"the answer lies between low and high ({low:g} and {high:g}); got {answer!r}.")
     if kind == "turn" and answer is not None:
-        raise _Wrong("answer", "the answer of a turn comes from the strip itself; leave it out.")
+        raise _Mistake("answer", "the answer of a turn comes from the strip itself; leave it out.")
     right = tuple(answer) if isinstance(answer, list) else answer
-    return Question(kind, said, tuple(options), right, low, high, _text("unit", table.get("unit", "")))
+    return Question(cast(Kind, kind), said, tuple(options), right, low, high, _text("unit", table.get("unit", "")))

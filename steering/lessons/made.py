@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .lesson import Lesson
 from .pieces import Piece
+from .reading import read
 
 if TYPE_CHECKING:
     from ..recipes.workbench import Workbench
@@ -61,7 +62,7 @@ def make(lesson: Lesson, bench: Workbench, say: Callable[[str], None] = lambda l
         for piece in step.pieces:
             if piece.needs_model and key_of(piece) not in results:
                 say(f"{lesson.name} on {lesson.model}, step {number}: {piece.kind}")
-                found = piece.compute(bench)
+                found = read(bench, piece)
                 if not found.get("agree", True):
                     raise ValueError(f"{lesson.name}, step {number}: an edit did not arrive in the model.")
                 results[key_of(piece)] = found

@@ -1,7 +1,7 @@
 """The pieces that a lesson can show: texts under steering, a strip of strengths, projections, a feature, a drawing.
 
-A piece is a small frozen value read from the lesson's file. Those that need a model say what they show by `compute`,
-which gives plain JSON data: made once for the lesson's own settings and shipped, so that a class waits for nobody.
+A piece is a small frozen value read from the lesson's file. What those show that need a model is read by
+reading.py as plain JSON data: made once for the lesson's own settings and shipped, so that a class waits for nobody.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ..recipes.steps import Step, step_data, step_from
-
-if TYPE_CHECKING:
-    from ..recipes.workbench import Workbench
-
 
 ADDING = Step()  # what a piece without a step of its own does: add a direction
 
@@ -35,10 +31,6 @@ class Piece:
             if field.name != "caption":
                 found[field.name] = _plain(getattr(self, field.name))
         return found
-
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        """What the piece shows on a workbench's model, as JSON data."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -82,14 +74,9 @@ class StripPiece(Piece):
     wanted: str = ""  # the word whose first appearance is the turn
     label: str = "Strength"
 
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        from .reading import strip
-
-        return strip(bench, self)
-
 
 @dataclass(frozen=True)
-class Texts(Piece):
+class TextsPiece(Piece):
     """Some prompts, each without steering and under named steps, side by side."""
 
     kind: ClassVar[str] = "texts"
@@ -97,11 +84,6 @@ class Texts(Piece):
     steps: tuple[Step, ...] = ()
     names: tuple[str, ...] = ()
     tokens: int = 40
-
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        from .reading import texts
-
-        return texts(bench, self)
 
 
 @dataclass(frozen=True)
@@ -113,11 +95,6 @@ class Projections(Piece):
     threshold: bool = False
     names: tuple[str, ...] = ("first side", "second side")
 
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        from .reading import projections
-
-        return projections(bench, self)
-
 
 @dataclass(frozen=True)
 class Plane(Piece):
@@ -126,11 +103,6 @@ class Plane(Piece):
     kind: ClassVar[str] = "plane"
     step: Step = ADDING
     names: tuple[str, ...] = ("first side", "second side")
-
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        from .reading import plane
-
-        return plane(bench, self)
 
 
 @dataclass(frozen=True)
@@ -144,11 +116,6 @@ class RandomPushes(Piece):
     away: tuple[str, ...] = ()
     seeds: int = 20
 
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        from .reading import random_pushes
-
-        return random_pushes(bench, self)
-
 
 @dataclass(frozen=True)
 class Similarity(Piece):
@@ -157,11 +124,6 @@ class Similarity(Piece):
     kind: ClassVar[str] = "similarity"
     pairs: tuple[str, ...] = ()
     layer: int = 0
-
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        from .reading import similarity
-
-        return similarity(bench, self)
 
 
 @dataclass(frozen=True)
@@ -173,11 +135,6 @@ class FeatureCard(Piece):
     feature: int = 0
     promoted: bool = False
 
-    def compute(self, bench: Workbench) -> dict[str, Any]:
-        from .reading import feature
-
-        return feature(bench, self)
-
 
 KINDS: dict[str, type[Piece]] = {
     kind.kind: kind
@@ -186,7 +143,7 @@ KINDS: dict[str, type[Piece]] = {
         CoinFlips,
         Superposition,
         StripPiece,
-        Texts,
+        TextsPiece,
         Projections,
         Plane,
         RandomPushes,

@@ -19,11 +19,11 @@ from ..recipes.sources import Source
 from ..recipes.steps import Step, Variant
 from ..recipes.workbench import Workbench
 from ..saes.sae import load_sae
+from .pieces import FeatureCard, Piece, Plane, Projections, RandomPushes, Similarity, StripPiece, TextsPiece
 from .strips import breaks_at, turns_at
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
-    from .pieces import FeatureCard, Plane, Projections, RandomPushes, Similarity, StripPiece, Texts
 
 DIGITS = 4
 
@@ -78,7 +78,7 @@ def surprises(engine: Engine, handles: list[Completion]) -> list[float]:
     return [-sum(one) / len(one) if handle.tokens and (one := next(found)) else 0.0 for handle in handles]
 
 
-def texts(bench: Workbench, piece: Texts) -> dict[str, Any]:
+def texts(bench: Workbench, piece: TextsPiece) -> dict[str, Any]:
     """For every prompt the text without steering and under each step."""
     built = [(), *(build(bench, Variant("", (step,))).interventions for step in piece.steps)]
     asked = [
@@ -118,7 +118,7 @@ def plane(bench: Workbench, piece: Plane) -> dict[str, Any]:
     """
     source = piece.step.source(_vector(piece.step))
     site, pairs = bench.site(source), bench.pair_set(source)
-    sides = of_pairs(bench.lm, pairs, [site], position=source.position)[site]
+    sides = of_pairs(bench.lm, pairs, [site], position=source.read_at)[site]
     positive, negative = (side.double() for side in sides)
     first = positive.mean(0) - negative.mean(0)
     length = first.norm()
@@ -176,3 +176,23 @@ def feature(bench: Workbench, piece: FeatureCard) -> dict[str, Any]:
         "maximum": round(found.maximum, DIGITS),
         "density": round(found.density, 6),
     }
+
+
+_READ: dict[type[Piece], Any] = {
+    StripPiece: strip,
+    TextsPiece: texts,
+    Projections: projections,
+    Plane: plane,
+    RandomPushes: random_pushes,
+    Similarity: similarity,
+    FeatureCard: feature,
+}
+
+
+def read(bench: Workbench, piece: Piece) -> dict[str, Any]:
+    """What a piece shows on a workbench's model, as JSON data.
+
+    Raises:
+        ValueError: a setting does not fit the model; the message is one sentence.
+    """
+    return _READ[type(piece)](bench, piece)

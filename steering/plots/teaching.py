@@ -45,26 +45,26 @@ def plane(
     )  # fmt: skip
     _arrow(figure, x, y, palette.ink)
     _square(figure, 1.5)
-    figure.update_layout(legend={"orientation": "h", "y": 1.08, "x": 0, "font": {"color": palette.muted}})
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.1, "x": 0, "font": {"color": palette.ink}})
     return figure
 
 
 def superposed(amounts: Sequence[float], palette: Palette, *, height: int = 380) -> go.Figure:
     """Three arrows that share a plane, 120 degrees apart, as long as there is of each, and the arrow of their sum."""
     figure = base(palette, height)
-    x = y = 0.0
+    angles = [math.radians(90 + 120 * number) for number in range(len(amounts))]
+    x = sum(amount * math.cos(angle) for amount, angle in zip(amounts, angles, strict=True))
+    y = sum(amount * math.sin(angle) for amount, angle in zip(amounts, angles, strict=True))
+    if math.hypot(x, y) > 0.02:  # first, so that the single arrows lie on it
+        _arrow(figure, x, y, palette.baseline, "sum" if sum(amount > 0.02 for amount in amounts) > 1 else "", width=7)
     for number, amount in enumerate(amounts):
-        angle = math.radians(90 + 120 * number)
-        one = (math.cos(angle), math.sin(angle))
+        one = (math.cos(angles[number]), math.sin(angles[number]))
         figure.add_scatter(
             x=[0, 1.15 * one[0]], y=[0, 1.15 * one[1]], mode="lines", hoverinfo="skip",
             line={"color": palette.rule, "width": 2},
         )  # fmt: skip
         if amount > 0.02:
             _arrow(figure, amount * one[0], amount * one[1], palette.series[number], "ABC"[number])
-        x, y = x + amount * one[0], y + amount * one[1]
-    if math.hypot(x, y) > 0.02:
-        _arrow(figure, x, y, palette.ink, "sum", width=4)
     _square(figure, 1.4)
     return figure
 
@@ -110,7 +110,7 @@ def guesses(
 def told_apart(groups: Mapping[str, Sequence[Sequence[float]]], degrees: float) -> float:
     """The share of points on their own side of the best line across the arrow, in the plane's own points."""
     x, y = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    one, other = ([point[0] * x + point[1] * y for point in points] for points in groups.values())
+    one, other = ([round(point[0] * x + point[1] * y, 9) for point in points] for points in groups.values())
     cuts = sorted([*one, *other])
     best = 0
     for cut in cuts:

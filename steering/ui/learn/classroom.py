@@ -24,14 +24,14 @@ def teach() -> None:
         _open(teacher, bool(own))
         if own:
             names = {room.code: f"{room.code} · {read_lesson(room.lesson, room.model).title}" for room in own}
-            code = st.selectbox("Room", list(names), format_func=names.get, key="class_room")
+            code = st.selectbox("Room", list(names), format_func=names.__getitem__, key="class_room")
             _room(rooms().room(code), teacher)
 
 
 def _open(teacher: str, some: bool) -> None:
     with st.expander("Open another room" if some else "Open a room", expanded=not some):
         titles = {name: read_lesson(name).title for name in bundled_lessons()}
-        lesson = st.selectbox("Lesson", list(titles), format_func=titles.get, key="class_lesson")
+        lesson = st.selectbox("Lesson", list(titles), format_func=titles.__getitem__, key="class_lesson")
         model = st.segmented_control(
             "Model", models_here(read_lesson(lesson)), default=models_here(read_lesson(lesson))[0], required=True,
             key=f"class_model_{lesson}",
@@ -58,7 +58,7 @@ def _room(room: Room, teacher: str) -> None:
     with left:
         link = address(room.code)
         st.markdown(f"# {room.code}")
-        st.html(f'<div role="img" aria-label="QR code of the room\'s link">{qr(link, True)}</div>')
+        st.image(qr(link), width=220, alt="QR code of the room's link")
         st.code(link, language=None, wrap_lines=True)
         if not served():
             st.caption(
@@ -126,7 +126,13 @@ def _answers(room: Room, lesson: Lesson, number: int, shown: dict | None, key: s
     @st.fragment(run_every=1.0)
     def live() -> None:
         there, given = rooms().students(room.code), rooms().answers(room.code, number)
-        st.metric("Students", there, f"{len(given)} have answered" if step.question else None, delta_color="off")
+        st.metric(
+            "Students",
+            there,
+            f"{len(given)} have answered" if step.question else None,
+            delta_color="off",
+            delta_arrow="off",
+        )
         if step.question is not None:
             asking.everybody(step.question, given, shown, None, f"{key}_everybody")
 

@@ -45,14 +45,12 @@ def own_address() -> str:
             return "localhost"
 
 
-def qr(link: str, dark: bool) -> str:
-    """A link as a QR code, an SVG."""
+def qr(link: str) -> str:
+    """A link as a QR code, an SVG: black on white in both themes, or some phones cannot read it."""
     import segno
 
     out = io.BytesIO()
-    segno.make(link, error="m").save(
-        out, kind="svg", scale=6, border=2, xmldecl=False, dark="#111111", light="#ffffff" if dark else None
-    )
+    segno.make(link, error="m").save(out, kind="svg", scale=6, border=3, xmldecl=False, dark="#000", light="#fff")
     return out.getvalue().decode()
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from ...lessons import pieces
 from ...lessons.lesson import Lesson
 from ...lessons.made import key_of, made
+from ...lessons.reading import read
 from ...plots import charts, matrices, teaching
 from ..shared import objects as services
 from ..shared import readings
@@ -28,7 +29,7 @@ def result(lesson: Lesson, piece: pieces.Piece) -> dict[str, Any] | None:
         return found
     bench = services.workbench(lesson.model)
     key = ("lesson", key_of(piece))
-    return readings.value(bench, key, lambda: piece.compute(bench), f"Making this part of {lesson.title}")
+    return readings.value(bench, key, lambda: read(bench, piece), f"Making this part of {lesson.title}")
 
 
 def show(lesson: Lesson, piece: pieces.Piece, key: str) -> dict[str, Any] | None:
@@ -47,11 +48,8 @@ def _picture(lesson: Lesson, piece: pieces.Picture, _: dict, key: str) -> None:
     file = (lesson.folder / "pictures" / piece.file).resolve()
     if file.parent != (lesson.folder / "pictures").resolve() or file.suffix != ".svg" or not file.is_file():
         raise ValueError(f"A lesson's picture is an .svg file in its folder pictures; {piece.file!r} is not there.")
-    st.html(f'<div role="img" aria-label="{_attribute(piece.alt)}">{file.read_text(encoding="utf-8")}</div>')
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    svg = file.read_text(encoding="utf-8").replace("currentColor", palette().ink)
+    st.image(svg, width=720, alt=piece.alt)
 
 
 def card(title: str, text: str, number: int, key: str, note: str = "") -> None:
@@ -94,7 +92,7 @@ def _strip(lesson: Lesson, piece: pieces.StripPiece, found: dict, key: str) -> N
     trying.own(lesson, piece, key)
 
 
-def _texts(lesson: Lesson, piece: pieces.Texts, found: dict, key: str) -> None:
+def _texts(lesson: Lesson, piece: pieces.TextsPiece, found: dict, key: str) -> None:
     for row, (prompt, texts) in enumerate(zip(piece.prompts, found["rows"], strict=True)):
         st.markdown(f"**You ask:** {literal(prompt, 400)}")
         for number, (column, name, text) in enumerate(
@@ -174,7 +172,9 @@ def _superposition(lesson: Lesson, piece: pieces.Superposition, _: dict, key: st
         teaching.superposed(amounts, palette()), title="Three arrows in a plane of two dimensions", key=f"{key}_chart"
     )
     for column, name, was, back in zip(st.columns(3), "ABC", amounts, trying.read_back(amounts), strict=True):
-        column.metric(f"Read back of {name}", f"{back:.2f}", f"{back - was:+.2f} against what was put in")
+        column.metric(
+            f"Read back of {name}", f"{back:.2f}", f"{back - was:+.2f} against what was put in", delta_arrow="off"
+        )
 
 
 _DRAW: dict[type[pieces.Piece], Callable[..., None]] = {
@@ -182,7 +182,7 @@ _DRAW: dict[type[pieces.Piece], Callable[..., None]] = {
     pieces.CoinFlips: _flips,
     pieces.Superposition: _superposition,
     pieces.StripPiece: _strip,
-    pieces.Texts: _texts,
+    pieces.TextsPiece: _texts,
     pieces.Projections: _projections,
     pieces.Plane: _plane,
     pieces.RandomPushes: _random,
