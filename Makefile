@@ -17,10 +17,17 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 2000
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: run test lint types format bench docs browser model clean
+.PHONY: run class test lint types format bench docs browser model clean
 
 run: $(READY) $(MODEL)
 	@$(PY) steering/ui/shared/warmup.py $(PORT) & exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
+
+# For a class: everybody in this network can open the dashboard, and only the folders of TILLER_FOLDERS are opened by path.
+class: $(READY) $(MODEL)
+	@here=$$($(PY) -m steering.lessons address); \
+	echo "Everybody in your network can now use this Tiller at http://$$here:$(PORT)/room. Stop it with Ctrl+C."; \
+	$(MAKE) --no-print-directory run ARGS="--server.address 0.0.0.0 --browser.serverAddress $$here --server.allowedHosts localhost \
+	  --server.allowedHosts 127.0.0.1 --server.allowedHosts $$here $(ARGS)"
 
 test: $(READY_DEV) $(MODEL) browser
 	$(PY) -m pytest $(ARGS)

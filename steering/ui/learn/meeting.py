@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import socket
 from urllib.parse import urlsplit
 
 import streamlit as st
 
 from ...checkpoints.bundled import bundled_models
 from ...jobs.files import home
+from ...lessons.address import own_address
 from ...lessons.lesson import Lesson
 from ...lessons.rooms import Rooms
 
@@ -33,16 +33,6 @@ def address(code: str) -> str:
 def served() -> bool:
     """Whether other machines can reach this server."""
     return str(st.get_option("server.address") or "") not in ("", "localhost", "127.0.0.1")
-
-
-def own_address() -> str:
-    """This machine's address in its network; nothing is sent to find it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # an address that no machine has: it only makes the system choose a route
-            return probe.getsockname()[0]
-        except OSError:
-            return "localhost"
 
 
 def qr(link: str) -> str:
