@@ -15,7 +15,11 @@ from .made import make
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m steering.lessons", description=__doc__)
-    parser.add_argument("what", choices=["make", "check", "address"], help="make the results, only read the files, or say where a class finds this")
+    parser.add_argument(
+        "what",
+        choices=["make", "check", "address"],
+        help="make the results, only read the files, or say where a class finds this",
+    )
     parser.add_argument("lessons", nargs="*", help="names or .toml files (default: all that ship)")
     parser.add_argument("--model", default="", help="only this model")
     chosen = parser.parse_args(arguments)
