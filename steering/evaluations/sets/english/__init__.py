@@ -1,0 +1,1 @@
+"""The sets for real chat models: what they hold, in plain English, written for this project."""
