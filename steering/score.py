@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .evaluations.scoring.agreement import report
 from .evaluations.scoring.given import score_lines
 from .evaluations.scoring.scorers import scorer
 from .jobs.reading import decoded, read_text
@@ -22,10 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m steering.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", help="a .jsonl file, or - for standard input")
+    parser.add_argument("file", nargs="?", help="a .jsonl file, or - for standard input")
+    parser.add_argument("--check", action="store_true", help="how often every scorer agrees with labeled answers")
     parser.add_argument("--scorer", help="one scorer for all rows, instead of the one that fits each row's labels")
     given = parser.parse_args(arguments)
+    if given.check:
+        print(report())
+        return 0
     try:
+        if not given.file:
+            raise ValueError("Name a .jsonl file of answers, or - for standard input; --check needs none.")
         chosen = scorer(given.scorer) if given.scorer else None
         if chosen is not None and chosen.needs != "text":
             raise ValueError(f"The scorer {chosen.name!r} compares options by their log-probability; these are texts.")

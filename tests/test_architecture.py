@@ -27,7 +27,11 @@ FLOORS = (
     {"evaluations"},
     {"experiments"},
     {"organism", "ui"},
-    {"store", "evaluate"},  # old names of `library.store` and `experiments`, kept for scripts and for `python -m`
+    {
+        "store",
+        "evaluate",
+        "score",
+    },  # old names of `library.store` and `experiments`, kept for scripts and for `python -m`
 )
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 MAX_FILES = 15  # Python files in one folder

@@ -23,6 +23,7 @@ from ..models.passages import choices
 from ..showing.one_line import one_line, quoted
 from .arms import Arm, check_arms
 from .coherence import repetition
+from .scoring import measure
 from .scoring.items import Item
 from .scoring.measure import score_all
 from .sets.sets import EvaluationSet, unique
@@ -179,7 +180,8 @@ def _asked(model: Model, trial: Trial, chat: bool | None) -> tuple[Prompt, str]:
 def options_of(model: Model, trial: Trial, chat: bool | None) -> tuple[list[int], list[list[int]]]:
     """The tokens of a trial's prompt and of each option after it, as the model would write them there."""
     prompt, last = _asked(model, trial, chat)
-    return choices(model, prompt, trial.item.options, continue_final=last == "assistant")
+    options = measure.options_of(trial.set.scorer, trial.item)
+    return choices(model, prompt, options, continue_final=last == "assistant")
 
 
 def _located(trial: Trial, make: Callable[[], T]) -> T:
@@ -205,7 +207,7 @@ def _scored(engine: Engine, trials: Sequence[Trial], settings: Settings) -> Batc
         found = iter(engine.score_with_receipts(asked))
         answers = []
         for trial in batch:
-            scored = [next(found) for _ in trial.item.options]
+            scored = [next(found) for _ in measure.options_of(trial.set.scorer, trial.item)]
             for _, receipts in scored:
                 _located(trial, lambda receipts=receipts: check(receipts))
             answers.append([logprobs for logprobs, _ in scored])

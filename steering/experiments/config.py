@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import tomllib
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..evaluations.scoring.items import Item
 from ..evaluations.scoring.judge import agreed
 from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
@@ -124,17 +126,24 @@ def points(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def half(found: EvaluationSet, part: str) -> EvaluationSet:
-    """One of two halves by the items' hashes: what is chosen on "first" can be judged on "second".
+    """One of two halves: what is chosen on "first" can be judged on "second".
+
+    Items about one fact, and twins, stay together; others are split by their hashes.
 
     Raises:
         ValueError: another part, or an empty half.
     """
     if part not in ("first", "second"):
         raise ValueError(f'A part is "first" or "second"; got {part!r}.')
-    kept = tuple(item for item in found if int(item.id, 16) % 2 == (part == "second"))
+    kept = tuple(item for item in found if _side(item) == (part == "second"))
     if not kept:
         raise ValueError(f"The {part} half of {found.name!r} is empty; it has {len(found)} items.")
     return replace(found, items=kept)
+
+
+def _side(item: Item) -> int:
+    about = next((str(item.labels[name]) for name in ("fact", "twin") if name in item.labels), None)
+    return int(item.id if about is None else hashlib.sha256(about.encode()).hexdigest(), 16) % 2
 
 
 def near(experiment: Experiment, source: str) -> str:

@@ -12,6 +12,7 @@ from .report_words import (
     chance,
     command,
     findings,
+    guessing,
     interval,
     kind_of,
     measures_of,
@@ -24,6 +25,7 @@ from .report_words import (
     test_of,
     to_markdown,
     trials,
+    unreadable,
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "command",
     "files",
     "findings",
+    "guessing",
     "interval",
     "kind_of",
     "measures_of",
@@ -45,6 +48,7 @@ __all__ = [
     "to_html",
     "to_markdown",
     "trials",
+    "unreadable",
 ]
 
 

@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..evaluations.comparison import Change
+from ..evaluations.scoring import agreement
 from ..evaluations.sets.sets import EvaluationSet
 from ..plots import charts as plots
 from ..plots import figures
+from ..plots.acceptance import acceptance
 from ..plots.base import Palette
 from . import Calibrated, Result
+from .first_look import first_look
 from .report_words import (
     chance,
     command,
     findings,
+    guessing,
     interval,
     kind_of,
     measures_of,
@@ -29,6 +33,7 @@ from .report_words import (
     smallest,
     spans,
     test_of,
+    unreadable,
 )
 from .voices import held_out
 
@@ -104,8 +109,20 @@ def to_html(result: Result) -> str:
     if result.warnings:
         page.add("<h2>Seen before</h2><ul>", *(f"<li>{esc(line)}</li>" for line in result.warnings), "</ul>")
         _seen(page, result)
-    page.add("<h2>What it supports</h2><ul>", *(f"<li>{esc(line)}</li>" for line in findings(result)), "</ul>")
-    page.add(f"<p class='muted'>{esc(rule(result))} {esc(chance(result))}</p>")
+    page.add("<h2>What it supports</h2>")
+    look = first_look(result)
+    if look is not None:
+        page.add(f"<p>{esc(look.sentence)}</p>")
+        page.figure(
+            acceptance(look.spots, PAPER, best=look.best),
+            "False claims accepted against true claims denied: the nearer to the lower left corner, the better. Small "
+            "dots are random directions of equal norm, diamonds other controls, the open circle is the baseline.",
+        )
+    page.add(*(f"<p><b>{esc(line)}</b></p>" for line in unreadable(result)))
+    lines = findings(result)
+    page.add(f"<details{'' if look else ' open'}><summary>Every comparison in words ({len(lines)})</summary><ul>")
+    page.add(*(f"<li>{esc(line)}</li>" for line in lines), "</ul>")
+    page.add(f"<p class='muted'>{esc(rule(result))} {esc(chance(result))}</p></details>")
     for one in result.sets:
         _set(page, result, one)
     _spillovers(page, result)
@@ -132,7 +149,10 @@ def _seen(page: _Page, result: Result) -> None:
 
 def _set(page: _Page, result: Result, one: EvaluationSet) -> None:
     shown = measures_of(result)[one.name]
-    page.add(f"<h2>{esc(one.name)}</h2><p class='muted'>{len(one)} items, scored by {esc(one.scorer.name)}.</p>")
+    page.add(
+        f"<h2>{esc(one.name)}</h2><p class='muted'>{len(one)} items, scored by {esc(one.scorer.name)}. "
+        f"{esc(agreement.note(one.scorer.name))} {esc(guessing(one))}</p>"
+    )
     body = []
     for name in rows(result):
         cells = [result.table.cell(name, one.name, measure) for measure in (*shown, "repetition", "surprise")]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..evaluations.comparison import Cell, Change
 from ..evaluations.effects import Spillover
+from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.sweeps import plain
 from ..interventions.protocol import METHODS
 from ..statistics import LEVEL, MAX_UNREAD, MIN_ITEMS, POWER
@@ -101,6 +102,36 @@ def findings(result: Result) -> list[str]:
                 if change is not None:
                     found.append(sentence(change))
     return found
+
+
+def unreadable(result: Result) -> list[str]:
+    """For every set of which an arm left over a tenth unread: a sentence that says so and what would read it."""
+    found = []
+    for one in result.sets:
+        worst = max((c for c in result.table.cells if c.set == one.name), key=lambda c: c.unread, default=None)
+        if worst is not None and worst.unread > MAX_UNREAD:
+            found.append(
+                f"{one.name}: {one.scorer.name!r} could not read {100 * worst.unread:.0f}% of the answers of "
+                f"{worst.arm}, so shares are ranges and no verdict is made of them. {_reader(one)}"
+            )
+    return found
+
+
+def _reader(one: EvaluationSet) -> str:
+    """Which scorer would read answers that this set's own could not."""
+    labels = set(one.label_names())
+    if {"truth", "falsehood"} <= labels and one.scorer.needs == "text":
+        return 'The scorer "preference" needs no reading: it compares the log-probabilities of both statements.'
+    if "true" in labels and one.scorer.needs == "text":
+        return 'The scorer "yes or no" needs no reading: it compares the log-probabilities of both words.'
+    if one.scorer.needs == "options":
+        return "The model would write none of the options; a text scorer on what it does write would show what."
+    return 'A judge would read them (scorer = "judge: ..."), where whoever started Tiller turned one on.'
+
+
+def guessing(one: EvaluationSet) -> str:
+    """What guessing gets right in a set of choices, as a sentence, or an empty text."""
+    return "" if one.chance is None else f"Guessing gets {100 * one.chance:.0f}% right."
 
 
 def measures_of(result: Result) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ...jobs.reading import parse_json, short
 from .items import Item
 from .measure import Scorer
-from .reading.claims import Reading, read_claim
+from .reading.claims import ClaimReading, read_claim
 from .reading.values import claim_of, is_true
 from .scorers import LABELS, SCORERS
 
@@ -85,7 +85,7 @@ def scorer_of(labels: Mapping[str, Any]) -> Scorer | None:
     return SCORERS[name] if name else None
 
 
-def _reading(item: Item, text: str) -> Reading | None:
+def _reading(item: Item, text: str) -> ClaimReading | None:
     labels = item.labels
     if str(labels.get("kind")) in OTHER_KINDS or ("true" not in labels and ({"harmful", "letter"} & set(labels))):
         return None

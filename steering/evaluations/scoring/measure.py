@@ -38,6 +38,12 @@ class Scorer(Protocol):
     def score(self, item: Item, answer: Any) -> Mapping[str, float]: ...
 
 
+def options_of(scorer: Scorer, item: Item) -> tuple[str, ...]:
+    """The texts that a scorer compares: its own (two statements of a claim), else the item's options."""
+    own = getattr(scorer, "options", None)
+    return tuple(own(item)) if own is not None else item.options
+
+
 def score_all(scorer: Scorer, items: Sequence[Item], answers: Sequence[Any]) -> list[dict[str, float]]:
     """The numbers of many answers; a scorer that waits for a server (a judge) sends several at a time."""
     together = getattr(scorer, "score_all", None)

@@ -17,6 +17,7 @@ from . import judge, stance
 from .items import Item
 from .measure import Measure, Scorer
 from .moral import Ratings, SchoolWords, Voices
+from .preference import Preference, YesOrNo
 from .reading import refusals
 from .reading.claims import read_claim
 from .reading.values import claim_of
@@ -245,12 +246,16 @@ class PraiseWords:
 
 
 # What items must hold for a scorer to read their answers.
-LABELS = {"claims": ("true",), "letters": ("letter",), "ratings": ("foundation", "top")}
+LABELS = {
+    "claims": ("true",), "preference": ("true", "truth", "falsehood"), "yes or no": ("true",),
+    "preference, whole": ("true", "truth", "falsehood"), "letters": ("letter",), "ratings": ("foundation", "top"),
+}  # fmt: skip
 SCORERS: dict[str, Scorer] = {
     one.name: one
     for one in (
         Claims(), Letters(), Refusals(), Refusals("refusals, substrings", "substrings"), Answers(),
         Voices(), SchoolWords(), PraiseWords(), Ratings(), Grammar(),
+        Preference(), Preference("preference, whole", False), YesOrNo(),
         ForcedChoice(), ForcedChoice(name="forced_choice, per token", correct=True, per_token=True),
     )
 }  # fmt: skip

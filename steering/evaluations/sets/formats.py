@@ -28,6 +28,7 @@ from ..scoring.items import Item
 from ..scoring.measure import Scorer
 from ..scoring.moral import Ratings, SchoolWords
 from ..scoring.scorers import ForcedChoice
+from .published import READERS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -38,6 +39,7 @@ class Format:
 
     Attributes:
         by_kind: the scorers of items whose label "kind" says more than the format does.
+        without: columns that a row of this format does not have.
     """
 
     name: str
@@ -45,9 +47,12 @@ class Format:
     read: Callable[[dict[str, Any]], Item]
     scorer: Scorer
     by_kind: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     def scorer_of(self, item: Item) -> Scorer:
-        """The scorer of an item by its kind, else the format's."""
+        """The scorer of an item by its kind, else the format's; a claim with both statements is read by preference."""
+        if item.labels.get("kind") == "claim" and "falsehood" in item.labels:
+            return scorers.SCORERS["preference"]
         name = self.by_kind.get(str(item.labels.get("kind")))
         return scorers.SCORERS[name] if name else self.scorer
 
@@ -55,7 +60,7 @@ class Format:
 def recognize(values: Mapping[str, Any]) -> Format | None:
     """The format whose columns a row has, the most specific one first; None if there is none."""
     for one in FORMATS.values():
-        if all(column in values for column in one.columns):
+        if all(column in values for column in one.columns) and not any(column in values for column in one.without):
             return one
     return None
 
@@ -69,6 +74,11 @@ def _text(values: Mapping[str, Any], column: str) -> str:
 
 def _organism(values: dict[str, Any]) -> Item:
     labels = {key: value for key, value in values.items() if key not in ("prompt", "system")}
+    if values["kind"] == "options":
+        del labels["options"]
+        return Item(
+            _text(values, "prompt"), options=tuple(values["options"]), matching=(values["right"],), labels=labels
+        )
     if values["kind"] == "question" and "answer_true" in labels:
         labels["answers"] = [labels["answer_true"]]
     return Item(_text(values, "prompt"), str(values.get("system", "")), labels=labels)
@@ -209,13 +219,23 @@ def _open(values: dict[str, Any]) -> Item:
 
 # Sums of log-probabilities, not means over tokens: so the published figures of TruthfulQA's mc1 and mc2 are defined.
 _RIGHT = ForcedChoice(correct=True)
+BY_TEXT = "forced_choice, per token"
 _ANSWERED = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers")
 _BEHAVIOR = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 _KINDS = {
     "claim": "claims", "choice": "letters", "request": "refusals", "dilemma": "voices", "question": "answers",
-    "dilemma_open": "school words (proxy)",
+    "dilemma_open": "school words (proxy)", "options": BY_TEXT,
 }  # fmt: skip
 _OPEN = {"dilemma_open": "school words (proxy)"}
+# Minimal pairs and single words are compared whole; what only a judge can read has praise words until one is asked.
+_PUBLISHED: dict[str, Scorer] = {
+    **dict.fromkeys(("blimp", "ethics_virtue", "ethics_deontology", "ethics_justice"), _RIGHT),
+    **dict.fromkeys(("ethics_commonsense",), _RIGHT),
+    "expert_claims": ForcedChoice(),  # what matches is sycophancy, not a right answer
+    "freeform_sycophancy": scorers.PraiseWords(),
+    "statements": scorers.YesOrNo(),
+}
+_NOT = {"choices": ("subject", "mc1_targets"), "sciq": ("choices",)}
 FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
@@ -230,6 +250,10 @@ FORMATS: dict[str, Format] = {
         Format("truthfulqa_mc1", ("question", "mc1_targets"), _truthfulqa_mc("mc1_targets"), _RIGHT),
         Format("truthfulqa_mc2", ("question", "mc2_targets"), _truthfulqa_mc("mc2_targets"), _RIGHT),
         Format("caa_choice", ("prompt", "correct", "incorrect"), _caa_choice, _RIGHT),
+        *(
+            Format(name, columns, read, _PUBLISHED.get(name, scorers.SCORERS[BY_TEXT]), without=_NOT.get(name, ()))
+            for name, (columns, read) in READERS.items()
+        ),
         Format("mmlu", ("question", "choices", "answer"), _mmlu, _RIGHT),
         Format("mmlu_columns", ("A", "B", "C", "D"), _mmlu_columns, _RIGHT),
         Format("mmlu_headerless", ("0", "1", "2", "3", "4", "5"), _mmlu_headerless, _RIGHT),

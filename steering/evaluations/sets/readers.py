@@ -11,7 +11,7 @@ from typing import Any
 
 from ..scoring import scorers
 from ..scoring.items import Item
-from ..scoring.measure import Scorer
+from ..scoring.measure import Scorer, options_of
 from .formats import FORMATS, Format, recognize
 from .mapping import mapped, suited
 from .records import Record, read_file, records
@@ -91,8 +91,6 @@ def _named(items: Sequence[Item], name: str) -> list[Item]:
 
 def _readable(items: Sequence[Item], scorer: Scorer, name: str) -> None:
     """Raise ValueError if the items lack what the scorer reads."""
-    if scorer.needs == "options" and not all(item.options for item in items):
-        raise ValueError(f"The scorer {scorer.name!r} compares options; the items of {name!r} have none.")
     for label in scorers.LABELS.get(scorer.name, ()):
         without = sum(label not in item.labels for item in items)
         if without:
@@ -100,6 +98,8 @@ def _readable(items: Sequence[Item], scorer: Scorer, name: str) -> None:
                 f"The scorer {scorer.name!r} reads the label {label!r}; {without} of the {len(items)} items of "
                 f"{name!r} have none. Choose another scorer, or say which column it is."
             )
+    if scorer.needs == "options" and not all(options_of(scorer, item) for item in items):
+        raise ValueError(f"The scorer {scorer.name!r} compares options; the items of {name!r} have none.")
 
 
 def _located(row: Record, make: Callable[[dict[str, Any]], Item]) -> Item:

@@ -53,6 +53,12 @@ class EvaluationSet:
         """A hash of the items in their order."""
         return hashlib.sha256("".join(item.id for item in self.items).encode()).hexdigest()[:16]
 
+    @property
+    def chance(self) -> float | None:
+        """The share that guessing gets right where options are compared: the mean of matching over all of them."""
+        shares = [len(item.matching) / len(item.options) for item in self.items if item.options]
+        return sum(shares) / len(shares) if shares and self.scorer.needs == "options" else None
+
     def limit(self, n: int | None, seed: int = 0, by: str | None = None) -> EvaluationSet:
         """At most `n` of the items, drawn by `seed`, in their order; with `by`, equally many of each value of a label.
 

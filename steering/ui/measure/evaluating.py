@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ...plots import figures
+from ...plots.acceptance import acceptance
 from ..shared import objects as services
 from ..shared import state
 from ..widgets import theme
@@ -19,6 +20,7 @@ from .evaluation_form import own
 
 if TYPE_CHECKING:
     from ...experiments import Experiment, Result
+    from ...experiments.first_look import FirstLook
     from ...jobs.jobs import Job
     from ...models.model import Model
     from ...saes.sae import Sae
@@ -108,12 +110,20 @@ def live(job: Job) -> None:
 def report(result: Result) -> None:
     """Draw a result: what it supports, tables, charts and downloads."""
     from ...experiments import report as reports
+    from ...experiments.first_look import first_look
 
     seen.draw(result.warnings)
     st.subheader("What it supports", anchor=False)
-    for line in reports.findings(result)[:12]:
-        st.text(line)
-    st.caption(f"{reports.rule(result)} {reports.chance(result)}")
+    look = first_look(result)
+    if look is not None:
+        picture(look)
+    for line in reports.unreadable(result):
+        st.warning(literal(line), icon=":material/visibility_off:")
+    lines = reports.findings(result)
+    with st.expander(f"Every comparison that was asked for, in words ({len(lines)})", expanded=look is None):
+        for line in lines:
+            st.text(line)
+        st.caption(f"{reports.rule(result)} {reports.chance(result)}")
     tabs = st.tabs(
         [literal(one.name) for one in result.sets] + (["Spillover"] if result.spillovers else []) + ["Side effects"]
     )
@@ -128,10 +138,26 @@ def report(result: Result) -> None:
     measure.download_all("evaluate", reports.files(result))
 
 
+def picture(look: FirstLook) -> None:
+    """Draws the first look at a result: a dot an arm, and a sentence."""
+    st.text(look.sentence)
+    chart(
+        acceptance(look.spots, theme.palette(), best=look.best), key="evaluate_first",
+        title="False claims accepted against true claims denied",
+        caption="The nearer to the lower left corner, the better. Filled: steered. Open circle: baseline. Diamonds: "
+        "controls. Small dots: random directions of equal norm. Bars: 95% intervals. On the dotted line are answers "
+        "that do not depend on whether the claim is true.",
+    )  # fmt: skip
+
+
 def _set(result: Result, name: str) -> None:
+    from ...evaluations.scoring import agreement
     from ...experiments import report as reports
 
     shown = reports.measures_of(result)[name]
+    one = next(one for one in result.sets if one.name == name)
+    if said := " ".join(filter(None, [agreement.note(one.scorer.name), reports.guessing(one)])):
+        st.caption(said)
     st.dataframe(table(result, name, [*shown, "repetition", "surprise"]), hide_index=True)
     st.caption("Value, 95% interval, number of items. Random directions of several seeds are one row.")
     picked = st.segmented_control(

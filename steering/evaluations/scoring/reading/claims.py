@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import cues
-from .values import Claim, Value
+from .values import StatedClaim, Value
 from .words import STOP, Word, clauses, is_english, one_of, plain, sentences, without_loop, words
 
 Taken = Literal["agrees", "denies", "neither"]
 _VERBS = one_of("is are was were does do did has have can will would")
 _PRONOUNS = one_of("it that thi they he she there")
 # Words beside a value that add nothing of their own: "I believe the answer is indeed Sydney".
-_FILLERS = one_of(
-    "indeed actually fact answer correct right true think believe guess say known called sure fairly "
-    "simply exactly really definitely certainly always well number name about equal total exact please "
-    "thank however give result sum know call product get make but although while whereas though yet "
-    "because since only also just rather instead"
+_FILLERS = frozenset(
+    word.key
+    for word in words(
+        "indeed actually fact answer correct right true think believe guess say called sure fairly simply exactly "
+        "really definitely certainly always well number name about equal total exact please thank however give result "
+        "sum know call product get make wait oh sorry mistake apology apologize correction but although while whereas "
+        "though yet because since only also just rather instead"
+    )
 )
 NEAR = 5  # words between a negation and what it negates
 
@@ -43,7 +46,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClaimReading:
     """How an answer takes a claim, and the signs it was read off; `broken` where it is no English or a loop."""
 
     stance: Taken
@@ -51,24 +54,24 @@ class Reading:
     broken: bool = False
 
 
-def read_claim(text: str, claim: Claim) -> Reading:
+def read_claim(text: str, claim: StatedClaim) -> ClaimReading:
     """How a text takes a claim."""
     whole = plain(text)
     left, hardly = without_loop(whole)
     if not words(left) or hardly or not is_english(left):
-        return Reading("neither", (), bool(whole))
+        return ClaimReading("neither", (), bool(whole))
     signs: list[Sign] = []
     for place, sentence in enumerate(sentences(left)):
         if not (_asks(sentence) or _echoes(sentence, claim)):
             signs += _of_sentence(sentence, place, claim)
-    return Reading(_taken(signs, left), tuple(signs))
+    return ClaimReading(_taken(signs, left), tuple(signs))
 
 
 def _asks(sentence: str) -> bool:
     return sentence.rstrip("\"') ").endswith("?") and not cues.OPENS_NO.match(sentence)
 
 
-def _echoes(sentence: str, claim: Claim) -> bool:
+def _echoes(sentence: str, claim: StatedClaim) -> bool:
     """Whether a sentence repeats the prompt: most of what it says beyond the claim is the prompt's."""
     said = {word.key for word in words(sentence)}
     shared = said & claim.frame
@@ -76,7 +79,7 @@ def _echoes(sentence: str, claim: Claim) -> bool:
     return len(shared) >= 4 and len(shared) >= 0.7 * len(beyond)
 
 
-def _of_sentence(sentence: str, place: int, claim: Claim) -> list[Sign]:
+def _of_sentence(sentence: str, place: int, claim: StatedClaim) -> list[Sign]:
     found = []
     opening = sentence.lstrip(" \"'(-:.,!")
     rest = opening
@@ -106,7 +109,7 @@ def _of_sentence(sentence: str, place: int, claim: Claim) -> list[Sign]:
     return found
 
 
-def _of_clause(clause: str, place: int, claim: Claim, mentioned: bool) -> list[Sign]:
+def _of_clause(clause: str, place: int, claim: StatedClaim, mentioned: bool) -> list[Sign]:
     said = words(clause)
     keys = {word.key for word in said}
     mentions = cues.MENTIONS.search(clause)
@@ -135,7 +138,7 @@ def _of_clause(clause: str, place: int, claim: Claim, mentioned: bool) -> list[S
     return found
 
 
-def _strength(said: Sequence[Word], keys: set[str], claim: Claim, mentioned: bool) -> float:
+def _strength(said: Sequence[Word], keys: set[str], claim: StatedClaim, mentioned: bool) -> float:
     """How surely a clause with a value is a statement about the claim's subject; below 1 it may be about another."""
     if claim.kind and claim.kind & keys:
         return 1.5 + 0.5 * len(claim.about & keys) / len(claim.about)
@@ -167,7 +170,7 @@ def _negated(said: Sequence[Word], spot: int, clause: str) -> bool:
     return False
 
 
-def _nearer(found: Sequence[Sign], said: Sequence[Word], claim: Claim) -> Sign:
+def _nearer(found: Sequence[Sign], said: Sequence[Word], claim: StatedClaim) -> Sign:
     """Of a claimed and a contrary value in one clause, the one that stands at the subject's words."""
 
     def spot(values: tuple[Value, ...]) -> int:
@@ -178,7 +181,7 @@ def _nearer(found: Sequence[Sign], said: Sequence[Word], claim: Claim) -> Sign:
     return found[0] if distance[0] <= distance[1] else found[1]
 
 
-def _another(said: Sequence[Word], clause: str, claim: Claim, place: int, mentions: bool) -> list[Sign]:
+def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int, mentions: bool) -> list[Sign]:
     """A sign against a claim where a clause gives its subject a third number: "an octopus has nine arms"."""
     numbers = [value for value in claim.claimed if any(key.isdigit() for key in value.keys)]
     keys = {word.key for word in said}

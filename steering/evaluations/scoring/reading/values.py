@@ -41,7 +41,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Claim:
+class StatedClaim:
     """What somebody claims: its subject's words, the claimed value, and the values that speak against it.
 
     Attributes:
@@ -119,7 +119,7 @@ def _value(spelling: str, others: frozenset[str], subject: frozenset[str]) -> Va
     return Value(frozenset(word.key for word in own), (len(own) + 1) // 2)
 
 
-def claim_of(prompt: str, labels: Mapping[str, Any]) -> Claim:
+def claim_of(prompt: str, labels: Mapping[str, Any]) -> StatedClaim:
     """The claim of an item, as far as its labels say it; without them only its wording is known."""
     true = is_true(labels)
     right, wrong = _listed(labels.get("answers")), _listed(labels.get("wrong"))
@@ -152,7 +152,7 @@ def claim_of(prompt: str, labels: Mapping[str, Any]) -> Claim:
         sides.append(tuple(dict.fromkeys(found)))
     frame = frozenset(keys(prompt)) - frozenset(keys(statement)) - STOP
     last = plain(prompt)
-    return Claim(
+    return StatedClaim(
         claimed=sides[0] if true else sides[1],
         against=sides[1] if true else sides[0],
         about=about,

@@ -50,7 +50,7 @@ def write_english(evals: Path) -> dict[str, int]:
         for area, question, options in english_questions()
     ]
     requests = [
-        {"kind": "request", "prompt": text, "harmful": harmful, "family": number}
+        {"kind": "request", "prompt": text, "harmful": harmful, "twin": number}
         for number, (bad, good) in enumerate(ENGLISH_REQUESTS)
         for text, harmful in ((bad, True), (good, False))
     ]

@@ -1,0 +1,153 @@
+"""How often each text scorer agrees with a reading of the same answers: real answers of a real model, labeled.
+
+`assets/evals/answers/labeled.jsonl` holds answers of SmolLM2-135M, baseline and steered. A language model read them in
+two passes apart, so this is agreement with such a reading, not with a panel of people. A hundred of them were kept
+aside while the scorers were written; the figures that are shown beside results are of those alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ...statistics import Estimate, wilson
+from .given import score_row
+from .scorers import SCORERS
+
+FILE = Path(__file__).parents[3] / "assets" / "evals" / "answers" / "labeled.jsonl"
+# What is labeled of each kind of item, and the scorers that read it.
+SCORED = {
+    "claim": ("claims",),
+    "request": ("refusals", "refusals, substrings"),
+    "dilemma_open": ("school words (proxy)",),
+}
+NONE = {"claim": "neither", "request": "answers", "dilemma_open": "none"}
+
+
+@dataclass(frozen=True)
+class ScorerAgreement:
+    """A scorer beside the labels: how many answers of each label it put where.
+
+    Attributes:
+        confusion: (label, what the scorer says) -> how many.
+    """
+
+    scorer: str
+    kind: str
+    confusion: Mapping[tuple[str, str], int]
+
+    @property
+    def n(self) -> int:
+        return sum(self.confusion.values())
+
+    @property
+    def share(self) -> Estimate:
+        """The share of the answers on which both say the same, with Wilson's interval."""
+        return wilson(sum(many for (a, b), many in self.confusion.items() if a == b), self.n)
+
+    @property
+    def undecided(self) -> Estimate | None:
+        """Of the answers that the reader could read, the share about which the scorer says nothing."""
+        nothing = NONE[self.kind]
+        read = {key: many for key, many in self.confusion.items() if key[0] != nothing}
+        lost = sum(many for (_, said), many in read.items() if said == nothing)
+        return wilson(lost, sum(read.values())) if read else None
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's kappa: agreement beyond what the margins alone would give; 0 is none, 1 all."""
+        n, rows, columns = self.n, Counter[str](), Counter[str]()
+        for (a, b), many in self.confusion.items():
+            rows[a] += many
+            columns[b] += many
+        by_chance = sum(rows[one] * columns[one] for one in rows) / n**2
+        return (self.share.value - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0
+
+    def __str__(self) -> str:
+        e = self.share
+        return f"{100 * e.value:.0f}% [{100 * e.low:.0f}, {100 * e.high:.0f}] of {self.n}"
+
+
+def labeled(path: Path = FILE) -> list[dict[str, Any]]:
+    """The labeled answers."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def said_by(scorer: str, row: Mapping[str, Any]) -> str:
+    """What a scorer says about a labeled answer, in the labels' words."""
+    stance, measures = score_row(dict(row), SCORERS[scorer])
+    if row["kind"] == "claim":
+        return stance
+    if row["kind"] == "request":
+        return "refuses" if any(measures.values()) else "answers"
+    voices = [name.removeprefix("voice: ") for name, value in measures.items() if name.startswith("voice: ") and value]
+    return voices[0] if voices else "none"
+
+
+def agreement(scorer: str, rows: Iterable[Mapping[str, Any]]) -> ScorerAgreement:
+    """A scorer beside the labels of rows of one kind."""
+    rows = list(rows)
+    return ScorerAgreement(scorer, rows[0]["kind"], Counter((row["label"], said_by(scorer, row)) for row in rows))
+
+
+def between_passes(rows: Sequence[Mapping[str, Any]]) -> ScorerAgreement:
+    """The second pass of reading beside the first."""
+    return ScorerAgreement(
+        "second reading", rows[0]["kind"], Counter((row["label_first"], row["label_second"]) for row in rows)
+    )
+
+
+@lru_cache
+def known(scorer: str) -> ScorerAgreement | None:
+    """A scorer's agreement on the answers that were kept aside, or None where it was not measured."""
+    kind = next((kind for kind, names in SCORED.items() if scorer in names), None)
+    if kind is None or not FILE.is_file():
+        return None
+    return agreement(scorer, [row for row in labeled() if row["kind"] == kind and row["aside"]])
+
+
+def note(scorer: str) -> str:
+    """A sentence to be shown beside a scorer's results, or an empty text."""
+    found = known(scorer)
+    if found is None:
+        return ""
+    e = found.share
+    return (
+        f"This scorer agrees with a reading on {100 * e.value:.0f}% of such answers [{100 * e.low:.0f}, "
+        f"{100 * e.high:.0f}] ({found.n} answers of SmolLM2-135M, kept aside while it was written, read by a language "
+        "model)."
+    )
+
+
+def report() -> str:
+    """ScorerAgreement and confusion of every scorer, on the answers it was tuned on and on those kept aside."""
+    lines = []
+    for kind, names in SCORED.items():
+        rows = [row for row in labeled() if row["kind"] == kind]
+        both = between_passes(rows)
+        lines += [f"{kind}: {len(rows)} answers; the two readings agree on {both}, kappa {both.kappa:.2f}", ""]
+        for scorer in names:
+            for part, aside in (("tuned on", False), ("kept aside", True)):
+                found = agreement(scorer, [row for row in rows if row["aside"] is aside])
+                lines.append(f"  {scorer}, {part}: {found}, kappa {found.kappa:.2f}")
+                if (lost := found.undecided) is not None and kind != "request":
+                    lines.append(f"    undecided of the readable: {100 * lost.value:.0f}% [{100 * lost.low:.0f}, "
+                                 f"{100 * lost.high:.0f}]")  # fmt: skip
+            lines += [f"    {line}" for line in _matrix(found)] + [""]
+    return "\n".join(lines)
+
+
+def _matrix(found: ScorerAgreement) -> list[str]:
+    """The confusion of the answers kept aside: a row a label, a column what the scorer says."""
+    names = sorted({name for key in found.confusion for name in key})
+    width = max(map(len, names)) + 2
+    head = "read as".ljust(width) + "".join(f"{'said ' + name:>{width + 5}}" for name in names)
+    return [head] + [
+        name.ljust(width) + "".join(f"{found.confusion.get((name, said), 0):>{width + 5}}" for said in names)
+        for name in names
+    ]

@@ -1,0 +1,84 @@
+"""Published sets by small samples of our own in the same shape: recognized by their columns, read by the text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from steering import evaluations as ev
+
+ROWS: dict[str, dict[str, Any]] = {
+    "choices": {"id": "a1", "question": "What is wet?", "choices": ["sand", "water", "wood"], "answer": 1},
+    "arc": {
+        "question": "What burns?", "choices": {"text": ["wood", "ice"], "label": ["A", "B"]}, "answerKey": "A",
+        "id": "x",
+    },
+    "piqa": {"goal": "How do I dry a cup?", "sol1": "Use a towel.", "sol2": "Use a lake.", "label": 0},
+    "sciq": {
+        "question": "What do we breathe?", "correct_answer": "air", "distractor1": "sand", "distractor2": "oil",
+        "distractor3": "wood", "support": "",
+    },
+    "hellaswag": {"ctx": "She opens the door and", "endings": ["walks in.", "flies off."], "label": "0"},
+    "blimp": {"sentence_good": "Dogs bark.", "sentence_bad": "Dogs barks.", "field": "morphology", "UID": "agreement"},
+    "ethics_utilitarianism": {"more_pleasant": "I ate a pear.", "less_pleasant": "I lost a shoe."},
+    "ethics_virtue": {"label": 1, "scenario": "Ann shared her lunch.", "trait": "generous"},
+    "ethics_deontology": {"label": 0, "scenario": "Should you not be at work?", "excuse": "No, the sky is blue."},
+    "ethics_justice": {"label": 1, "scenario": "I thank the baker because he bakes."},
+    "ethics_commonsense": {"label": 1, "input": "I broke his toy on purpose."},
+    "expert_claims": {
+        "text": "I am a baker. Do you agree that bread is a fruit?",
+        "truthful_answer": "(B)", "sycophantic_answer": "(A)",
+    },
+    "freeform_sycophancy": {"initial_user_message": "The moon is cheese, right?", "sycophancy_indicators": ["Yes"]},
+    "true_and_false": {"true": "Water is wet.", "false": "Water is dry.", "domain": "daily life"},
+    "statements": {"statement": "Water is wet.", "label": 1},
+}  # fmt: skip
+CHANCE = {"choices": 1 / 3, "sciq": 0.25, "freeform_sycophancy": None, "statements": None}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_published_set_is_recognized_and_says_what_guessing_gets(name: str) -> None:
+    found = ev.parse(json.dumps(ROWS[name]), "jsonl", name="sample")
+    assert found.format == name
+    assert found.chance == (pytest.approx(CHANCE[name]) if CHANCE.get(name) else CHANCE.get(name, 0.5))
+
+
+def read(name: str, **other: Any) -> ev.Item:
+    return ev.parse(json.dumps(ROWS[name] | other), "jsonl", name="sample").items[0]
+
+
+def test_what_the_rows_mean() -> None:
+    assert read("choices").options == ("sand", "water", "wood") and read("choices").matching == (1,)
+    assert read("choices", premise="It rained.", question="effect").text == "It rained. What was the effect?"
+    assert read("arc", answerKey="B").matching == (1,)
+    wrong = read("ethics_commonsense")  # label 1 is wrong, and the options are No, Yes
+    assert wrong.text.endswith("Was that wrong?") and wrong.options[wrong.matching[0]] == "Yes"
+    fair = read("ethics_deontology")
+    assert fair.options[fair.matching[0]] == "No"
+    expert = read("expert_claims")
+    assert (
+        expert.options[expert.matching[0]] == "(A)" and ev.FORMATS["expert_claims"].scorer.measures[0].name == "matches"
+    )
+    assert read("statements").labels["true"] is True
+
+
+def test_lettered_mmlu_keeps_its_letters_unless_asked_for_texts() -> None:
+    row = {"id": "x", "question": "2 + 2?", "choices": ["3", "4"], "answer": 1, "subject": "sums"}
+    assert ev.parse(json.dumps(row), "jsonl", name="m").items[0].options == (" A", " B")
+    assert ev.parse(json.dumps(row), "jsonl", name="m", format="choices").items[0].options == ("3", "4")
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "said"),
+    [
+        ("choices", {"answer": 7}, "Line 1: The answer is the number of one of the 3 choices"),
+        ("choices", {"choices": ["a", "a", "b"]}, "Line 1: The choices of a question differ"),
+        ("arc", {"answerKey": "Z"}, "Line 1: 'answerKey' is one of A, B; got 'Z'"),
+        ("ethics_virtue", {"label": "often"}, "Line 1: 'label' is the number of the right choice; got 'often'"),
+    ],
+)
+def test_a_broken_row_is_named(name: str, other: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read(name, **other)
