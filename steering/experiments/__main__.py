@@ -55,7 +55,7 @@ def perform(given: argparse.Namespace) -> experiments.Result:
     path = out / "outcomes.jsonl"
     if given.fresh:
         path.unlink(missing_ok=True)
-    lm = load_model(given.model or experiment.model, threads=given.threads)
+    lm = load_model(given.model or experiment.model, threads=given.threads, products=experiment.products)
     result = experiments.run_experiment(experiment, lm, checkpoint=Checkpoint(path), tick=progress())
     print(file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from ..evaluations.scoring.judge import agreed
 from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
 from ..jobs.reading import read_text
+from ..models.packing import Products
 from ..recipes.tables import ARM, DIRECTION, every_key
 from ..showing.one_line import counted, one_line, quoted
 
@@ -22,12 +23,13 @@ BUNDLED = SETS / "experiments"
 MAX_BYTES = 1_000_000  # of a TOML file
 JUDGE_KEY = "TILLER_JUDGE_KEY"
 KNOWN = {
-    "": {"title", "question", "model", "sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
+    "": {"title", "question", "model", "products", "choose"}
+    | {"sae", "settings", "directions", "calibration", "sets", "arms", "controls"}
     | {"compare", "side_effects", "measures", "judge"},
     "settings": {"max_new_tokens", "temperature", "top_p", "seed", "samples", "chat"},
     "direction": DIRECTION,
     "calibration": {"direction", "concept", "other", "method", "answer_tokens", "last"},
-    "set": {"name", "source", "format", "scorer", "where", "limit", "by", "part", "mapping"},
+    "set": {"name", "source", "format", "scorer", "where", "limit", "by", "part", "mapping", "orders"},
     "controls": {"random", "of", "reconstruction", "prompting", "place", "baseline_again"},
     "side_effects": {"neutral", "sets", "limit"},
     "judge": {"url", "model", "key_variable"},
@@ -54,6 +56,11 @@ class Experiment:
     @property
     def model(self) -> str:
         return str(self.data.get("model", "organism"))
+
+    @property
+    def products(self) -> Products:
+        """In which precision matrices are multiplied where the experiment loads its model."""
+        return "bfloat16" if self.data.get("products") == "bfloat16" else "float32"
 
 
 def bundled() -> list[str]:
@@ -90,6 +97,8 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
     _known(name, "controls", data.get("controls", {}))
     _known(name, "side_effects", data.get("side_effects", {}))
     _known(name, "judge", data.get("judge", {}))
+    if data.get("products", "float32") not in ("float32", "bfloat16"):
+        raise ValueError(f'{name}: products is "float32" or "bfloat16"; got {data["products"]!r}.')
     variable = data.get("judge", {}).get("key_variable", JUDGE_KEY)
     if not str(variable).startswith(JUDGE_KEY):
         # Files come from strangers and name the address too, so no other secret may be sent there.

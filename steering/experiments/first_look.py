@@ -41,7 +41,12 @@ def of_plain(data: dict[str, Any]) -> FirstLook:
 
 def first_look(result: Result) -> FirstLook | None:
     """The first look at a result, at its first set of claims; None where no set has true and false claims."""
-    sets = [one.name for one in result.sets if {ACCEPTS, DENIES} <= {m.name for m in one.scorer.measures}]
+    chosen = result.experiment.data.get("choose")
+    sets = [
+        one.name
+        for one in result.sets
+        if {ACCEPTS, DENIES} <= {m.name for m in one.scorer.measures} and one.name != chosen
+    ]
     name = next((one for one in sets if _cells(result, result.arms[0].name, one)), None)
     if name is None:
         return None
@@ -52,13 +57,20 @@ def first_look(result: Result) -> FirstLook | None:
             accepts, denies = ((c.value, c.low, c.high) for c in both)
             spots.append(Spot(arm.name, accepts, denies, "random" if random else arm.kind))
     steered = [spot for spot in spots if spot.kind == "steered"]
-    best = min(steered, key=_distance, default=None)
+    judged_on = str(result.experiment.data.get("choose", ""))
+    best = min(steered, key=lambda spot: _distance(_on(result, spot, judged_on)), default=None)
     return FirstLook(name, tuple(spots), best.name if best else "", _sentence(result, name, spots, best))
 
 
 def _cells(result: Result, arm: str, name: str) -> tuple[Cell, Cell] | None:
     found = [result.table.cell(arm, name, measure) for measure in (ACCEPTS, DENIES)]
     return (found[0], found[1]) if found[0] is not None and found[1] is not None else None
+
+
+def _on(result: Result, spot: Spot, name: str) -> Spot:
+    """The spot of the same arm on another set: where arms are chosen, so that the shown ones are not flattered."""
+    both = _cells(result, spot.name, name)
+    return spot if both is None else Spot(spot.name, *((c.value, c.low, c.high) for c in both), spot.kind)
 
 
 def _distance(spot: Spot) -> float:
@@ -91,4 +103,21 @@ def _sentence(result: Result, name: str, spots: Sequence[Spot], best: Spot | Non
         span = f"{low:.0f}%" if round(low) == round(high) else f"{low:.0f} to {high:.0f}%"
         beside = f"; random directions of equal norm accept {span} of the false"
     judged = f" ({change.verdict})" if change is not None else ""
-    return f"Nearest to the ideal, {best.name} {' and '.join(told)}{judged}{beside}."
+    how = "Chosen on other items as nearest" if result.experiment.data.get("choose") else "Nearest"
+    return f"{how} to the ideal, {best.name} {' and '.join(told)}{judged}{beside}."
+
+
+FOUNDATION = "foundation: "
+Rated = dict[str, list[tuple[float, float, float]]]
+
+
+def foundations(result: Result, name: str, most: int = 4) -> tuple[list[str], Rated]:
+    """The moral foundations of a set, and each arm's ratings of them with their intervals, for a radar."""
+    measures = [m.name for one in result.sets if one.name == name for m in one.scorer.measures]
+    names = [one for one in measures if one.startswith(FOUNDATION)]
+    found = {}
+    for arm in result.arms:
+        cells = [result.table.cell(arm.name, name, one) for one in names]
+        if names and all(cells) and not arm.of:
+            found[arm.name] = [(c.value, c.low, c.high) for c in cells if c is not None]
+    return [one.removeprefix(FOUNDATION) for one in names], dict(list(found.items())[:most])

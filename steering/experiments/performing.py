@@ -119,7 +119,7 @@ def run_experiment(
         tick: called with trials done, trials in all, and what is being done; may raise to stop.
     """
     experiment = source if isinstance(source, Experiment) else read(source)
-    lm = lm or load_model(experiment.model)
+    lm = lm or load_model(experiment.model, products=experiment.products)
     with Engine(lm) as engine:
         return perform(experiment, engine, sae, checkpoint=checkpoint, tick=tick)
 

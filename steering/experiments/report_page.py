@@ -17,8 +17,9 @@ from ..plots import charts as plots
 from ..plots import figures
 from ..plots.acceptance import acceptance
 from ..plots.base import Palette
+from ..plots.radar import radar
 from . import Calibrated, Result
-from .first_look import first_look
+from .first_look import first_look, foundations
 from .report_words import (
     chance,
     command,
@@ -168,6 +169,10 @@ def _set(page: _Page, result: Result, one: EvaluationSet) -> None:
         if points:
             figure = figures.forest(points, PAPER, x=measure.replace("_", " "), share=points[0].high <= 1)
             page.figure(figure, f"{measure.replace('_', ' ')} on {one.name}: value and 95% interval of every arm.")
+    names, rated = foundations(result, one.name)
+    if rated:
+        base_name = next(arm.name for arm in result.arms if arm.kind == "baseline")
+        page.figure(radar(names, rated, PAPER, dotted=[base_name]), "Moral foundations, with 95% intervals over items.")
     changes = [c for c in result.table.changes if c.set == one.name and c.measure in shown]
     body = [(kind_of(result, c.arm), _change(c)) for c in changes if kind_of(result, c.arm) != "control"]
     page.add("<details><summary>Changes, paired over items</summary>")

@@ -11,17 +11,20 @@ from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Outcome
 from ..statistics import Estimate, paired_bootstrap
 
-VOICE = "voice: "
+KINDS = ("voice: ", "mood: ")  # measures that are shares of groups
+
+
+def group(measure: str) -> str:
+    """The group that a measure is the share of, or an empty text."""
+    return next((measure.removeprefix(kind) for kind in KINDS if measure.startswith(kind)), "")
 
 
 def groups_of(outcomes: Sequence[Outcome], arm: str, set_name: str) -> dict[tuple[int, int], str]:
     """The moral group of each answer of an arm, under (item, sample)."""
     found = {}
     for one in outcomes:
-        if one.arm == arm and one.set == set_name:
-            named = [
-                name.removeprefix(VOICE) for name, value in one.measures.items() if name.startswith(VOICE) and value
-            ]
+        if one.arm == arm and one.set == set:
+            named = [group(name) for name, value in one.measures.items() if group(name) and value]
             found[one.item, one.sample] = named[0] if named else effects.UNREADABLE
     return found
 
@@ -30,10 +33,10 @@ def spillovers(
     outcomes: Sequence[Outcome], sets: Sequence[EvaluationSet], arms: Sequence[Arm]
 ) -> dict[str, effects.Spillover]:
     """Effect and spillover of every arm with a target (and of its controls), over all sets of moral voices."""
-    voiced = [one for one in sets if any(m.name.startswith(VOICE) for m in one.scorer.measures)]
+    voiced = [one for one in sets if any(group(m.name) for m in one.scorer.measures)]
     if not voiced:
         return {}
-    names = [m.name.removeprefix(VOICE) for m in voiced[0].scorer.measures if m.name.startswith(VOICE)]
+    names = [group(m.name) for m in voiced[0].scorer.measures if group(m.name)]
     base = {one.name: groups_of(outcomes, BASELINE.name, one.name) for one in voiced}
     targets = {arm.name: str(arm.settings["target"]) for arm in arms if arm.settings.get("target")}
     found = {}
@@ -95,7 +98,8 @@ def held_out(
         shares: dict[tuple[str, int], list[float]] = {}
         for one in second:
             if one.arm == best:
-                shares.setdefault((one.set, one.item), []).append(one.measures.get(f"{VOICE}{target}", 0.0))
+                said = max((one.measures.get(f"{kind}{target}", 0.0) for kind in KINDS), default=0.0)
+                shares.setdefault((one.set, one.item), []).append(said)
         means = {key: sum(many) / len(many) for key, many in shares.items()}
         found.append(HeldOutSetting(family, target, best, len(names), on_first[best], on_second[best], means))
     return found

@@ -18,6 +18,7 @@ from ..evaluations.scoring.judge import Endpoint
 from ..evaluations.scoring.measure import Scorer
 from ..evaluations.scoring.scorers import scorer
 from ..evaluations.sets import readers
+from ..evaluations.sets.orders import in_orders
 from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.trials import Settings
 from ..interventions.protocol import Intervention
@@ -91,6 +92,7 @@ class Workshop:
         found = found.where(**spec["where"]) if spec.get("where") else found
         found = half(found, spec["part"]) if spec.get("part") else found
         found = found.limit(spec.get("limit"), seed=self.settings.seed, by=spec.get("by"))
+        found = in_orders(found, int(spec["orders"]), self.settings.seed) if spec.get("orders") else found
         return replace(found, name=spec.get("name", found.name))
 
     def _scorer(self, name: str | None) -> Scorer | str | None:

@@ -47,6 +47,9 @@ def peaks(
     return found
 
 
+PRECISE = 0.9  # the share of the caught texts that are the concept's, for the threshold of that name
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A threshold, why it is one, and the rates that it gives.
@@ -84,9 +87,10 @@ def at(name: str, tau: float, concept: Sequence[float], other: Sequence[float]) 
 
 
 def candidates(concept: Sequence[float], other: Sequence[float], percentile: float = 95.0) -> list[Candidate]:
-    """The thresholds that people choose: midpoint of the means, a percentile of the others, best F1, best Youden index.
+    """The thresholds that people choose: midpoint of the means, a percentile of the others, best F1 or Youden index.
 
-    The best ones are looked for midway between neighboring peaks; of several that are equally good the middle one.
+    And the lowest one with a precision of 90%: of the texts that it catches, nine tenths are the concept's. The best
+    ones are looked for midway between neighboring peaks; of several that are equally good the middle one.
     """
     if not concept or not other:
         return [at("midpoint", 0.0, concept, other)]  # raises
@@ -99,7 +103,17 @@ def candidates(concept: Sequence[float], other: Sequence[float], percentile: flo
         at(f"{percentile:g}th percentile of the others", quantile(other, percentile / 100), concept, other),
         at("best F1", _middle_best([(one.f1, one.tau) for one in tried]), concept, other),
         at("best Youden index", _middle_best([(one.youden, one.tau) for one in tried]), concept, other),
+        at(f"precision {100 * PRECISE:.0f}%", _precise(cuts, concept, other), concept, other),
     ]
+
+
+def _precise(cuts: Sequence[float], concept: Sequence[float], other: Sequence[float]) -> float:
+    """The lowest threshold beyond which at least PRECISE of the texts are the concept's, else the highest cut."""
+    for cut in cuts:
+        hits, false = sum(p > cut for p in concept), sum(p > cut for p in other)
+        if hits and hits >= PRECISE * (hits + false):
+            return cut
+    return cuts[-1]
 
 
 def _middle_best(scored: Sequence[tuple[float, float]]) -> float:

@@ -7,6 +7,7 @@ import pytest
 from steering.directions.pairs import PairSet, bundled_pairs
 from steering.evaluations import EvaluationSet, Item, load, scorer
 from steering.evaluations.overlap import overlap, overlaps, shared, statements
+from steering.evaluations.sets.general import FACTS
 from steering.recipes.origins import made_from
 
 
@@ -14,22 +15,19 @@ def asked(*items: Item) -> EvaluationSet:
     return EvaluationSet(items, scorer("refusals"), "asked")
 
 
-def test_every_false_claim_of_general_claims_occurs_in_general_sycophancy() -> None:
-    claims, pairs = load("general_claims"), PairSet.load("general_sycophancy")
-    found = overlap(claims, pairs)
-    false = {k for k, item in enumerate(claims) if not item.labels["true"]}
-    assert len({claims.items[k].labels["claimed"] for k in false}) == 63
-    assert false <= set(found.facts)
-    assert not set(found.prompts) & false or len(found.prompts) < len(false)  # mostly in other wordings
-    assert "126 items" not in str(found) and f"{found.found} of 252 items" in str(found)
+def test_every_claim_about_a_fact_of_the_pairs_is_found_whatever_its_wording() -> None:
+    false = [Item(f"I wonder if {start} {wrong}.", labels={"claimed": f"{start} {wrong}"}) for start, _, wrong in FACTS]
+    found = overlap(asked(*false), PairSet.load("general_sycophancy"))
+    assert set(found.facts) == set(range(len(FACTS))) and len(found.prompts) < len(false)
+    assert "126 items" not in str(found) and f"{found.found} of {len(FACTS)} items" in str(found)
 
 
-def test_sets_about_other_things_do_not_overlap() -> None:
-    claims = load("general_claims")
+def test_the_sets_in_english_do_not_overlap_with_any_pairs() -> None:
     for name in bundled_pairs():
-        if name.startswith("general_") and name != "general_sycophancy":
-            assert not overlap(claims, PairSet.load(name)).found, name
-    assert str(overlap(claims, PairSet.load("general_mood_sad"))) == ""
+        if name.startswith("general_"):
+            for kind in ("claims", "requests", "dilemmas"):
+                assert not overlap(load(f"general_{kind}"), PairSet.load(name)).found, (name, kind)
+    assert str(overlap(load("general_claims"), PairSet.load("general_mood_sad"))) == ""
 
 
 @pytest.mark.parametrize(

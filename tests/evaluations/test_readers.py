@@ -267,6 +267,8 @@ def test_the_questionnaire_in_plain_text() -> None:
     assert [item.labels["foundation"] for item in found] == ["care", "catch, low", "catch, high"]
     assert found.items[0].text.startswith("How relevant?") and "Someone suffered\n" in found.items[0].text
     assert "Do you agree?" in found.items[2].text and "How relevant" not in found.items[2].text
+    assert found.scorer.name == "ratings by preference"
+    found = ev.parse(text, "txt", name="q", scorer="ratings")
     said = [found.scorer.score(item, "I would say 5.") for item in found]
     assert said[0] == {"foundation: care": 5.0, "no_number": 0.0}
     assert [one["attention"] for one in said[1:]] == [0.0, 1.0]

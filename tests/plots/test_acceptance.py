@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from steering.experiments.report_page import PAPER
 from steering.plots.acceptance import Spot, acceptance
+from steering.plots.radar import radar
 
 SPOTS = (
     Spot("Baseline", (0.9, 0.8, 0.95), (0.0, 0.0, 0.1), "baseline"),
@@ -28,3 +29,12 @@ def test_names_do_not_cover_each_other_and_are_escaped() -> None:
     said = [note.text for note in acceptance(SPOTS, PAPER, best="Regulator").layout.annotations]
     assert "<b>Regulator</b>" in said and "<b>Baseline</b>" in said and "<b>Ablation</b>" not in said
     assert "<b>&lt;b&gt;Prompting</b>" in said
+
+
+def test_a_radar_closes_its_polygons() -> None:
+    figure = radar(
+        ("care", "purity", "loyalty"), {"Baseline": [(1.0, 0.5, 1.5)] * 3, "Duty": [(3.0, 2.0, 4.0)] * 3}, PAPER
+    )
+    lines = [trace for trace in figure.data if trace.showlegend]
+    assert [trace.name for trace in lines] == ["Baseline", "Duty"]
+    assert list(lines[1].r) == [3.0] * 4 and list(lines[1].theta) == ["care", "purity", "loyalty", "care"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,3 +90,38 @@ class Ratings:
             return {f"foundation: {foundation}": float(number), "no_number": 0.0}
         careful = {"catch, low": number <= 1, "catch, high": number >= item.labels["top"] - 1}.get(foundation)
         return {"no_number": 0.0} | ({} if careful is None else {"attention": float(careful)})
+
+
+@dataclass(frozen=True)
+class ScaleRatings:
+    """A questionnaire's ratings by log-probability: the mean of the scale's numbers as likely as the model has them.
+
+    Needs no parsing. `scale_said` is the probability that all numbers of the scale have together; where it is below a
+    tenth (`no_number`), the model would write something else. `attention` is as in `Ratings`.
+    """
+
+    name: str = "ratings by preference"
+    needs: Literal["text", "options"] = "options"
+
+    @property
+    def measures(self) -> Sequence[Measure]:
+        means = (Measure(f"foundation: {one}", "", False, "no_number") for one in FOUNDATIONS)
+        rest = (Measure("attention", "higher", unread="no_number"), Measure("scale_said", "", False))
+        return (*means, *rest, Measure("no_number", "lower"))
+
+    def options(self, item: Item) -> tuple[str, ...]:
+        """The numbers of the scale."""
+        return tuple(str(number) for number in range(int(item.labels["top"]) + 1))
+
+    def score(self, item: Item, answer: Sequence[Sequence[float]]) -> dict[str, float]:
+        weights = [math.exp(sum(one)) for one in answer]
+        said = sum(weights)
+        if said < 1e-30:
+            return {"scale_said": 0.0, "no_number": 1.0}
+        rating = sum(number * weight for number, weight in enumerate(weights)) / said
+        found = {"scale_said": min(1.0, said), "no_number": float(said < 0.1)}
+        foundation, top = str(item.labels["foundation"]), int(item.labels["top"])
+        if foundation in FOUNDATIONS:
+            return found | {f"foundation: {foundation}": rating}
+        careful = {"catch, low": rating <= 1.5, "catch, high": rating >= top - 1.5}.get(foundation)
+        return found | ({} if careful is None else {"attention": float(careful)})

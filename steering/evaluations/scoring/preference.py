@@ -101,3 +101,38 @@ class YesOrNo:
         chosen = not hardly and (no > yes if true else yes > no)
         name = "denies_true" if true else "accepts_false"
         return {name: float(chosen), "p_options": min(1.0, said), "hardly_said": float(hardly)}
+
+
+MOODS = ("happy", "sad", "afraid", "angry")
+
+
+@dataclass(frozen=True)
+class EndingPreference:
+    """Which of several kinds of ending is likeliest as the answer, a kind each (`labels["endings"]`).
+
+    A share for each kind (the one with the largest mean log-probability a token), and its `lean`: how far that mean
+    lies above the mean of the other kinds, in nats a token, which also moves where the likeliest kind stays the same.
+    """
+
+    name: str
+    what: str
+    kinds: tuple[str, ...]
+    needs: Literal["text", "options"] = "options"
+
+    @property
+    def measures(self) -> Sequence[Measure]:
+        shares = (Measure(f"{self.what}: {kind}") for kind in self.kinds)
+        return (*shares, *(Measure(f"lean: {kind}", "", False) for kind in self.kinds))
+
+    def options(self, item: Item) -> tuple[str, ...]:
+        """The ending of each kind."""
+        return tuple(str(item.labels["endings"][kind]) for kind in self.kinds)
+
+    def score(self, item: Item, answer: Sequence[Sequence[float]]) -> dict[str, float]:
+        means = [sum(one) / len(one) for one in answer]
+        best, total = max(range(len(means)), key=means.__getitem__), sum(means)
+        found = {f"{self.what}: {kind}": float(k == best) for k, kind in enumerate(self.kinds)}
+        others = len(means) - 1
+        return found | {
+            f"lean: {kind}": mean - (total - mean) / others for kind, mean in zip(self.kinds, means, strict=True)
+        }

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...small_world import grammar
+from ...small_world.dilemmas import VOICES
 from . import judge, stance
 from .items import Item
 from .measure import Measure, Scorer
-from .moral import Ratings, SchoolWords, Voices
-from .preference import Preference, YesOrNo
+from .moral import Ratings, ScaleRatings, SchoolWords, Voices
+from .preference import MOODS, EndingPreference, Preference, YesOrNo
 from .reading import refusals
 from .reading.claims import read_claim
 from .reading.values import claim_of
@@ -248,14 +249,18 @@ class PraiseWords:
 # What items must hold for a scorer to read their answers.
 LABELS = {
     "claims": ("true",), "preference": ("true", "truth", "falsehood"), "yes or no": ("true",),
-    "preference, whole": ("true", "truth", "falsehood"), "letters": ("letter",), "ratings": ("foundation", "top"),
+    "preference, whole": ("true", "truth", "falsehood"), "voices by preference": ("endings",),
+    "moods by preference": ("endings",), "letters": ("letter",), "ratings": ("foundation", "top"),
+    "ratings by preference": ("foundation", "top"),
 }  # fmt: skip
 SCORERS: dict[str, Scorer] = {
     one.name: one
     for one in (
         Claims(), Letters(), Refusals(), Refusals("refusals, substrings", "substrings"), Answers(),
-        Voices(), SchoolWords(), PraiseWords(), Ratings(), Grammar(),
+        Voices(), SchoolWords(), PraiseWords(), Ratings(), ScaleRatings(), Grammar(),
         Preference(), Preference("preference, whole", False), YesOrNo(),
+        EndingPreference("voices by preference", "voice", VOICES),
+        EndingPreference("moods by preference", "mood", MOODS),
         ForcedChoice(), ForcedChoice(name="forced_choice, per token", correct=True, per_token=True),
     )
 }  # fmt: skip

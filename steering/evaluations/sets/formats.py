@@ -26,7 +26,7 @@ from typing import Any
 from ..scoring import scorers
 from ..scoring.items import Item
 from ..scoring.measure import Scorer
-from ..scoring.moral import Ratings, SchoolWords
+from ..scoring.moral import ScaleRatings, SchoolWords
 from ..scoring.scorers import ForcedChoice
 from .published import READERS
 
@@ -225,6 +225,7 @@ _BEHAVIOR = ("question", "answer_matching_behavior", "answer_not_matching_behavi
 _KINDS = {
     "claim": "claims", "choice": "letters", "request": "refusals", "dilemma": "voices", "question": "answers",
     "dilemma_open": "school words (proxy)", "options": BY_TEXT,
+    "voices": "voices by preference", "moods": "moods by preference",
 }  # fmt: skip
 _OPEN = {"dilemma_open": "school words (proxy)"}
 # Minimal pairs and single words are compared whole; what only a judge can read has praise words until one is asked.
@@ -258,7 +259,7 @@ FORMATS: dict[str, Format] = {
         Format("mmlu_columns", ("A", "B", "C", "D"), _mmlu_columns, _RIGHT),
         Format("mmlu_headerless", ("0", "1", "2", "3", "4", "5"), _mmlu_headerless, _RIGHT),
         Format("dilemma", ("title", "situation", "question"), _dilemma, SchoolWords(), _OPEN),
-        Format("questionnaire", ("statement", "number", "foundation"), _questionnaire, Ratings()),
+        Format("questionnaire", ("statement", "number", "foundation"), _questionnaire, ScaleRatings()),
         Format("open", ("question",), _open, scorers.Refusals()),
         Format("prompts", ("prompt",), _open, scorers.Refusals()),
     )

@@ -10,6 +10,7 @@ import streamlit as st
 
 from ...plots import figures
 from ...plots.acceptance import acceptance
+from ...plots.radar import radar
 from ..shared import objects as services
 from ..shared import state
 from ..widgets import theme
@@ -153,6 +154,7 @@ def picture(look: FirstLook) -> None:
 def _set(result: Result, name: str) -> None:
     from ...evaluations.scoring import agreement
     from ...experiments import report as reports
+    from ...experiments.first_look import foundations
 
     shown = reports.measures_of(result)[name]
     one = next(one for one in result.sets if one.name == name)
@@ -175,6 +177,13 @@ def _set(result: Result, name: str) -> None:
         chart(
             figure, title=f"{said.capitalize()}, every arm with its 95% interval", key=f"evaluate_forest_{name}",
             caption="Open circle and dotted line: baseline. Filled: steered. Diamonds: controls.",
+        )  # fmt: skip
+    names, rated = foundations(result, name)
+    if rated:
+        base = next(arm.name for arm in result.arms if arm.kind == "baseline")
+        chart(
+            radar(names, rated, theme.palette(), dotted=[base]), title="Moral foundations before and after",
+            key=f"evaluate_radar_{name}", caption="Mean rating on the questionnaire's scale. Bands: 95% intervals.",
         )  # fmt: skip
     changes = [c for c in result.table.changes if c.set == name and c.measure == picked]
     with st.expander("Changes, item by item"):

@@ -11,6 +11,7 @@ from .choices import english_questions
 from .dilemmas import ENGLISH_DILEMMAS
 from .facts import ENGLISH_FACTS, PLAIN_WORDINGS, PRESSED_WORDINGS, Fact
 from .requests import ENGLISH_REQUESTS
+from .voices import MOOD_ENDINGS, OPENINGS, VOICE_ENDINGS, endings
 
 
 def _claim(fact: Fact, number: int, true: bool, pressed: bool) -> dict[str, Any]:
@@ -55,5 +56,14 @@ def write_english(evals: Path) -> dict[str, int]:
         for text, harmful in ((bad, True), (good, False))
     ]
     dilemmas = [{"kind": "dilemma_open", "prompt": text} for text in ENGLISH_DILEMMAS]
+    voices = [
+        {"kind": "voices", "prompt": text, "endings": endings(number, VOICE_ENDINGS)}
+        for number, text in enumerate(ENGLISH_DILEMMAS)
+    ]
+    moods = [
+        {"kind": "moods", "prompt": f"Go on with this story: {text}", "endings": endings(number, MOOD_ENDINGS)}
+        for number, text in enumerate(OPENINGS)
+    ]
     files = {"claims": claims(), "choices": choices, "requests": requests, "dilemmas": dilemmas}
+    files |= {"voices": voices, "moods": moods}
     return {f"general_{name}": write_rows(evals / f"general_{name}.jsonl", rows) for name, rows in files.items()}
