@@ -70,7 +70,10 @@ def _cells(result: Result, arm: str, name: str) -> tuple[Cell, Cell] | None:
 def _on(result: Result, spot: Spot, name: str) -> Spot:
     """The spot of the same arm on another set: where arms are chosen, so that the shown ones are not flattered."""
     both = _cells(result, spot.name, name)
-    return spot if both is None else Spot(spot.name, *((c.value, c.low, c.high) for c in both), spot.kind)
+    if both is None:
+        return spot
+    accepts, denies = ((c.value, c.low, c.high) for c in both)
+    return Spot(spot.name, accepts, denies, spot.kind)
 
 
 def _distance(spot: Spot) -> float:
