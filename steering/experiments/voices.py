@@ -23,7 +23,7 @@ def groups_of(outcomes: Sequence[Outcome], arm: str, set_name: str) -> dict[tupl
     """The moral group of each answer of an arm, under (item, sample)."""
     found = {}
     for one in outcomes:
-        if one.arm == arm and one.set == set:
+        if one.arm == arm and one.set == set_name:
             named = [group(name) for name, value in one.measures.items() if group(name) and value]
             found[one.item, one.sample] = named[0] if named else effects.UNREADABLE
     return found
