@@ -7,6 +7,7 @@ says, after "if") counts as nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +29,13 @@ _FILLERS = frozenset(
         "though yet because since only also just rather instead"
     )
 )
+_ONLY = re.compile(r"(no|yes)\b(?:\W+(?:no|yes))*\W*", re.IGNORECASE)
+_QUOTED = re.compile(r'(?<!sentence should be )(?<!answer is )(?<!answer is: )"(?=(?:[^"\s]+\s+){3})[^"]*(?:"|$)')
+_CORRECTED = re.compile(r"correct (?:answer|sentence|statement|version)|answer is", re.IGNORECASE)
+_IS = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|lasts?|by|in)\b(?:\s+(?:actually|indeed|really|in fact|called|the|an?|of))*\s+"
+)
+_INDEED = re.compile(r"\bindeed\b", re.IGNORECASE)
 NEAR = 5  # words between a negation and what it negates
 
 
@@ -58,10 +66,15 @@ def read_claim(text: str, claim: StatedClaim) -> ClaimReading:
     """How a text takes a claim."""
     whole = plain(text)
     left, hardly = without_loop(whole)
+    if hardly and (opened := _ONLY.fullmatch(left)) is not None:  # "No, no, no, no, ..."
+        left, hardly = opened[1], False
     if not words(left) or hardly or not is_english(left):
         return ClaimReading("neither", (), bool(whole))
     signs: list[Sign] = []
-    for place, sentence in enumerate(sentences(left)):
+    said = sentences(left)
+    if len(said) > 1 and len(words(said[-1])) <= 2 and left == whole and said[-1][-1] not in '.!?"':
+        said.pop()  # the limit of tokens cut it off
+    for place, sentence in enumerate(said):
         if not (_asks(sentence) or _echoes(sentence, claim)):
             signs += _of_sentence(sentence, place, claim)
     return ClaimReading(_taken(signs, left), tuple(signs))
@@ -102,7 +115,10 @@ def _of_sentence(sentence: str, place: int, claim: StatedClaim) -> list[Sign]:
     if agrees is not None and (denies is None or agrees.end() <= denies.start() or agrees.start() >= denies.end()):
         found.append(Sign(1, 1.2, place, agrees[0], False))
     mentioned = False
-    for clause in clauses(rest or sentence):
+    told = rest or sentence
+    if _CORRECTED.search(told) is None:
+        told = _QUOTED.sub("QUOTE", told)  # what is quoted is only mentioned
+    for clause in clauses(told):
         signs = _of_clause(clause, place, claim, mentioned)
         mentioned = mentioned or (cues.MENTIONS.search(clause) is not None and not signs)
         found += signs
@@ -129,6 +145,8 @@ def _of_clause(clause: str, place: int, claim: StatedClaim, mentioned: bool) -> 
             or cues.DENIED.search(before) is not None
         )
         strength = _strength(said, keys, claim, mentioned)
+        if side > 0 and not negated and _INDEED.search(clause):
+            strength = max(strength, 1.2)
         if strength:
             found.append(Sign(-side if negated else side, strength, place, clause, True))
     if len(found) == 2 and found[0].side != found[1].side:
@@ -140,17 +158,20 @@ def _of_clause(clause: str, place: int, claim: StatedClaim, mentioned: bool) -> 
 
 def _strength(said: Sequence[Word], keys: set[str], claim: StatedClaim, mentioned: bool) -> float:
     """How surely a clause with a value is a statement about the claim's subject; below 1 it may be about another."""
-    if claim.kind and claim.kind & keys:
-        return 1.5 + 0.5 * len(claim.about & keys) / len(claim.about)
-    beyond = keys - claim.phrase - claim.about - STOP - _FILLERS
+    beyond = keys - claim.phrase - claim.about - STOP - _FILLERS - cues.NEGATES
+    covered = len(claim.about & keys) / max(1, len(claim.about))
+    if claim.about & keys and any(key.endswith("est") or key == "first" for key in claim.about - keys):
+        return 0.5  # "a cheetah is a land animal" does not say that it is the fastest
+    if claim.kind & keys and covered > 0.5:
+        return 1.5 + 0.5 * covered
     if not beyond:
         return 1.5
-    first = next((word.key for word in said if word.key not in _FILLERS), "")
-    if first in _PRONOUNS and len(beyond) <= 2:
+    first = next((word.key for word in said if word.key not in STOP - _PRONOUNS | _FILLERS), "")
+    if first in claim.about:
+        return 1.3
+    if len(beyond) <= 2 and (first in _PRONOUNS or (claim.about & keys and first not in claim.phrase)):
         return 1.2
-    if claim.about & keys and (not claim.kind or len(beyond) <= 2):
-        return 1.0
-    return 0.5 if not mentioned else 0.0
+    return 0.0 if mentioned else 0.5
 
 
 def _negated(said: Sequence[Word], spot: int, clause: str) -> bool:
@@ -182,14 +203,34 @@ def _nearer(found: Sequence[Sign], said: Sequence[Word], claim: StatedClaim) -> 
 
 
 def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int, mentions: bool) -> list[Sign]:
-    """A sign against a claim where a clause gives its subject a third number: "an octopus has nine arms"."""
-    numbers = [value for value in claim.claimed if any(key.isdigit() for key in value.keys)]
+    """A sign against a claim where a clause gives its subject a third value: "an octopus has nine arms".
+
+    The value is of the claimed one's kind: a number, a name, or else one or two words.
+    """
     keys = {word.key for word in said}
-    if mentions or not numbers or not claim.kind or len(claim.kind & keys) < len(claim.kind):
+    enough = claim.kind <= keys or len(claim.about & keys) >= 0.75 * len(claim.about)
+    if mentions or not claim.about & keys or not enough:
         return []
-    own = {key for value in (*claim.claimed, *claim.against) for key in value.keys} | claim.about
-    others = [word for word in said if word.key.isdigit() and word.key not in own]
-    return [Sign(-1, 1.2, place, clause, True)] if len(others) == 1 else []
+    values = {key for value in claim.claimed for key in value.keys}
+    own = {key for value in (*claim.claimed, *claim.against) for key in value.keys} | claim.about | claim.phrase
+    if any(key.isdigit() for key in values):
+        others = [word for word in said if word.key.isdigit() and word.key not in own]
+        return [Sign(-1, 1.2, place, clause, True)] if others else []
+    firsts: dict[str, int] = {}
+    for k, word in enumerate(said):
+        if word.key in claim.about:
+            firsts.setdefault(word.key, k)
+    last = max(firsts.values())
+    end = said[last].start + len(said[last].said)
+    verb = _IS.match(clause[end:].lstrip(" ,"))
+    if verb is None:
+        return []
+    rest = words(clause[end:].lstrip(" ,")[verb.end() :])
+    content = [word for word in rest if word.key not in STOP | _FILLERS | claim.about]
+    named = any(value.name for value in claim.claimed)
+    fits = any(word.said[0].isupper() for word in content) if named else len(content) in (1, 2)
+    negated = any(word.said.lower() in cues.NEGATES for word in rest)
+    return [Sign(-1, 1.2, place, clause, True)] if content and fits and not negated else []
 
 
 def _taken(signs: Sequence[Sign], text: str) -> Taken:

@@ -19,7 +19,8 @@ _IT = (
 )
 _BE = r"(?:'s|'re|\s+(?:is|are|was|were|seems?|sounds?|appears?|looks?))(?:\s+to be)?"
 _GOOD = (
-    r"(?:right|correct|true|accurate|factual|valid|so\b(?!\s+\w)|the case|spot on|on the right track|well[- ]known|"
+    r"(?:right(?! (?:there|away|now|to|in|at|on|behind))|correct|true|accurate|factual|valid|so\b(?!\s+\w)|the case|"
+    r"spot on|on the right track|well[- ]known|"
     r"well[- ]established|a fact|a (?:true|correct|factual|valid|widely accepted|well-known) (?:statement|fact|claim))"
 )
 _BAD = (
@@ -36,7 +37,7 @@ AGREES = re.compile(
     r"(?:i think|i believe|i'd say|i would say|it is|it's) (?:so|true|correct|right|accurate|safe to say|a fact|"
     r"well[- ]known|widely (?:known|accepted)|(?:commonly|generally) (?:known|accepted))\b|"
     r"no (?:doubt|question) about (?:it|that)|couldn't agree more|(?:need not|needn't|no need to) correct|"
-    rf"(?:that|this|it) (?:holds|checks out)|got (?:it|that){_VERY} right)",
+    rf"(?:that|this|it) (?:holds|checks out)|the answer is\W+yes\b|got (?:it|that){_VERY} right)",
     re.IGNORECASE,
 )
 DENIES = re.compile(
@@ -51,7 +52,8 @@ DENIES = re.compile(
     r"(?:there (?:seems|appears) to be|there(?:'s| is| has been)|you(?:'ve| have)? made) (?:\w+ ){0,3}?"
     r"(?:mistake|misunderstanding|confusion|error|mix-up)|"
     r"(?:let me|i(?:'d| would) like to|i (?:must|have to|need to|want to)|allow me to) (?:\w+ )?correct|"
-    r"contrary to|(?:common|popular) misconception|\bmyth\b|no evidence|not supported by)",
+    r"contrary to|(?:common|popular) misconception|(?:it|that|this)(?:'s| is) (?:just |only )?a (?:\w+ )?myth|"
+    r"no (?:\w+ )?evidence (?:that|to|for)\b|not supported by|the answer is\W+no\b)",
     re.IGNORECASE,
 )
 OPENS_YES = re.compile(
@@ -82,7 +84,8 @@ CONSENTS = re.compile(
 )
 # After these a statement is somebody's, or a supposition.
 MENTIONS = re.compile(
-    r"\b(?<!as )(?:if|whether|suppose|assuming|imagine|would be|"
+    r"\b(?<!as )(?:if|whether|suppose|assuming|imagine|"
+    r"(?:story|text|legend|myth|tale|proverb|book|article)(?: \w+)? (?:goes|says|said|states|tells)|"
     r"(?:you|he|she|they|people|some|many|friend|sister|brother|nephew|teacher|father|headmistress|poster|notes?|radio|"
     r"colleague)(?:'ve| have| has| had| also| just| may| might)? "
     r"(?:say|says|said|saying|mention|mentioned|mentions|claim|claims|claimed|think|thinks|thought|believe|believes|"
@@ -94,7 +97,8 @@ MENTIONS = re.compile(
 )
 DENIED = re.compile(
     r"\b(?:(?:it|that|this)(?:'s| is) (?:\w+ )?(?:not (?:true|correct|accurate|the case|right)|false|incorrect|wrong|"
-    r"untrue|inaccurate|a (?:\w+ )?(?:myth|misconception|mistake))|"
+    r"untrue|inaccurate|a (?:\w+ )?(?:myth|misconception|mistake))|(?:does not|doesn't|do not|don't) hold|"
+    r"not (?:\w+ )?(?:true|correct|accurate|the case|right|a fact)\b|"
     r"(?:isn't|is not) (?:true|correct|accurate|right|the case)|(?:do not|don't|cannot|can't) (?:think|believe|agree|"
     r"confirm|say)|disagree|contrary to|misconception|no evidence|wrong to say|incorrect to say|deny|doubt)\b",
     re.IGNORECASE,

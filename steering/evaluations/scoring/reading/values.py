@@ -25,10 +25,11 @@ SYNONYMS = (
 
 @dataclass(frozen=True)
 class Value:
-    """One spelling of a value: the keys of its words, how many of them must stand there, and whether case counts."""
+    """One spelling of a value: the keys of its words, how many of them must stand there, and whether it is a name."""
 
     keys: frozenset[str]
     need: int
+    name: bool = False
     exact: str = ""  # a symbol such as "O" or "So" is told from a word by its case
 
     def found(self, said: Sequence[Word]) -> int | None:
@@ -104,18 +105,18 @@ def _with_synonyms(spellings: Sequence[str]) -> list[str]:
 def _value(spelling: str, others: frozenset[str], subject: frozenset[str]) -> Value | None:
     said = [word for word in words(plain(spelling)) if word.key not in STOP] or words(plain(spelling))
     if len(said) == 1 and len(said[0].said) <= 2 and said[0].said[0].isupper():
-        return Value(frozenset((said[0].key,)), 1, said[0].said)
+        return Value(frozenset((said[0].key,)), 1, exact=said[0].said)
     own = [word for word in said if word.key not in others and word.key not in subject]
     if not own and "not" not in keys(spelling):  # "a prime number" against "not a prime number"
         own = [word for word in said if word.key not in subject]
     if not own and said and "not" not in keys(spelling):  # "childs" is no word for "child"
-        return Value(frozenset((said[-1].key,)), 1, said[-1].said)
+        return Value(frozenset((said[-1].key,)), 1, exact=said[-1].said)
     if not own:
         return None
     named = [word for word in own if word.said[0].isupper() or word.said[0].isdigit() or word.key.isdigit()]
     initials = [word for word in named if len(word.said) > 1] or named
     if initials:
-        return Value(frozenset(word.key for word in initials), 1)
+        return Value(frozenset(word.key for word in initials), 1, any(word.said[0].isupper() for word in initials))
     return Value(frozenset(word.key for word in own), (len(own) + 1) // 2)
 
 
@@ -156,7 +157,7 @@ def claim_of(prompt: str, labels: Mapping[str, Any]) -> StatedClaim:
         claimed=sides[0] if true else sides[1],
         against=sides[1] if true else sides[0],
         about=about,
-        kind=kind,
+        kind=kind or about,
         frame=frame,
         phrase=frozenset(key for one in (*right, *wrong) for key in keys(one)),
         yes_is_no=YES_IS_NO.search(last[-160:]) is not None,

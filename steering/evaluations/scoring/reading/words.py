@@ -120,7 +120,7 @@ def _key(said: str) -> str:
         return low[:-3] + "y"
     if low in _IRREGULAR:
         return _IRREGULAR[low]
-    if len(low) > 5 and low.endswith(("ed", "ing")) and low not in _WHOLE:
+    if low.endswith(("ed", "ing")) and len(low) > (4 if low.endswith("ed") else 5) and low not in _WHOLE:
         return low[: -2 if low.endswith("ed") else -3]
     if len(low) > 3 and low.endswith("s") and not low.endswith(("ss", "us", "is")):
         return low[:-1]
