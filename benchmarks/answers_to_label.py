@@ -1,4 +1,4 @@
-"""`python -m benchmarks.answers_to_label FILE`: answers of the real chat model, baseline and steered, to be labeled by reading.
+"""`python -m benchmarks.answers_to_label FILE`: answers of the real chat model, baseline and steered, for labeling.
 
 The answers of `assets/evals/labeled_answers.jsonl` were made by this command. What is asked, under which arm, and which
 answers are kept aside follows from one seed.
