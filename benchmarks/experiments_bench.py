@@ -30,6 +30,7 @@ from steering.models.model import Model
 from steering.saes.sae import load_sae
 
 from .machine import load
+from .real_experiments import MARK
 
 HERE = Path(__file__).parent
 SAMPLE = 384
@@ -120,6 +121,9 @@ def main() -> None:
         reports.to_markdown(regulator),
         reports.to_markdown(whole("sara")),
     ]
+    if given.out.is_file():  # what another command wrote below is kept
+        _, mark, rest = given.out.read_text(encoding="utf-8").partition(MARK)
+        found.append(mark + rest)
     given.out.write_text("\n".join(found), encoding="utf-8")
     print(f"{seconds:.0f} s for {answers} answers; {ratio:.1f} times faster than one at a time; wrote {given.out.name}")
 
