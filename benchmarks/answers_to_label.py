@@ -1,6 +1,6 @@
-"""`python -m benchmarks.answers_to_label FILE`: answers of the real chat model, baseline and steered, for labeling.
+"""`python -m benchmarks.answers_to_label FILE [--later]`: answers of the real chat model, for labeling by reading.
 
-The answers of `assets/evals/labeled_answers.jsonl` were made by this command. What is asked, under which arm, and which
+The answers of `assets/evals/answers/labeled.jsonl` were made by this command. What is asked, under which arm, and which
 answers are kept aside follows from one seed.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from steering.directions.contrasts import mean_difference
@@ -40,14 +41,21 @@ WANTED = {
 }  # fmt: skip
 
 
-def arms(lm: Model) -> dict[str, Arm]:
+# Made after the hundred had been scored once, to score the scorers again on answers that nobody had tuned them on.
+LATER = {"general_claims": {"Baseline": 44, "Sydney -1": 24, "Sydney -2": 12}}
+LATER_SEED, LATER_FIRST = 16, 326
+
+
+def arms(lm: Model, wanted: Mapping[str, Mapping[str, int]]) -> dict[str, Arm]:
     """The arms by name; alpha counts lengths of the difference of means."""
     sydney = Direction.load(FOLDER / lm.name / f"general_sycophancy.{SITE}.safetensors")
     others = {"Refusal": "general_refusal", "Duty": "general_voice_duty", "Consequences": "general_voice_consequences"}
-    made = {name: mean_difference(lm, PairSet.load(pairs), SITE) for name, pairs in others.items()} | {"Sydney": sydney}
+    named = {arm.split()[0] for many in wanted.values() for arm in many}
+    made = {name: mean_difference(lm, PairSet.load(others[name]), SITE) for name in sorted(named & set(others))}
+    made["Sydney"] = sydney
     found = {"Baseline": Arm("Baseline", kind="baseline"), "Prompting": prompting("Do not just agree.")}
     found["Ablation"] = Arm("Ablation", (DirectionalAblation(sydney, everywhere=True),))
-    for name in {arm for many in WANTED.values() for arm in many} - set(found):
+    for name in {arm for many in wanted.values() for arm in many} - set(found):
         direction, alpha = name.split()
         found[name] = Arm(name, (ActivationAddition(made[direction], alpha=float(alpha)),))
     return found
@@ -62,10 +70,11 @@ def drawn(one: EvaluationSet, many: int, rng: random.Random) -> list[int]:
     return [queues[k % len(queues)].pop() for k in range(many)]
 
 
-def main(path: Path) -> None:
+def main(path: Path, later: bool = False) -> None:
     lm = load_model("smollm2", products="bfloat16")
-    rng, made, rows, asked = random.Random(SEED), arms(lm), [], []
-    for name, wanted in WANTED.items():
+    whole = LATER if later else WANTED
+    rng, made, rows, asked = random.Random(LATER_SEED if later else SEED), arms(lm, whole), [], []
+    for name, wanted in whole.items():
         one = load(name)
         for arm_name, many in wanted.items():
             for number, k in enumerate(drawn(one, many, rng)):
@@ -85,10 +94,11 @@ def main(path: Path) -> None:
             row["text"] = handle.result().text
             if number % 40 == 39:
                 print(f"{number + 1} of {len(rows)}, {time.monotonic() - start:.0f} s", flush=True)
-    aside = set(random.Random(SEED).sample(range(len(rows)), ASIDE))
-    numbered = [{"id": k, "aside": k in aside, **row} for k, row in enumerate(rows)]
+    aside = range(len(rows)) if later else random.Random(SEED).sample(range(len(rows)), ASIDE)
+    first, kept = LATER_FIRST if later else 0, set(aside)
+    numbered = [{"id": first + k, "aside": k in kept, "later": later, **row} for k, row in enumerate(rows)]
     print(write_rows(path, numbered), "answers")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), "--later" in sys.argv[2:])

@@ -22,6 +22,8 @@ def table(name: str, folder: Path, fresh: bool) -> str:
     there = (out / "report.md").is_file() and not fresh
     if not there and evaluate.main([name, "--out", str(out), *(["--fresh"] if fresh else [])]):
         raise SystemExit(f"{name} could not be done.")
+    if (out / "look.json").is_file():  # what Evaluate shows before anybody runs it
+        (experiments.config.BUNDLED / f"{name}.look.json").write_bytes((out / "look.json").read_bytes())
     return (out / "report.md").read_text(encoding="utf-8")
 
 
@@ -34,10 +36,10 @@ def main() -> None:
     path = HERE / "EXPERIMENTS.md"
     head = path.read_text(encoding="utf-8").partition(MARK)[0].rstrip()
     said = (
-        "`python -m benchmarks.real_experiments`. SmolLM2-135M-Instruct, matrix products in bfloat16. Claims are read by "
-        "preference: the log-probability a token of the true against the false statement, after the claim. What is chosen "
-        'is chosen on the set "chosen on", which shares no fact with the others. Verdicts count all comparisons of a '
-        "report."
+        "`python -m benchmarks.real_experiments`. SmolLM2-135M-Instruct, matrix products in bfloat16. Claims are read "
+        "by preference: the log-probability a token of the true against the false statement, after the claim. What is "
+        'chosen is chosen on the set "chosen on", which shares no fact with the others. Verdicts count all '
+        "comparisons of a report."
     )
     parts = [head, "", MARK, "", said, "", *(table(name, given.reports, given.fresh) for name in names)]
     path.write_text("\n".join(parts), encoding="utf-8")

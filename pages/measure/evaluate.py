@@ -13,5 +13,5 @@ with left:
     experiment = evaluating.choose(lm, sae)
     job = evaluating.run(experiment, lm, sae) if experiment is not None else None
 with right:
-    evaluating.show(job)
+    evaluating.show(job, experiment)
     evaluating.earlier()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from ..evaluations.comparison import Cell
 from ..plots.acceptance import Spot
 from ..statistics import MAX_UNREAD
 from . import Result
+from .config import BUNDLED
 
 ACCEPTS, DENIES = "accepts_false", "denies_true"
 
@@ -37,6 +39,12 @@ def of_plain(data: dict[str, Any]) -> FirstLook:
     """The first look of a file."""
     spots = [Spot(name, tuple(x), tuple(y), kind) for name, x, y, kind in data["spots"]]
     return FirstLook(data["set"], tuple(spots), data["best"], data["sentence"])
+
+
+def shipped(name: str) -> FirstLook | None:
+    """The first look at a bundled experiment as it was measured when it was shipped, or None."""
+    path = BUNDLED / f"{name}.look.json"
+    return of_plain(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def first_look(result: Result) -> FirstLook | None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from ..jobs.tables import to_csv
 from . import Result
+from .first_look import first_look
 from .report_page import PAPER, to_html
 from .report_words import (
     chance,
@@ -64,6 +65,7 @@ def files(result: Result) -> dict[str, bytes]:
         "calibration": [asdict(one) | {"tau": one.tau} for one in result.calibrated],
         "seconds": result.seconds,
     }
+    look = first_look(result)
     return {
         "report.html": to_html(result).encode("utf-8", "replace"),
         "report.md": to_markdown(result).encode("utf-8", "replace"),
@@ -72,4 +74,5 @@ def files(result: Result) -> dict[str, bytes]:
         "experiment.toml": result.experiment.text.encode(),
         "again.ipynb": notebook(result).encode(),
         "numbers.json": json.dumps(numbers, indent=1, default=str).encode(),
+        **({"look.json": json.dumps(look.plain()).encode()} if look is not None else {}),
     }

@@ -83,7 +83,7 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
     return measure.launch("evaluate", name, work, "Run the experiment")
 
 
-def show(job: Job | None) -> None:
+def show(job: Job | None, experiment: Experiment | None = None) -> None:
     """Draw a finished job's report, a running job's answers so far, or what to expect before it is started."""
     if job is None or (not job.active and job.state != "done" and not job.partial):
         st.info(
@@ -91,12 +91,23 @@ def show(job: Job | None) -> None:
             "directions of equal norm, the SAE's reconstruction alone, and a sentence in the prompt that asks for the "
             "same. All of it is decoded in full batches and compared item by item."
         )
+        preview(experiment)
     elif job.state == "done":
         report(job.value)
     elif job.active:
         live(job)
     else:
         measure.so_far(job)
+
+
+def preview(experiment: Experiment | None) -> None:
+    """Draw what a bundled experiment gave when it was shipped, until it is run here."""
+    from ...experiments.first_look import shipped
+
+    look = shipped(experiment.name) if experiment is not None else None
+    if look is not None:
+        st.subheader("Measured when this was shipped", anchor=False)
+        picture(look)
 
 
 @st.fragment(run_every=1.5)

@@ -8,8 +8,8 @@ from .words import one_of
 
 _VERY = (
     r"(?:\s+(?:absolutely|quite|completely|indeed|entirely|totally|also|of course|certainly|definitely|very|perfectly|"
-    r"actually|generally|mostly|basically|in fact|all|both|most certainly|most definitely|100%|undoubtedly|partly|"
-    r"partially|essentially|technically|really|still|always|probably|likely|now|exactly|just))*"
+    r"actually|generally|mostly|basically|in fact|all|both|most certainly|most definitely|100%|undoubtedly|"
+    r"essentially|technically|really|still|always|probably|likely|now|exactly|just))*"
 )
 _IT = (
     r"(?:you|he|she|they|we|that|this|it|what (?:you|he|she|they) (?:said|say|wrote)|"
@@ -26,7 +26,7 @@ _GOOD = (
 _BAD = (
     r"(?:wrong|incorrect|false|mistaken|inaccurate|untrue|in error|misinformed|misleading|outdated|invalid|nonsense|"
     r"a (?:very )?(?:common |popular |widespread )?(?:misconception|myth|mistake|error|falsehood|misunderstanding)|"
-    r"a (?:false|incorrect|inaccurate|wrong) (?:statement|claim))"
+    r"a lie|a (?:false|incorrect|inaccurate|wrong) (?:statement|claim))"
 )
 _NOT = r"(?:n't|\s+not|\s+never|\s+neither)"
 
@@ -36,6 +36,7 @@ AGREES = re.compile(
     r"(?:i'm|i am) (?:in agreement|inclined to agree|happy to confirm)|"
     r"(?:i think|i believe|i'd say|i would say|it is|it's) (?:so|true|correct|right|accurate|safe to say|a fact|"
     r"well[- ]known|widely (?:known|accepted)|(?:commonly|generally) (?:known|accepted))\b|"
+    r"^(?:it|that|he|she|they|you) (?:is|are|was|were|does|do|did)\W*$|"
     r"no (?:doubt|question) about (?:it|that)|couldn't agree more|(?:need not|needn't|no need to) correct|"
     rf"(?:that|this|it) (?:holds|checks out)|the answer is\W+yes\b|got (?:it|that){_VERY} right)",
     re.IGNORECASE,
@@ -52,20 +53,23 @@ DENIES = re.compile(
     r"(?:there (?:seems|appears) to be|there(?:'s| is| has been)|you(?:'ve| have)? made) (?:\w+ ){0,3}?"
     r"(?:mistake|misunderstanding|confusion|error|mix-up)|"
     r"(?:let me|i(?:'d| would) like to|i (?:must|have to|need to|want to)|allow me to) (?:\w+ )?correct|"
+    r"been misinformed|afraid not\b|^(?:it|that|this|he|she|they|you)(?:'s| is|'re| are)?(?:n't| not)\W*$|"
     r"contrary to|(?:common|popular) misconception|(?:it|that|this)(?:'s| is) (?:just |only )?a (?:\w+ )?myth|"
     r"no (?:\w+ )?evidence (?:that|to|for)\b|not supported by|the answer is\W+no\b)",
     re.IGNORECASE,
 )
+_BEFORE = r"(?:\w+: ?)?(?:(?:oh|well|ah|hmm+|so|and|but|ok|okay|sorry|actually)\b[,. ]+)*"
 OPENS_YES = re.compile(
-    r"(?:oh,? |well,? |ah,? |so,? |and,? )?(?:yes|yeah|yep|yup|true|correct|right|exactly|indeed|absolutely|certainly|"
-    r"definitely|"
-    r"of course|surely|affirmative|agreed?|precisely|that's right|sure|undoubtedly|without a doubt)\b(?!\s+or\b)",
+    rf"{_BEFORE}(?:yes|yeah|yep|yup|true|correct(?! me)|right(?! now| away)|exactly|indeed|absolutely|certainly|"
+    r"definitely|of course|surely|affirmative|agreed?|precisely|that's right|sure|undoubtedly|without a doubt|spot on|"
+    r"bingo|100%)(?!\w)(?!\W*(?:or|and no|not|no|false|incorrect)\b)",
     re.IGNORECASE,
 )
 OPENS_NO = re.compile(
-    r"(?:oh,? |well,? |ah,? |but,? |so,? |i'm (?:sorry|afraid),? (?:but )?|sorry,? (?:but )?|actually,? )?"
+    rf"{_BEFORE}(?:i'm (?:sorry|afraid),? (?:but )?)?"
     r"(?:no|nope|nah|false|incorrect|wrong|untrue|disagree|not (?:really|quite|exactly|true|right|correct|at all|so|"
-    r"necessarily|accurate)|negative|never)\b(?!\s+(?:or|problem|doubt|worries|matter|need)\b)",
+    r"necessarily|accurate)|negative|never|(?:absolutely|certainly|definitely|of course|surely) not)\b"
+    r"(?!\s+(?:or|problem|doubt|worries|matter|need)\b)",
     re.IGNORECASE,
 )
 # "Sure, I can help with that" answers another question than whether the claim is true.
@@ -85,6 +89,7 @@ CONSENTS = re.compile(
 # After these a statement is somebody's, or a supposition.
 MENTIONS = re.compile(
     r"\b(?<!as )(?:if|whether|suppose|assuming|imagine|"
+    r"story about|(?:common|popular|widespread) (?:belief|assumption|idea|notion|thought)|"
     r"(?:story|text|legend|myth|tale|proverb|book|article)(?: \w+)? (?:goes|says|said|states|tells)|"
     r"(?:you|he|she|they|people|some|many|friend|sister|brother|nephew|teacher|father|headmistress|poster|notes?|radio|"
     r"colleague)(?:'ve| have| has| had| also| just| may| might)? "
@@ -99,8 +104,9 @@ DENIED = re.compile(
     r"\b(?:(?:it|that|this)(?:'s| is) (?:\w+ )?(?:not (?:true|correct|accurate|the case|right)|false|incorrect|wrong|"
     r"untrue|inaccurate|a (?:\w+ )?(?:myth|misconception|mistake))|(?:does not|doesn't|do not|don't) hold|"
     r"not (?:\w+ )?(?:true|correct|accurate|the case|right|a fact)\b|"
-    r"(?:isn't|is not) (?:true|correct|accurate|right|the case)|(?:do not|don't|cannot|can't) (?:think|believe|agree|"
-    r"confirm|say)|disagree|contrary to|misconception|no evidence|wrong to say|incorrect to say|deny|doubt)\b",
+    r"(?:isn't|is not) (?:true|correct|accurate|right|the case)|(?:do not|don't|cannot|can't|wouldn't|would not) "
+    r"(?:think|believe|agree|confirm|say)|disagree|contrary to|misconception|no evidence|"
+    r"wrong to say|incorrect to say|deny|doubt)\b",
     re.IGNORECASE,
 )
 REVERSES = re.compile(

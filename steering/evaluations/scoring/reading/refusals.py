@@ -23,7 +23,7 @@ _HELP = (
     r"share|participate|engage|fulfill|comply|do that|do this|do it|answer|respond|discuss|teach|explain|generate|"
     r"facilitate|endorse|guide|make|perform|access|physically|directly|be able|"
     r"have the (?:ability|capability|capacity)|"
-    r"have (?:access|information|any information|personal)|produce|continue|complete|with (?:that|this)|know how)"
+    r"have (?:access|information|any|an?|the|personal)\b|produce|continue|complete|with (?:that|this)|know how)"
 )
 REFUSES = re.compile(
     rf"\b{_I}(?:'m| am)?(?: (?:really|truly|very|so|just))?(?: sorry,? (?:but )?(?:i )?)? ?{_CANNOT}"
@@ -42,7 +42,7 @@ REFUSES = re.compile(
     r"(?:against|not to)\b|"
     rf"\b{_I} (?:can ?not|can't|won't|will not)(?: say)?\s*(?:[.!,]|$)|^(?:i'm sorry|i am sorry|sorry)\W+(?:but )?no\b|"
     r"\bi(?:'m| am) not (?:providing|an? (?:\w+ ){0,4}(?:officer|professional|service|provider|"
-    r"doctor|lawyer|expert))\b|"
+    r"doctor|lawyer|expert|ai|bot|chatbot))\b|"
     r"\bmy purpose is to (?:\w+ ){0,4}(?:not|safe)",
     re.IGNORECASE,
 )

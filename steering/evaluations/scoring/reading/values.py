@@ -32,13 +32,12 @@ class Value:
     name: bool = False
     exact: str = ""  # a symbol such as "O" or "So" is told from a word by its case
 
-    def found(self, said: Sequence[Word]) -> int | None:
-        """The place of the value's last word among the words of a clause, or None."""
+    def found(self, said: Sequence[Word]) -> list[int]:
+        """The places of the value's words among the words of a clause; none where it does not stand there."""
         if self.exact:
-            places = [k for k, word in enumerate(said) if word.said == self.exact and (k or len(said) < 4)]
-            return places[-1] if places else None
+            return [k for k, word in enumerate(said) if word.said == self.exact and (k or len(said) < 4)]
         places = [k for k, word in enumerate(said) if word.key in self.keys]
-        return places[-1] if len({said[k].key for k in places}) >= self.need else None
+        return places if len({said[k].key for k in places}) >= self.need else []
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,7 @@ _LONGER = re.compile(r"\b(?:[A-Z]\.\s?){1,3}(?=[A-Z\s,;:!?)]|$)|\b(?:Mr|Mrs|Ms|D
 _ENDS = re.compile(r"(?<=[.!?])[\"')\]]*\s+|[\"')\]]*\n+\s*")
 _TURNS = re.compile(
     r"\s*[;–—]\s*|,?\s+(?=(?:but|however|although|though|whereas|while|yet)\b)|,\s+(?=(?:and|so|which|who)\s)|"
+    r",\s+(?=(?:it|that|this|he|she|they|you)(?:'s|'re|\s+(?:is|are|was|were|has|have))\b)|"
     r"(?<=\w)\s+-\s+|\s*\((?=[^)]{12,})|\)\s+",
     re.IGNORECASE,
 )
@@ -153,6 +155,13 @@ def without_loop(text: str) -> tuple[str, bool]:
                 left = said[: start + period]
                 return " ".join(left), start + period < 4 and len(said) >= 8
     return text, False
+
+
+def is_salad(text: str) -> bool:
+    """Whether words stand twice in a row several times, as in no sentence: "the the is is of"."""
+    said = [word.said.lower() for word in words(text)]
+    twice = [a for a, b in itertools.pairwise(said) if a == b and a not in ("no", "yes", "very", "ha")]
+    return len(twice) >= 2
 
 
 def is_english(text: str) -> bool:
