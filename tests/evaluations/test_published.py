@@ -67,7 +67,7 @@ def test_what_the_rows_mean() -> None:
 def test_lettered_mmlu_keeps_its_letters_unless_asked_for_texts() -> None:
     row = {"id": "x", "question": "2 + 2?", "choices": ["3", "4"], "answer": 1, "subject": "sums"}
     assert ev.parse(json.dumps(row), "jsonl", name="m").items[0].options == (" A", " B")
-    assert ev.parse(json.dumps(row), "jsonl", name="m", format="choices").items[0].options == ("3", "4")
+    assert ev.parse(json.dumps(row), "jsonl", name="m", format_name="choices").items[0].options == ("3", "4")
 
 
 @pytest.mark.parametrize(

@@ -258,8 +258,8 @@ def test_the_command_line_writes_a_report_and_goes_on(
     assert "Verdict:" in first and "report.html" in first
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == [
-        "again.ipynb", "experiment.toml", "numbers.json", "outcomes.jsonl", "report.html", "report.md", "table.csv",
-        "trials.csv",
+        "again.ipynb", "experiment.toml", "look.json", "numbers.json", "outcomes.jsonl", "report.html", "report.md",
+        "table.csv", "trials.csv",
     ]  # fmt: skip
     before = (tmp_path / "out" / "trials.csv").read_bytes()
     assert evaluate.main(command) == 0
