@@ -16,7 +16,7 @@ st.set_page_config(
     },
 )
 
-from steering.ui.shared import frame  # noqa: E402  the first import takes seconds: the page's settings go out before it
+from steering.ui.shared import frame, presenting  # noqa: E402  the first import takes seconds: the page's settings go out before it
 
 # Sub-folders of pages/ only: Streamlit's older discovery takes hold of a file that lies in pages/ itself.
 MENU = {
@@ -53,4 +53,5 @@ student = "room" in st.query_params
 page = st.navigation(MENU, position="hidden" if student else "sidebar", expanded=True)
 if not student:
     frame.sidebar()
+    presenting.frame(page.title)
 page.run()

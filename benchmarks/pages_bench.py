@@ -64,7 +64,8 @@ def screens() -> list[Screen]:
 
     layers = ("Along a direction", "What each layer would say next")
     return [
-        Screen("Compare, before the first run", "pages/steer/compare.py"),
+        Screen("Compare, the first screen", "pages/steer/compare.py"),
+        Screen("Compare, before the first run", "pages/steer/compare.py", (("first", "0"),)),
         *_views("steer/compare", "compare_view", compared.VIEWS, run="1"),
         Screen("Chat, one turn", "pages/steer/chat.py", (), _ask),
         *_views("explore/tokens", "tokens_layers", layers, tokens_asked="1"),

@@ -29,7 +29,7 @@ def photographed(browser: Browser, server: Server, scheme: Literal["light", "dar
     visitor = Visitor(page, server)
     visitor.open()
     page.get_by_role("button", name="Generate").click()
-    expect(page.locator(".st-key-tokens_1 .tv")).to_be_visible()
+    expect(page.locator(".player .film .turned").first).to_be_visible()
     visitor.idle()
     page.mouse.move(0, 0)
     picture = page.screenshot(animations="disabled")

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from .experiments.performing import Result, run_experiment
     from .library.store import Store
     from .measurements.discovery import discover
+    from .measurements.dose_strip import dose_strip
 
 # Imported at their first use: most notebooks never evaluate, and these bring the statistics packages along.
 _LATER = {
@@ -89,6 +90,7 @@ _LATER = {
     "bundled_experiments": ("experiments.config", "bundled"),
     "bundled_sets": ("evaluations.sets.readers", "bundled_sets"),
     "discover": ("measurements.discovery", "discover"),
+    "dose_strip": ("measurements.dose_strip", "dose_strip"),
     "exponential_dct": ("directions.unsupervised.transcoding", "exponential_dct"),
     "jacobian_directions": ("directions.unsupervised.jacobian", "jacobian_directions"),
     "leace": ("directions.geometry.leakage", "leace"),
@@ -155,6 +157,7 @@ __all__ = [
     "chat",
     "class_mean",
     "discover",
+    "dose_strip",
     "exponential_dct",
     "jacobian_directions",
     "lda",

@@ -4,6 +4,7 @@ import streamlit as st
 
 from steering.ui.building import discovering, leaking
 from steering.ui.shared import objects as services
+from steering.ui.shared import presenting
 from steering.ui.widgets.basics import clear_errors
 
 VIEWS = ("Find directions", "What an ablation brings in", "What layers read")
@@ -20,7 +21,7 @@ if view == VIEWS[1]:
 elif view == VIEWS[2]:
     leaking.reading(bench)
 else:
-    left, right = st.columns([4, 8], gap="large")
+    left, right = presenting.columns([4, 8], gap="large")
     with left:
         search = discovering.choose(bench)
         found = discovering.run(bench, search)

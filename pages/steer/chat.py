@@ -3,6 +3,7 @@
 import streamlit as st
 
 from steering.ui.shared import objects as services
+from steering.ui.shared import presenting
 from steering.ui.shared.directions import direction_choices
 from steering.ui.steer import chatting, comparing, editor
 from steering.ui.widgets.basics import clear_errors
@@ -14,7 +15,7 @@ chatting.start(comparing.available(lm)[0].recipe)
 st.title("Chat", anchor=False)
 st.caption("Both sides hear the same questions and remember their own answers. Move a slider between turns.")
 
-choices, shown = st.columns([29, 71], gap="medium")
+choices, shown = presenting.columns([29, 71], gap="medium")
 with choices:
     sampling = chatting.choose(lm)
     chatting.buttons(sampling["seed"])

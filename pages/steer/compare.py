@@ -5,11 +5,15 @@ import streamlit as st
 from steering.ui.shared import objects as services
 from steering.ui.shared.directions import direction_choices
 from steering.ui.steer import compared, comparing, editor, running
+from steering.ui.strips import first_screen, panel
 from steering.ui.widgets.basics import clear_errors, literal
 
 bench = services.require_workbench()
 lm = bench.lm
-comparing.start(lm)
+first_screen.start(lm)
+if first_screen.shown():
+    first_screen.draw(bench)
+    st.stop()
 
 title, tools = st.columns([2, 3], vertical_alignment="bottom")
 title.title("Compare", anchor=False)
@@ -30,6 +34,7 @@ with choices:
         key="compare_go",
         on_click=comparing.go,
     )
+    panel.take(bench, editor.recipe_of(comparing.RECIPE))
     recipe = editor.edit(comparing.RECIPE, bench, direction_choices())
 comparing.publish(recipe)
 
@@ -50,7 +55,9 @@ with shown:
     evidence = st.container()
 
 result = running.remembered(settings, recipe)
-if result is None and comparing.ran():
+with shown:
+    seeking = panel.seek(bench, settings, recipe)
+if result is None and comparing.ran() and not seeking:
     with shown, clear_errors():
         result = running.run(settings, recipe, bench, slots)
 with toolbar:

@@ -207,6 +207,9 @@ class Decoder:
         chosen = choose(
             logits, [row.sampling for row in rows], [row.stream for row in rows], [len(row.generated) for row in rows]
         )
+        for r, row in enumerate(rows):
+            if len(row.generated) < len(row.given):
+                chosen[r] = row.given[len(row.generated)]
         spread = logits.log_softmax(-1)
         logprobs = spread.gather(1, chosen[:, None]).squeeze(1).tolist()
         wanted = min(max(row.top_alternatives for row in rows), spread.shape[-1])

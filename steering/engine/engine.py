@@ -123,6 +123,7 @@ class Engine:
         ignore_eos: bool = False,
         top_alternatives: int = 5,
         cached: bool = True,
+        given: Sequence[int] = (),
     ) -> list[Completion]:
         """Finished completions of one prompt under several variants, decoded as one batch; () is the baseline.
 
@@ -130,8 +131,8 @@ class Engine:
             variants: sequences of interventions; an intervention by itself is a variant of one step.
             record: directions whose projections are wanted, or sites, for every direction that a variant uses there.
             samples: how often every variant is drawn, variants first; the samples have numbers from `sample` on.
-            max_new_tokens, temperature, top_p, seed, stop, steer_bos, ignore_eos, top_alternatives, cached: see
-                `Request`.
+            max_new_tokens, temperature, top_p, seed, stop, steer_bos, ignore_eos, top_alternatives, cached, given:
+                see `Request`.
         """
         variants = variants_of(variants)
         found = recorded(self.model, record, variants)
@@ -148,6 +149,7 @@ class Engine:
             ignore_eos=ignore_eos,
             top_alternatives=top_alternatives,
             cached=cached,
+            given=given,
         )
         requests = [
             replace(base, interventions=variant, sample=base.sample + sample)
@@ -280,7 +282,9 @@ class Engine:
 
     def _key(self, row: Row) -> str:
         parts = (self.model.fingerprint, row.prompt, row.interventions, row.sampling, row.max_new_tokens, row.stop)
-        return fingerprint([*parts, row.record, row.steer_bos, row.ignore_eos, row.top_alternatives, row.cached])
+        return fingerprint(
+            [*parts, row.record, row.steer_bos, row.ignore_eos, row.top_alternatives, row.cached, row.given]
+        )
 
     def _recall(self, row: Row) -> Finished | None:
         with self._lock:

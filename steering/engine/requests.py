@@ -37,6 +37,7 @@ class Request:
         ignore_eos: go on after the end-of-text token.
         top_alternatives: how many of the most probable tokens to report at each step.
         cached: with the key-value cache; without it every step runs over the whole sequence.
+        given: the first tokens of the completion, written as they are instead of chosen: what would have followed?
     """
 
     prompt: Prompt
@@ -52,6 +53,7 @@ class Request:
     ignore_eos: bool = False
     top_alternatives: int = 5
     cached: bool = True
+    given: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.interventions, Intervention):
@@ -91,6 +93,7 @@ class Request:
             self.ignore_eos,
             self.top_alternatives,
             self.cached,
+            given=tuple(model.checked(self.given)) if self.given else (),
         )
 
 

@@ -32,6 +32,7 @@ class Row:
     Attributes:
         cached: decode with the key-value cache; without it every step runs over the whole sequence.
         targets: tokens to be scored instead of generating (teacher forcing).
+        given: the first generated tokens, whatever the model would choose.
     """
 
     model: Model
@@ -46,6 +47,7 @@ class Row:
     top_alternatives: int = 5
     cached: bool = True
     targets: tuple[int, ...] = ()
+    given: tuple[int, ...] = ()
 
     generated: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)

@@ -14,7 +14,7 @@ from ..engine.engine import Engine
 from ..engine.receipts import check
 from ..engine.requests import Request, Variant
 from ..engine.scoring import batches
-from ..measurements.numbers import distinct_n, kl_divergence
+from ..measurements.numbers import kl_divergence
 from ..models.checks.overflow import check_finite
 from ..models.model import Prompt
 from .arms import Arm
@@ -87,9 +87,3 @@ def side_effects(
         costs = {kind: tuple(cross_entropy(engine, some, arm.interventions)) for kind, some in texts.items() if some}
         found.append(SideEffects(arm.name, tuple(moved), costs))
     return found
-
-
-def repetition(text: str) -> float:
-    """The share of a text's word triples that occurred before in it: 0 for fluent text, near 1 for a loop."""
-    words = text.split()
-    return 1 - distinct_n(words, 3) if len(words) > 2 else 0.0

@@ -18,11 +18,11 @@ from ..engine.receipts import check
 from ..engine.requests import Request
 from ..interventions.protocol import fingerprint
 from ..jobs.checkpoint import Checkpoint
+from ..measurements.numbers import repetition
 from ..models.model import Model, Prompt
 from ..models.passages import choices
 from ..showing.one_line import one_line, quoted
 from .arms import Arm, check_arms
-from .coherence import repetition
 from .scoring import measure
 from .scoring.items import Item
 from .scoring.measure import score_all

@@ -13,8 +13,9 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -39,6 +40,16 @@ def check_stop() -> None:
     job = _CURRENT.get()
     if job is not None:
         job.check()
+
+
+@contextmanager
+def for_a_visitor() -> Iterator[None]:
+    """Within the block, what is asked of an engine counts as asked by somebody who waits for it, not by the job."""
+    token = _CURRENT.set(None)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
 
 
 @dataclass(eq=False)

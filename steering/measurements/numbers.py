@@ -120,3 +120,9 @@ def distinct_n(tokens: Sequence[Hashable], n: int = 2) -> float:
         raise ValueError(f"An n-gram has at least one token; got n = {n}.")
     grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
     return len(set(grams)) / len(grams) if grams else math.nan
+
+
+def repetition(text: str) -> float:
+    """The share of a text's word triples that occurred before in it: 0 for fluent text, near 1 for a loop."""
+    words = text.split()
+    return 1 - distinct_n(words, 3) if len(words) > 2 else 0.0

@@ -159,3 +159,20 @@ def _as_said(lm: Model, messages: Sequence[Mapping[str, str]], before: str, opti
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
     """The length of the common prefix of two sequences."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def pieces(lm: Model, tokens: Sequence[int]) -> list[str]:
+    """The text that each token adds to what is before it: with its leading space, which decoding it alone may drop.
+
+    A character of several tokens is given to its last one.
+    """
+    found: list[str] = []
+    begin = 0  # where the tokens of an unfinished character begin: some characters take several tokens
+    for i in range(len(tokens)):
+        before = list(tokens[max(0, begin - 1) : begin])
+        joined = lm.text([*before, *tokens[begin : i + 1]], special=True)
+        new = joined[len(lm.text(before, special=True)) :] if before else joined
+        unfinished = new.endswith("\ufffd") and i + 1 < len(tokens) and i - begin < 3
+        found.append("" if unfinished else new)
+        begin = begin if unfinished else i + 1
+    return found

@@ -31,8 +31,9 @@ def generate(page: Page) -> None:
     expect(page.locator(".st-key-tokens_0 .tv")).to_be_visible()
 
 
-def test_the_first_screen_is_one_click_from_a_result(visitor):
+def test_everything_is_one_press_from_the_first_screen_and_one_click_from_a_result(visitor):
     page = visitor.open()
+    page.get_by_role("button", name="More", exact=True).click()
     expect(page.get_by_role("textbox", name="Prompt")).not_to_be_empty()
     generate(page)
     expect(page.locator(".st-key-compare_along .js-plotly-plot")).to_be_visible()
@@ -47,7 +48,7 @@ def test_a_slider_moved_in_the_middle_of_a_stream_restarts_it(visitor):
     slider.focus()
     slider.press("ArrowRight")
     slider.press("ArrowRight")
-    expect(page.get_by_text("+0.30", exact=True).first).to_be_visible()
+    expect(page.get_by_text("+0.22", exact=True).first).to_be_visible()
     expect(page.locator(".st-key-tokens_0 .tv")).to_be_visible()
     expect(stream).to_be_visible()
     visitor.idle()

@@ -24,6 +24,7 @@ from steering.interventions import (
     Sara,
     ThresholdRegulator,
 )
+from steering.measurements.numbers import repetition
 from steering.models.model import Model
 from steering.saes.sae import Sae
 from steering.sites import Site
@@ -362,5 +363,5 @@ def test_steerability_by_hand() -> None:
 
 def test_repetition() -> None:
     # Seven words make five triples: x y z, y z x, z x y, x y z, y z x; three are different.
-    assert coherence.repetition("x y z x y z x") == pytest.approx(2 / 5)
-    assert coherence.repetition("all these words are new") == 0 == coherence.repetition("")
+    assert repetition("x y z x y z x") == pytest.approx(2 / 5)
+    assert repetition("all these words are new") == 0 == repetition("")

@@ -45,7 +45,7 @@ def test_every_method_on_compare_in_python_and_on_evaluate(half: int) -> None:
 
 
 def test_a_step_can_be_put_under_a_condition_in_the_editor() -> None:
-    at = fine(open_page("pages/steer/compare.py"))
+    at = fine(open_page("pages/steer/compare.py", first="0"))
     card = at.session_state[comparing.RECIPE][0]
     prefix = f"{comparing.RECIPE}_{card.id}_{card.steps[0]}"
     fine(at.selectbox(key=f"{prefix}_kind").set_value("conditional").run())

@@ -271,7 +271,7 @@ def test_the_exported_python_runs_with_features():
 
 
 def test_another_model_is_picked_in_the_sidebar_and_brings_its_own_example(folder):
-    at = fine(open_page("pages/steer/compare.py"))
+    at = fine(open_page("pages/steer/compare.py", first="0"))
     before = at.text_area(key="compare_prompt").value
     at.segmented_control(key="frame_source").set_value("folder").run()
     at.text_input(key="frame_folder").set_value(folder).run()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from steering.ui.widgets.tokens import Token, pieces, token_data, visible
+from steering.models.passages import pieces
+from steering.showing.visible import visible
+from steering.ui.widgets.tokens import Token, token_data
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])

@@ -258,7 +258,7 @@ def steer(found: PairStudy, name: str) -> None:
     variants = [
         Variant(f"{sign} {name}"[:80], (step.but(alpha=alpha),)) for sign, alpha in (("+", ALPHA), ("−", -ALPHA))
     ]
-    sending.steer_with(found.lm, *variants)
+    sending.steer_with(found.lm, *variants, seek=True)
 
 
 def _reference(found: PairStudy, name: str) -> str:

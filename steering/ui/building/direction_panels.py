@@ -12,6 +12,7 @@ from ...plots import charts as plots
 from ...plots import matrices
 from ...plots.base import percent
 from ...recipes.sources import CONTRASTS
+from ...showing.visible import visible
 from ..explore import browsing as explore
 from ..measure import seen
 from ..shared import job_cards
@@ -20,7 +21,6 @@ from ..shared.indexes import maybe_index
 from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.threshold import threshold
-from ..widgets.tokens import visible
 from .direction import PairStudy, doubled
 from .pair_table import drop
 

@@ -195,7 +195,7 @@ def with_score(row: FeatureRow, score: float) -> FeatureRow:
 
 
 def _cells(row: FeatureRow, score: str | None) -> dict[str, Any]:
-    from ..widgets.tokens import visible
+    from ...showing.visible import visible
 
     before, peak, after = row.context
     cells = {

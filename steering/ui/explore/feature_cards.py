@@ -12,10 +12,11 @@ from ...plots import charts as plots
 from ...plots import matrices
 from ...plots.base import percent
 from ...recipes.steps import Step, Variant
+from ...showing.visible import visible
 from ..steer import sending
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors
-from ..widgets.tokens import Token, token_view, visible
+from ..widgets.tokens import Token, token_view
 from . import browsing as explore
 from . import labeling
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...models.passages import pieces
 from ...plots import matrices
 from ...recipes.sources import Source
+from ...showing.visible import visible
 from ..building.pair_table import suitable
 from ..shared import readings
 from ..shared.directions import direction_choices, saved_direction
@@ -17,7 +19,7 @@ from ..shared.examples import HAPPY, SAD
 from ..shared.frame import short_name
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal, option
-from ..widgets.tokens import Token, pieces, token_view, visible
+from ..widgets.tokens import Token, token_view
 from . import browsing as explore
 
 if TYPE_CHECKING:

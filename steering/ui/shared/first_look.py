@@ -8,6 +8,7 @@ from .examples import EVERY_PROMPT
 
 RECIPE = "compare_recipe"
 RAN = "compare_ran"
+FULL = "compare_full"  # whether Compare shows everything, or the first screen
 FRESH = "compare_fresh"  # another model was chosen: its own example replaces what the address says
 
 

@@ -8,7 +8,9 @@ import streamlit as st
 
 from ...interventions.knobs import Vector
 from ...recipes.steps import from_data, steps_of
-from ..widgets.basics import literal
+from ..strips import panel
+from ..strips.parted import parted
+from ..widgets.basics import literal, terms
 from . import comparing, editor, evidence, running
 from .results import Run, RunRow
 from .running import Slots
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
     from ...recipes.sources import Source
     from ...recipes.workbench import Workbench
 
-VIEWS = ("Along text", "Threshold", "Receipts", "Similarity", "Controls")
+VIEWS = ("Along text", "Where they part", "Strengths", "Threshold", "Receipts", "Similarity", "Controls")
 EXPLAIN = (
     ("Along text", "where each token points along your direction, with a band for random directions"),
+    ("Where they part", "the first word that differs, what each model expected there, and the road not taken"),
+    ("Strengths", "every slider unrolled: the answer at seven strengths, where it turns and where the text breaks"),
     ("Threshold", "positive pairs, negative pairs and generated tokens on one scale, with a tau you can move"),
     ("Receipts", "what was really applied: expected and measured shift, tokens touched, how often it fired"),
 )
@@ -47,10 +51,13 @@ def draw(result: Run, slots: Slots, bench: Workbench) -> None:
             bind="query-params", label_visibility="collapsed",
         )  # fmt: skip
         label = _label(result)
+        terms("projection", "repetition", "surprise", "baseline", "receipt", "random controls", key="compare_terms")
     _cards(result, slots, label, str(tint))
     problems(result, slots.which)
     panels = {
         "Along text": lambda: _along(result, slots.which, label),
+        "Where they part": lambda: parted(bench, result, slots.which),
+        "Strengths": lambda: panel.unrolled(bench, result.settings, from_data(result.recipe), slots.which),
         "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, bench, label)),
         "Receipts": lambda: _receipts(result, slots.which, bench),
         "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, bench)),

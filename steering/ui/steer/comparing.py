@@ -9,10 +9,12 @@ import streamlit as st
 from ...checkpoints.bundled import trained_here
 from ...recipes.links import decode, encode
 from ...recipes.steps import Recipe
+from ...showing.glossary import explain
 from ..shared import objects as services
 from ..shared import state
 from ..shared.examples import CompareExample, examples
-from ..shared.first_look import FRESH, RAN, RECIPE
+from ..shared.first_look import FRESH, FULL, RAN, RECIPE
+from ..strips import playable
 from ..widgets.basics import copy_link, literal
 from . import editor, export
 from .results import Run, RunSettings
@@ -88,9 +90,9 @@ def choose_settings(lm: Model) -> RunSettings:
     a, b, c = st.columns(3, gap="small")
     tokens = a.number_input("Tokens", 1, 512, 48, key="compare_tokens", bind="query-params")
     temperature = b.number_input(
-        "Temp.", 0.0, 2.0, 0.0, 0.1, key="compare_temperature", bind="query-params", help="0 is greedy"
+        "Temp.", 0.0, 2.0, 0.0, 0.1, key="compare_temperature", bind="query-params", help=explain("temperature")
     )
-    seed = c.number_input("Seed", 0, 2**31 - 1, 0, key="compare_seed", bind="query-params")
+    seed = c.number_input("Seed", 0, 2**31 - 1, 0, key="compare_seed", bind="query-params", help=explain("seed"))
     with st.expander("More", key="compare_more"):
         top_p = st.number_input("Top-p", 0.05, 1.0, 1.0, 0.05, key="compare_top_p", bind="query-params")
         bos = st.toggle("Steer the first (BOS) token too", key="compare_bos", bind="query-params")
@@ -109,7 +111,7 @@ def choose_settings(lm: Model) -> RunSettings:
         required=True,
         key="compare_controls",
         bind="query-params",
-        help="Each variant is run again with random directions of equal norm: what any push of that size does.",
+        help=explain("random controls"),
     )
     return RunSettings(
         lm.name, prompts, int(tokens or 1), float(temperature or 0), float(top_p or 1), int(seed or 0),
@@ -148,12 +150,19 @@ def problem() -> None:
 def toolbar(result: Run | None) -> None:
     """Draw the buttons for link, save and export; the last two only with a result."""
     copy_link("compare_link")
+    st.button("Less", icon=":material/unfold_less:", key="compare_less", on_click=show_less, help="The first screen")
     with st.popover("Save run", icon=":material/bookmark_add:", disabled=result is None, key="compare_save_box"):
         name = st.text_input("Name", key="compare_save_name", placeholder="What is it about?")
         st.button("Save", key="compare_save", on_click=_save, args=(result, name), type="primary")
     with st.popover("Export", icon=":material/download:", disabled=result is None, key="compare_export_box"):
         if result is not None:
             downloads(result, "compare")
+
+
+def show_less() -> None:
+    """From now on the page is the first screen, with what is chosen."""
+    st.session_state[FULL] = False
+    st.session_state["compare_prompt"] = st.session_state.get("compare_prompt") or ""  # kept though no widget has it
 
 
 def _save(result: Run | None, name: str | None) -> None:
@@ -171,6 +180,7 @@ def downloads(result: Run, prefix: str) -> None:
         ("JSON bundle", "run.json", "application/json", lambda: export.bundle(result)),
         ("CSV, a line per token", "run.csv", "text/csv", lambda: export.table(result)),
         ("Web page", "run.html", "text/html", lambda: export.page(result)),
+        ("Web page with a slider", "play.html", "text/html", lambda: playable.run_page(result)),
         ("Python code", "run.py", "text/x-python", lambda: export.code(result, sae)),
     )
     for label, file, mime, make in files:

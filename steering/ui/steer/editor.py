@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ...interventions.protocol import METHODS
+from ...recipes.doses import Dial, moved
 from ...recipes.steps import MAX_STEPS, MAX_VARIANTS, Recipe, Step, Variant
 from ..widgets.basics import literal
 from . import step_form
@@ -185,3 +186,18 @@ def set_tau(key: str, tau: float) -> None:
         ]
         card.variant = replace(card.variant, steps=tuple(steps))
         card.steps = [_new_id() for _ in card.steps]
+
+
+def set_dial(key: str, number: int, dial: Dial, value: float) -> None:
+    """Set one slider of a variant of the draft; fresh ids make the sliders start from it."""
+    card = cards(key)[number]
+    card.variant = moved(card.variant, dial, value)
+    card.steps = [_new_id() for _ in card.steps]
+
+
+def set_band(key: str, number: int, dial: Dial, band: tuple[float, float]) -> None:
+    """Shade the part of one slider in which the answer has turned and the text holds."""
+    card = cards(key)[number]
+    inside = f"_{dial.inner}" if dial.inner else ""
+    slider = f"{key}_{card.id}_{card.steps[dial.step]}{inside}_{dial.knob.name.rstrip('_')}"
+    st.session_state[f"{slider}_band"] = band

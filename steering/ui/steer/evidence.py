@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from ...measurements.numbers import repetition
 from ...plots import charts as plots
 from ...plots import matrices
 from ...plots.base import Line, percent
+from ...showing.glossary import explain
 from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.tokens import Token, token_view
@@ -189,7 +191,7 @@ def next_tokens(result: Run, prompt: int, token: int | None) -> None:
 
 def visible_piece(piece: str) -> str:
     """A token's text with its spaces and line breaks made visible."""
-    from ..widgets.tokens import visible
+    from ...showing.visible import visible
 
     return visible(piece)
 
@@ -243,7 +245,7 @@ def receipts(result: Run, prompt: int) -> None:
     if not table:
         st.caption("No variant was steered, so nothing was applied.")
         return
-    st.markdown("**Receipt: what was really applied**")
+    st.markdown("**Receipt: what was really applied**", help=explain("receipt"))
     number = st.column_config.NumberColumn
     st.dataframe(
         table,
@@ -311,13 +313,6 @@ def similarity(result: Run, prompt: int, cosines: dict[str, tuple[list[str], lis
             st.caption("No step of this recipe uses a direction, so there are none to compare.")
 
 
-def repetition(row: RunRow) -> float:
-    """The share of the text's word triples that occurred before in it."""
-    words = row.text.split()
-    triples = list(zip(words, words[1:], words[2:], strict=False))
-    return 1 - len(set(triples)) / len(triples) if triples else 0.0
-
-
 def short(value: float) -> str:
     """A signed number with about three digits and a real minus."""
     value = 0.0 if abs(value) < 0.005 else value
@@ -335,7 +330,7 @@ def numbers(row: RunRow, baseline: RunRow, label: str | None) -> list[tuple[str,
         if mine and theirs:
             value, base = sum(mine) / len(mine), sum(theirs) / len(theirs)
             found.append(("Projection", short(value), "" if row is baseline else short(value - base)))
-    value, base = repetition(row), repetition(baseline)
+    value, base = repetition(row.text), repetition(baseline.text)
     found.append(("Repetition", percent(value), "" if row is baseline else f"{100 * (value - base):+.0f} pt"))
     if row.surprise is not None and baseline.surprise is not None:
         change = "" if row is baseline else f"{row.surprise - baseline.surprise:+.2f}"

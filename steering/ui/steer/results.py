@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ..widgets.tokens import pieces
+from ...models.passages import pieces
 
 if TYPE_CHECKING:
     from ...directions.direction import Direction

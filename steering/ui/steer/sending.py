@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ...recipes.steps import MAX_VARIANTS, Step, Variant
+from ..shared.first_look import FULL
+from ..strips.panel import SEEK
 from . import comparing, editor
 
 if TYPE_CHECKING:
@@ -15,11 +17,17 @@ if TYPE_CHECKING:
 PAGE = "pages/steer/compare.py"
 
 
-def steer_with(lm: Model, *variants: Variant) -> None:
-    """Open Compare with these variants as its recipe and run it; does not return."""
+def steer_with(lm: Model, *variants: Variant, seek: bool = False) -> None:
+    """Open Compare with these variants as its recipe and run it; does not return.
+
+    Args:
+        seek: look for the strength of each first: where the answer turns on this model and the text still holds.
+    """
     comparing.start(lm)
     editor.load(comparing.RECIPE, tuple(variants))
     comparing.go()
+    st.session_state[FULL] = True
+    st.session_state[SEEK] = seek
     st.switch_page(PAGE, query_params={})
 
 

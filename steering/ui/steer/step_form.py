@@ -24,6 +24,7 @@ from ...interventions.protocol import METHODS
 from ...recipes import building
 from ...recipes.sources import CONTRASTS, MAX_TEXT, POSITIONS, SPACES, Source, shown_position
 from ...recipes.steps import MAIN, MAX_START, WHERE, Step, parse_features, show_features
+from ...showing.glossary import GLOSSARY
 from ..widgets.basics import literal
 from ..widgets.strength import strength
 from . import feature_picker
@@ -201,10 +202,13 @@ def _made(prefix: str, source: Source, knob: Vector, bench: Workbench) -> dict[s
 def _place(prefix: str, layer: int | None, stream: str, bench: Workbench) -> dict[str, Any]:
     lm = bench.lm
     now = lm.n_layers // 2 if layer is None else min(layer, lm.n_layers - 1)
-    picked = st.selectbox("Layer", list(range(lm.n_layers)), index=now, key=f"{prefix}_layer")
+    picked = st.selectbox("Layer", list(range(lm.n_layers)), index=now, key=f"{prefix}_layer", help=GLOSSARY["layer"])
     streams = list(lm.streams)
     index = streams.index(stream) if stream in streams else len(streams) - 1
-    return {"layer": picked, "stream": st.selectbox("Stream", streams, index=index, key=f"{prefix}_stream")}
+    return {
+        "layer": picked,
+        "stream": st.selectbox("Stream", streams, index=index, key=f"{prefix}_stream", help=GLOSSARY["stream"]),
+    }
 
 
 def _second(prefix: str, step: Step, knob: Vector, bench: Workbench, directions: dict[str, str]) -> Source:
@@ -239,16 +243,25 @@ def _slider(prefix: str, step: Step, knob: Number, bench: Workbench) -> Step:
     key = f"{prefix}_{knob.name.rstrip('_')}"
     value = getattr(step, knob.name)
     low, high = min(knob.low, value), max(knob.high, value)  # a link may hold more than the slider's usual range
-    note = ""
+    detail = ""
     if knob.unit == NORMS:
         if getattr(step, f"{knob.name}_raw") is not None:
             st.caption(f"{knob.label} {getattr(step, f'{knob.name}_raw'):g}, in the direction's own units")
             return step
         held = st.session_state.get(key) or {}
-        note = raw_note(bench, step, min(high, max(low, float(held.get("value") or value))))
+        detail = raw_note(bench, step, min(high, max(low, float(held.get("value") or value))))
     short = "" if knob.unit == DEGREES else knob.label
-    set_to = strength(knob.long_label, value, key=key, low=low, high=high, step=knob.step, note=note, short=short)
+    norms = knob.unit == NORMS
+    set_to = strength(
+        knob.long_label, value, key=key, low=low, high=high, step=knob.step, short=short, fine=norms,
+        explanation=_help(knob), note=NORMS if norms else "", detail=detail, band=st.session_state.get(f"{key}_band"),
+    )  # fmt: skip
     return step.but(**{knob.name: set_to})
+
+
+def _help(knob: Number) -> str:
+    """What a slider does, in words that a pupil knows."""
+    return GLOSSARY.get(knob.name.rstrip("_"), knob.help)
 
 
 def _threshold(prefix: str, step: Step, knob: Number, bench: Workbench) -> Step:
@@ -265,6 +278,7 @@ def _threshold(prefix: str, step: Step, knob: Number, bench: Workbench) -> Step:
         step=float(f"{size:.0e}"),
         note=knob.unit,
         short=knob.label,
+        explanation=_help(knob),
     )
     unset = value is None and abs(set_to - middle) <= size
     return step.but(**{knob.name: None if unset else set_to})

@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.components import v2 as components
 
+from ...showing.glossary import explain
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:$<&\"'])")
 
 
@@ -94,3 +96,10 @@ button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offse
 def copy_link(key: str, label: str = "Copy link") -> None:
     """A button that puts the address of the page, which holds every choice, on the clipboard."""
     _LINK(key=key, data={"label": label}, width="content")
+
+
+def terms(*words: str, key: str) -> None:
+    """A button that opens what the words on the page mean, each in a sentence or two."""
+    with st.popover("", icon=":material/help:", help="What the words here mean", key=key):
+        for word in words:
+            st.markdown(f"**{literal(word[:1].upper() + word[1:])}**: {literal(explain(word), 400)}")

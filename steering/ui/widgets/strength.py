@@ -35,12 +35,18 @@ def strength(
     band: tuple[float, float] | None = None,
     disabled: bool = False,
     short: str = "",
+    explanation: str = "",
+    fine: bool = False,
+    detail: str = "",
 ) -> float:
     """The strength that the visitor set, within `low` and `high` (a component's values are not checked for us).
 
     Args:
-        note: what the value is in other words, for example the raw coefficient.
+        note: the unit.
+        detail: what the value is in other words, for example the raw coefficient; shown when the unit is pointed at.
         band: the range to shade.
+        fine: whether the slider is finer near zero, where its middle is: half of its way is a quarter of its range.
+        explanation: what the number does, shown at its label.
         short: what is written above the slider instead of the label, which stays its name for screen readers.
     """
     held = st.session_state.get(key)
@@ -48,11 +54,10 @@ def strength(
     if isinstance(sent, int | float) and math.isfinite(sent):
         value = float(sent)
     value = min(high, max(low, value))
-    data = {"label": label, "value": value, "low": low, "high": high, "step": step, "note": note}
-    result = _component(
-        key=key,
-        data={**data, "band": band, "disabled": disabled, "short": short or label},
-        on_value_change=lambda: None,
-    )
+    data = {
+        "label": label, "value": value, "low": low, "high": high, "step": step, "note": note, "detail": detail,
+        "band": band, "disabled": disabled, "short": short or label, "help": explanation, "fine": fine,
+    }  # fmt: skip
+    result = _component(key=key, data=data, on_value_change=lambda: None)
     new = result.get("value")
     return min(high, max(low, float(new))) if isinstance(new, int | float) and math.isfinite(new) else value

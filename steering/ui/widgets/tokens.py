@@ -7,17 +7,14 @@ Markdown. Characters that are invisible or turn the direction of writing are sho
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.components import v2 as components
 
-if TYPE_CHECKING:
-    from ...models.model import Model
+from ...showing.visible import visible
 
 _PARTS = Path(__file__).parent / "components"
 _HTML = """<div class="wrap">
@@ -48,38 +45,6 @@ class Token:
     prompt: bool = False
     changed: bool = False
     extra: dict = field(default_factory=dict, compare=False)
-
-
-def visible(text: str) -> str:
-    """The text with newlines as ⏎, tabs as ⇥ and every other invisible or direction-turning character as ⟨U+....⟩."""
-    shown = []
-    for char in text:
-        if char == "\n":
-            shown.append("⏎")
-        elif char == "\t":
-            shown.append("⇥")
-        elif char == " " or unicodedata.category(char) not in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp", "Zs"):
-            shown.append(char)
-        else:
-            shown.append(f"⟨U+{ord(char):04X}⟩")
-    return "".join(shown)
-
-
-def pieces(lm: Model, tokens: Sequence[int]) -> list[str]:
-    """The text that each token adds to what is before it: with its leading space, which decoding it alone may drop.
-
-    A character of several tokens is given to its last one.
-    """
-    found: list[str] = []
-    begin = 0  # where the tokens of an unfinished character begin: some characters take several tokens
-    for i in range(len(tokens)):
-        before = list(tokens[max(0, begin - 1) : begin])
-        joined = lm.text([*before, *tokens[begin : i + 1]], special=True)
-        new = joined[len(lm.text(before, special=True)) :] if before else joined
-        unfinished = new.endswith("\ufffd") and i + 1 < len(tokens) and i - begin < 3
-        found.append("" if unfinished else new)
-        begin = begin if unfinished else i + 1
-    return found
 
 
 def token_data(token: Token) -> dict:

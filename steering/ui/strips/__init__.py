@@ -1,0 +1,1 @@
+"""Dose strips on pages: a slider unrolled into texts, the first screen that is made of one, and files that play."""
