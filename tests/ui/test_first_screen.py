@@ -12,8 +12,8 @@ from steering.recipes.links import encode
 from steering.recipes.steps import Step, Variant
 from steering.showing.player import page, player_data
 from steering.ui.shared import presenting
-from steering.ui.steer import comparing
-from steering.ui.strips import panel
+from steering.ui.steer import comparing, running
+from steering.ui.strips import panel, playable
 
 pytestmark = pytest.mark.usefixtures("clean_caches")
 
@@ -99,3 +99,16 @@ def test_a_page_that_plays_holds_its_texts_escaped_and_nothing_from_outside():
     packed = made.partition('id="data">')[2].partition("</script>")[0]
     assert json.loads(packed)["doses"][1]["text"] == "fine\nsecond line"
     assert len(made.encode()) < 300_000
+
+
+def test_a_run_is_a_page_that_plays_too(folder):
+    query = {"compare_prompt": "Hello there", "recipe": encode(WARM), "run": "1", "compare_tokens": "5"}
+    at = fine(open_page(COMPARE, folder, **query))
+    (result,) = at.session_state[running.RESULTS].values()
+    data = playable.run_data(result)
+    baseline, warm = data["doses"]
+    assert (baseline["said"], warm["said"]) == ("Baseline", "Warm") and data["turned"] == [False, True]
+    at_place = warm["at"]
+    assert baseline["pieces"][:at_place] == warm["pieces"][:at_place]
+    assert sum(one["took"][1] for one in warm["chances"]) == 1
+    assert "Hello there" in playable.run_page(result)
