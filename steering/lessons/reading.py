@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..directions.activations import of_pairs
-from ..engine.completion import Completion
 from ..engine.requests import Request
 from ..features.index import FeatureIndex, locate
 from ..interventions.knobs import Vector
 from ..jobs.files import home
+from ..measurements.dose_strip import measured
 from ..models.chat import chat
 from ..recipes.building import build
 from ..recipes.controls import controls
@@ -20,7 +20,6 @@ from ..recipes.steps import Step, Variant
 from ..recipes.workbench import Workbench
 from ..saes.sae import load_sae
 from .pieces import FeatureCard, Piece, Plane, Projections, RandomPushes, Similarity, StripPiece, TextsPiece
-from .strips import breaks_at, turns_at
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -58,24 +57,17 @@ def strip_requests(bench: Workbench, piece: StripPiece, values: tuple[float, ...
 def strip(bench: Workbench, piece: StripPiece) -> dict[str, Any]:
     """Texts, surprise under the unsteered model, and where the answer turns and where the text breaks."""
     engine = _engine(bench)
-    handles = [handle.result() for handle in engine.submit_all(strip_requests(bench, piece))]
-    texts = [handle.text for handle in handles]
-    surprise = surprises(engine, handles)
+    strengths = [None if value == 0 else value for value in piece.values]
+    handles = dict(zip(strengths, engine.submit_all(strip_requests(bench, piece)), strict=True))
+    found = measured(engine, handles, piece.wanted)
     return {
-        "values": list(piece.values),
-        "texts": texts,
-        "surprise": _rounded(surprise),
-        "turns": turns_at(texts, piece.wanted),
-        "breaks": breaks_at(texts, surprise),
-        "agree": all(receipt.agrees for handle in handles for receipt in handle.receipts),
+        "values": [dose.strength or 0.0 for dose in found.doses],
+        "texts": [dose.text for dose in found.doses],
+        "surprise": _rounded(dose.surprise for dose in found.doses),
+        "turns": found.turn,
+        "breaks": found.breaks,
+        "agree": not any(dose.problems for dose in found.doses),
     }
-
-
-def surprises(engine: Engine, handles: list[Completion]) -> list[float]:
-    """The mean negative log-probability of each text's tokens under the unsteered model, in nats."""
-    scored = engine.score_all([(handle.prompt_tokens, handle.tokens, ()) for handle in handles if handle.tokens])
-    found = iter(scored)
-    return [-sum(one) / len(one) if handle.tokens and (one := next(found)) else 0.0 for handle in handles]
 
 
 def texts(bench: Workbench, piece: TextsPiece) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What pieces show: where a strip turns and breaks, what arrows give back, and shipped results that are the model's."""
+"""What pieces show: what arrows give back, and shipped results that are the model's."""
 
 from __future__ import annotations
 
@@ -8,27 +8,10 @@ from steering.engine.engine import Engine
 from steering.lessons.lesson import read_lesson
 from steering.lessons.made import key_of, made
 from steering.lessons.reading import read
-from steering.lessons.strips import breaks_at, repetition, turns_at
 from steering.models.loading import load_model
 from steering.plots.teaching import told_apart
 from steering.recipes.workbench import Workbench
 from steering.ui.learn.trying import read_back
-
-
-def test_a_strip_turns_at_the_first_text_that_says_the_word_where_the_unsteered_does_not() -> None:
-    texts = ["It is Sydney.", "It is Sydney!", "It is canberra.", "Canberra"]
-    assert turns_at(texts, "Canberra") == 2
-    assert turns_at(["Canberra", "Canberra"], "Canberra") is None
-    assert turns_at(["a b", "a b", "a c"], "") == 2
-    assert turns_at(["a b", "a b"], "") is None
-
-
-def test_a_strip_breaks_where_the_text_is_strange_or_goes_round_in_circles() -> None:
-    assert breaks_at(["a b c d", "a b c e", "z z"], [0.5, 0.6, 1.6]) == 2
-    assert breaks_at(["a b c d", "me me me me me me me me"], [0.5, 0.1]) == 1
-    assert breaks_at(["a b c d", "a b c e"], [0.5, 1.4]) is None
-    assert repetition("one two three four") == 0.0
-    assert repetition("a a a a a a") == pytest.approx(3 / 4)  # four runs of three words, one kind
 
 
 def test_three_arrows_in_a_plane_are_read_back_one_at_a_time() -> None:
