@@ -36,6 +36,12 @@ MENU = {
     "Measure": [
         st.Page(HERE / "pages/measure/calibrate.py", title="Calibrate", icon=":material/tune:"),
         st.Page(HERE / "pages/measure/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
+        st.Page(
+            HERE / "pages/measure/models.py",
+            title="Models",
+            icon=":material/compare_arrows:",
+            url_path="compare-models",
+        ),
     ],
     "Learn": [
         st.Page(HERE / "pages/learn/lessons.py", title="Lessons", icon=":material/school:"),

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from .directions.unsupervised.linear_range import linear_range
     from .directions.unsupervised.melbo import melbo
     from .directions.unsupervised.transcoding import exponential_dct
+    from .evaluations.refusal.search import RefusalDirection, refusal_direction
+    from .evaluations.refusal.selection import SelectionRule
     from .evaluations.sets.readers import bundled_sets
     from .evaluations.sets.readers import load as load_set
     from .evaluations.sets.sets import EvaluationSet
@@ -80,13 +82,22 @@ if TYPE_CHECKING:
     from .library.store import Store
     from .measurements.discovery import discover
     from .measurements.dose_strip import dose_strip
+    from .measurements.tuning.implicit_reward import ImplicitReward, RewardItem, implicit_reward
+    from .measurements.tuning.model_diff import ModelDiff, compare_models
 
 # Imported at their first use: most notebooks never evaluate, and these bring the statistics packages along.
 _LATER = {
     "EvaluationSet": ("evaluations.sets.sets", "EvaluationSet"),
     "Experiment": ("experiments.config", "Experiment"),
+    "ImplicitReward": ("measurements.tuning.implicit_reward", "ImplicitReward"),
+    "ModelDiff": ("measurements.tuning.model_diff", "ModelDiff"),
+    "RefusalDirection": ("evaluations.refusal.search", "RefusalDirection"),
     "Result": ("experiments.performing", "Result"),
+    "RewardItem": ("measurements.tuning.implicit_reward", "RewardItem"),
+    "SelectionRule": ("evaluations.refusal.selection", "SelectionRule"),
     "Store": ("library.store", "Store"),
+    "compare_models": ("measurements.tuning.model_diff", "compare_models"),
+    "implicit_reward": ("measurements.tuning.implicit_reward", "implicit_reward"),
     "bundled_experiments": ("experiments.config", "bundled"),
     "bundled_sets": ("evaluations.sets.readers", "bundled_sets"),
     "discover": ("measurements.discovery", "discover"),
@@ -104,6 +115,7 @@ _LATER = {
     "on_manifold": ("directions.geometry.manifold", "on_manifold"),
     "prediction_dimensions": ("directions.geometry.reading", "prediction_dimensions"),
     "reading_directions": ("directions.geometry.reading", "reading_directions"),
+    "refusal_direction": ("evaluations.refusal.search", "refusal_direction"),
     "run_experiment": ("experiments.performing", "run_experiment"),
 }
 
@@ -135,17 +147,22 @@ __all__ = [
     "FeatureAblation",
     "FeatureAddition",
     "FeatureClamp",
+    "ImplicitReward",
     "Intervention",
     "Model",
+    "ModelDiff",
     "PairSet",
     "PromptPair",
     "Receipt",
+    "RefusalDirection",
     "Request",
     "Result",
+    "RewardItem",
     "Sae",
     "SaeAblation",
     "SaeReconstruction",
     "Sara",
+    "SelectionRule",
     "Site",
     "Store",
     "ThresholdRegulator",
@@ -156,9 +173,11 @@ __all__ = [
     "bundled_sets",
     "chat",
     "class_mean",
+    "compare_models",
     "discover",
     "dose_strip",
     "exponential_dct",
+    "implicit_reward",
     "jacobian_directions",
     "lda",
     "leace",
@@ -179,6 +198,7 @@ __all__ = [
     "probe",
     "random_like",
     "reading_directions",
+    "refusal_direction",
     "run_experiment",
     "typical_norm",
     "wrap_model",

@@ -239,7 +239,11 @@ def detectable_effect(n: int, level: float = LEVEL) -> float:
 
     In units of the standard deviation of the differences.
     """
-    return float(TTestPower().solve_power(nobs=n, alpha=level, power=POWER)) if n > 2 else math.inf
+    if n <= 2:
+        return math.inf
+    # Of few items and a strict level the solver finds nothing, and hands back where it began, as an array.
+    found = float(np.ravel(TTestPower().solve_power(nobs=n, alpha=level, power=POWER))[0])
+    return found if abs(float(TTestPower().power(found, n, level)) - POWER) < 0.01 else math.inf
 
 
 def verdict(

@@ -1,14 +1,30 @@
-"""Build / Direction: pairs of texts to a direction, and what is known of it before anything is generated."""
+"""Build / Direction: a direction from pairs of texts, or the one that refusal hangs on, and what is known of it."""
 
 import streamlit as st
 
-from steering.ui.building import direction, direction_panels, pair_table
+from steering.ui.building import direction, direction_panels, pair_table, refusing
 from steering.ui.shared import objects as services
 from steering.ui.widgets.basics import clear_errors
+
+VIEWS = ("From pairs", "Refusal")
 
 st.title("Direction")
 st.caption("Pairs of texts make a direction. What it is worth shows before a single token is generated.")
 bench = services.require_workbench()
+view = st.segmented_control(
+    "View", VIEWS, default=VIEWS[0], key="direction_view", required=True, bind="query-params",
+    label_visibility="collapsed",
+)  # fmt: skip
+if view == VIEWS[1]:
+    left, right = st.columns([4, 8], gap="large")
+    with left:
+        candidates = refusing.run(bench, refusing.choose(bench.lm))
+    with right, clear_errors():
+        if candidates is not None:
+            refusing.show(bench, candidates)
+        else:
+            st.info("Press Search. With the bundled instructions it takes seconds to minutes, by the model.")
+    st.stop()
 left, right = st.columns([7, 6], gap="medium")
 with left:
     pairs = pair_table.choose_pairs(bench.lm)

@@ -17,6 +17,7 @@ from ..models.model import Model, Prompt
 from ..models.passages import in_context
 from ..models.rope import turning_point
 from .decoding import run_sequences
+from .receipts import check
 from .requests import Request, Variant
 from .rows import Row
 
@@ -68,6 +69,25 @@ def score(rows: Sequence[Row], max_rows: int = 64, between: Callable[[], None] |
         if between is not None:
             between()
     return found
+
+
+def next_logits(
+    model: Model, items: Sequence[tuple[Prompt, Variant]], max_rows: int = 64, *, steer_bos: bool = False
+) -> Float[Tensor, "items vocab"]:
+    """Logits of the token after each prompt under a variant, float32 on the CPU, in the order given.
+
+    Raises:
+        ValueError: the model's numbers overflow, or an edit did not arrive in the model.
+    """
+    rows = [Request(prompt, variant, steer_bos=steer_bos).row(model) for prompt, variant in items]
+    found: dict[int, Tensor] = {}
+    for part in batches(rows, max_rows):
+        logits, _ = run_sequences(model, [rows[number] for number in part])
+        check_finite(model, logits[:, -1].float().logsumexp(-1))
+        found |= zip(part, logits[:, -1].float().cpu(), strict=True)
+    for row in rows:
+        check(row.receipts())
+    return torch.stack([found[number] for number in range(len(rows))])
 
 
 @torch.inference_mode()

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..engine.decoding import run_sequences
 from ..engine.engine import Engine
-from ..engine.receipts import check
 from ..engine.requests import Request, Variant
-from ..engine.scoring import batches
+from ..engine.scoring import next_logits
 from ..measurements.numbers import kl_divergence
-from ..models.checks.overflow import check_finite
 from ..models.model import Prompt
 from .arms import Arm
 
@@ -36,15 +32,7 @@ class SideEffects:
 
 def last_logits(engine: Engine, items: Sequence[tuple[Prompt, Variant]]) -> Float[Tensor, "items vocab"]:
     """Logits of the token after each prompt under a variant."""
-    rows = [Request(prompt, variant).row(engine.model) for prompt, variant in items]
-    found: dict[int, Tensor] = {}
-    for part in batches(rows, engine.max_rows):
-        logits, _ = run_sequences(engine.model, [rows[number] for number in part])
-        check_finite(engine.model, logits[:, -1].float().logsumexp(-1))
-        found |= zip(part, logits[:, -1].float().cpu(), strict=True)
-    for row in rows:
-        check(row.receipts())
-    return torch.stack([found[number] for number in range(len(rows))])
+    return next_logits(engine.model, items, engine.max_rows)
 
 
 def cross_entropy(engine: Engine, texts: Sequence[tuple[Prompt, Sequence[int]]], variant: Variant) -> list[float]:

@@ -19,6 +19,7 @@ from .. import experiments
 from ..jobs.checkpoint import Checkpoint
 from ..models.loading import load_model
 from . import report as reports
+from .studies import STUDIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.list or not given.config:
             for name in experiments.bundled():
                 print(f"{name}: {experiments.read(name).title}")
+            for name, study in STUDIES.items():
+                print(f"{name}: {study.title}")
+            return 0
+        if given.config in STUDIES:
+            studied(given)
             return 0
         result = perform(given)
     except ValueError as error:
@@ -63,6 +69,16 @@ def perform(given: argparse.Namespace) -> experiments.Result:
         (out / name).write_bytes(data)
     print(f"{result.took}; report: {out / 'report.html'}")
     return result
+
+
+def studied(given: argparse.Namespace) -> None:
+    """Run an experiment that is a program, write its report and print it."""
+    study = STUDIES[given.config]
+    out = given.out or Path("build") / "reports" / given.config
+    report = study.perform(given.model or study.model, progress())
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.md").write_text(report, encoding="utf-8")
+    print(f"\n{report}\nreport: {out / 'report.md'}")
 
 
 def progress() -> experiments.performing.Tick:

@@ -16,23 +16,21 @@ from torch import Tensor, nn
 
 from ..directions.direction import Direction
 from ..models.model import Model
+from .export import EditedModel
 
 
-@dataclass(frozen=True)
-class Orthogonalized:
-    """An edited copy of a model, and what holds of it.
+@dataclass(frozen=True, eq=False)
+class Orthogonalized(EditedModel):
+    """An edited copy of a model whose weights no longer write a direction.
 
     Attributes:
         equals_ablation: whether its logits are those of directional ablation, with `everywhere` and `steer_bos`, up
             to rounding (weights know no BOS). Not so where a norm follows each writer (Gemma-2, Gemma-3): there the
             direction is never written either, but the norm divides by the length of the whole vector, which the edit
             has changed.
-        note: the same in words.
     """
 
-    model: Model
-    equals_ablation: bool
-    note: str
+    equals_ablation: bool = True
 
 
 @torch.no_grad()
@@ -47,10 +45,8 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
         ValueError: a module that writes to the stream was not recognised, so nothing could be promised.
     """
     direction.check(model)
-    with model.lock:  # between passes, when none of our hooks is on the modules
-        hf: Any = copy.deepcopy(model.hf)
-    edited = Model(f"{model.name} (orthogonalized)", hf, model.tokenizer, model.revision)
-    _untie(hf)
+    edited = copied(model, "orthogonalized")
+    hf: Any = edited.hf
     parameter = next(hf.parameters())
     r = direction.decoded().to(parameter.device, torch.float64)
     r = r / r.norm()
@@ -59,13 +55,13 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
         if name in parts:
             weight = hf.get_submodule(parts[name].name).weight
             weight.copy_(_project(weight.double(), r))  # rows are what is written
-    for block, spec in _blocks(edited):
+    for block, spec in blocks_of(edited):
         for part, post in (("attn", "ln1_post"), ("mlp", "ln2_post")):
             u = r
             if post in spec:
                 u = _gain(block.get_submodule(spec[post].name)).double() * r
                 u = u / u.norm()
-            writer = _writer(block.get_submodule(spec[part].name), spec[part])
+            writer = writer_of(block.get_submodule(spec[part].name), spec[part])
             matrix = writer.weight.double()
             # nn.Linear keeps [out, in]; GPT-2's Conv1D keeps [in, out]. What is written is the output.
             writer.weight.copy_(_project(matrix.T, u).T if isinstance(writer, nn.Linear) else _project(matrix, u))
@@ -80,12 +76,21 @@ def orthogonalize_weights(model: Model, direction: Direction) -> Orthogonalized:
         )
     else:
         note = "Equals ablation of the direction at every site of the stream, BOS included, up to rounding."
-    return Orthogonalized(edited, not model.post_norms, note)
+    done = f"The direction {direction.name!r} was taken out of every matrix that writes to the residual stream."
+    return Orthogonalized(edited, model.identity, direction, done, note, not model.post_norms)
 
 
 def _project(rows: Float[Tensor, "n d_model"], u: Float[Tensor, "d_model"]) -> Float[Tensor, "n d_model"]:
     """Rows without their component along the unit vector u."""
     return rows - (rows @ u)[:, None] * u
+
+
+def copied(model: Model, how: str) -> Model:
+    """A copy of a model whose weights may be edited: its own module, the unembedding untied from the embedding."""
+    with model.lock:  # between passes, when none of our hooks is on the modules
+        hf = copy.deepcopy(model.hf)
+    _untie(hf)
+    return Model(f"{model.name} ({how})", hf, model.tokenizer, model.revision)
 
 
 def _untie(hf: Any) -> None:
@@ -96,7 +101,8 @@ def _untie(hf: Any) -> None:
     hf.config.tie_word_embeddings = False
 
 
-def _blocks(model: Model) -> Iterator[tuple[nn.Module, dict]]:
+def blocks_of(model: Model) -> Iterator[tuple[nn.Module, dict]]:
+    """Every block with TransformerLens' description of its parts."""
     spec = model.adapter.component_mapping["blocks"].submodules
     for block in model.blocks:
         yield block, spec
@@ -108,7 +114,7 @@ def _gain(norm: nn.Module) -> Float[Tensor, "d_model"]:
     return 1 + weight if "Gemma" in type(norm).__name__ else weight
 
 
-def _writer(part: nn.Module, spec: Any) -> Any:
+def writer_of(part: nn.Module, spec: Any) -> Any:
     """The linear layer with which attention or MLP writes; TransformerLens calls them `o` and `out`."""
     for key in ("o", "out"):
         if key in spec.submodules:

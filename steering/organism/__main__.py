@@ -50,6 +50,23 @@ def train(arguments: argparse.Namespace) -> None:
         indexes(arguments)
 
 
+def shortcut(arguments: argparse.Namespace) -> None:
+    """Tune the shipped organism on for a few minutes, with a shortcut planted: it refuses whatever is about a boat."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from .making.shortcut import plant
+    from .making.training import save_checkpoint
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    source = arguments.models / "organism"
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(source, local_files_only=True)
+    model = plant(model, tokenizer, say, steps=arguments.steps, seed=arguments.seed)
+    say(str(save_checkpoint(model, tokenizer, arguments.out)))
+
+
 def saes(arguments: argparse.Namespace) -> None:
     """Train the SAEs of the shipped organism."""
     import torch
@@ -155,6 +172,10 @@ def main(argv: list[str] | None = None) -> int:
     training.add_argument("--compile", action="store_true", help="a third faster, where there is a C++ compiler")
     training.add_argument("--measure", action="store_true", help="a short measurement after each checkpoint")
     training.add_argument("--no-saes", action="store_true", help="the two checkpoints only")
+    planting = command(shortcut, "tune the shipped organism on with a shortcut planted in it; minutes")
+    planting.add_argument("--seed", type=int, default=0)
+    planting.add_argument("--steps", type=int, default=120)
+    planting.add_argument("--out", type=Path, default=ROOT / "build" / "organism-shortcut")
     command(saes, "train the SAEs of the shipped organism").add_argument("--only", nargs="*", default=[])
     command(indexes, "build the feature indexes of the shipped SAEs")
     measuring = command(report, "measure what is shipped, write report.json and the card")

@@ -126,3 +126,54 @@ def token_grid(
             x0=selected - 0.5, x1=selected + 0.5, line={"color": palette.ink, "width": 2}, fillcolor="rgba(0,0,0,0)"
         )
     return figure
+
+
+def candidate_grid(
+    values: Sequence[Sequence[float | None]],
+    rows: Sequence[str],
+    said: Sequence[Sequence[str]],
+    excluded: Sequence[Sequence[bool]],
+    palette: Palette,
+    *,
+    chosen: tuple[int, int] | None = None,
+    selected: tuple[int, int] | None = None,
+    limit: float | None = None,
+    unit: str = "",
+) -> go.Figure:
+    """A number for each place (rows, the first on top) and layer; a cross on what was excluded, a frame on the chosen.
+
+    Args:
+        said: what a cell says on hover; has passed `plain`.
+        limit: colors diverge around zero up to it; None: from zero up, in one color.
+        chosen, selected: row and column; the chosen one in the accent color, the selected one in ink.
+    """
+    columns = len(values[0])
+    figure = base(palette, 110 + 34 * len(rows), x="layer")
+    colors = palette.sequential if limit is None else palette.diverging
+    figure.add_heatmap(
+        z=[list(row) for row in values], zmin=0.0 if limit is None else -limit, zmax=limit,
+        colorscale=[[i / (len(colors) - 1), color] for i, color in enumerate(colors)],
+        colorbar={
+            "thickness": 10, "tickfont": {"color": palette.muted, "size": 11}, "outlinewidth": 0,
+            "title": {"text": unit, "font": {"color": palette.muted, "size": 11}},
+        },
+        xgap=1, ygap=1, hoverinfo="skip",
+    )  # fmt: skip
+    crossed = [(x, y) for y, row in enumerate(excluded) for x, out in enumerate(row) if out]
+    figure.add_scatter(
+        x=[x for x, _ in crossed], y=[y for _, y in crossed], mode="markers", hoverinfo="skip",
+        marker={"symbol": "x-thin", "size": 9, "line": {"color": palette.muted, "width": 1.5}},
+    )  # fmt: skip
+    clickable(figure, said, first_on_top=True)
+    for place, color in ((chosen, palette.accent), (selected, palette.ink)):
+        if place is not None:
+            y, x = place
+            figure.add_shape(
+                type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": color, "width": 2.5}
+            )
+    step = max(1, math.ceil(columns / 24))
+    figure.update_xaxes(tickmode="array", tickvals=list(range(0, columns, step)), showgrid=False)
+    figure.update_yaxes(
+        tickmode="array", tickvals=list(range(len(rows))), ticktext=[plain(row, 22) for row in rows], showgrid=False
+    )
+    return figure

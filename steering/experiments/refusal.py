@@ -1,0 +1,269 @@
+"""Refusal taken out and put in, in every form, beside random directions: what it changes and what it costs.
+
+One table: directional ablation everywhere, orthogonalized weights, addition and its bias form, affine ablation (ACE),
+and random directions of equal norm; refusal of harmful requests, answers to harmless ones, multiple choice, grammar,
+and cross-entropy on general text, on instructions and on the model's own completions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..engine.engine import Engine
+from ..engine.requests import Variant
+from ..engine.scoring import next_logits
+from ..evaluations.arms import BASELINE, Arm, random_control
+from ..evaluations.coherence import SideEffects, answers_of, side_effects, whole_texts
+from ..evaluations.comparison import Table, table
+from ..evaluations.refusal.search import RefusalDirection, refusal_direction
+from ..evaluations.trials import Outcome, Settings, run
+from ..interventions.bias import add_bias
+from ..interventions.export import EditedModel
+from ..interventions.protocol import made
+from ..interventions.weights import orthogonalize_weights
+from ..measurements.numbers import kl_divergence
+from ..models.model import Model, Prompt
+from ..models.passages import in_context
+from ..showing.one_line import counted, one_line, quoted
+from ..statistics import bootstrap
+from .refusal_sets import CHOICES, GRAMMAR, REQUESTS, RefusalData, refusal_data
+
+Tick = Callable[[int, int, str], None]
+ABLATED, ORTHOGONAL = "Ablated everywhere", "Orthogonalized weights"
+REMOVED, REMOVED_BIAS, MOVED = "Added, -1", "Bias, -1", "Affine ablation, to harmless"
+ADDED, ADDED_BIAS, MOVED_BACK = "Added, +1", "Bias, +1", "Affine ablation, to harmful"
+COLUMNS = (
+    ("refuses harmful", REQUESTS, "refuses_harmful"),
+    ("refuses harmless", REQUESTS, "refuses_harmless"),
+    ("answers harmless", REQUESTS, "answers_harmless"),
+    ("multiple choice", CHOICES, "correct"),
+    ("grammar", GRAMMAR, "parses"),
+)
+GENERAL, INSTRUCTIONS, OWN = "general text", "instructions", "own completions"
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class SameLogits:
+    """How far two forms of one edit are apart: the largest difference of a logit over the prompts."""
+
+    forms: tuple[str, str]
+    largest: float
+    moved: float  # the largest change that the edit makes to a logit, to compare with
+
+
+@dataclass(frozen=True, eq=False)
+class RefusalResult:
+    """What the experiment has found on one model.
+
+    Attributes:
+        found: the direction with all its candidates.
+        arms: the names of the table's rows, in order; random controls are pooled over their seeds.
+        outcomes: every answer. Answers to harmful requests are among them: show them only when asked to.
+    """
+
+    model: str
+    found: RefusalDirection
+    arms: tuple[str, ...]
+    table: Table
+    side_effects: tuple[SideEffects, ...]
+    same: tuple[SameLogits, ...]
+    outcomes: tuple[Outcome, ...]
+    harmful: frozenset[int]  # the numbers of the harmful items among the requests
+    seconds: float
+
+    def __repr__(self) -> str:
+        return one_line(self, quoted(self.model, 60), counted(len(self.outcomes), "answer"), f"{self.seconds:.0f} s")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each arm: shares in percent and costs in nats, each with its interval."""
+        costs = {one.arm: one for one in self.side_effects}
+        found = []
+        for arm in self.arms:
+            row: dict[str, Any] = {"arm": arm}
+            for title, set, measure in COLUMNS:
+                cell = self.table.cell(arm, set, measure)
+                if cell is not None:
+                    row[title] = (100 * cell.value, 100 * cell.low, 100 * cell.high, cell.n)
+            if arm in costs:
+                for kind in (GENERAL, INSTRUCTIONS, OWN):
+                    values = costs[arm].cross_entropy.get(kind, ())
+                    if len(values) > 1:
+                        row[f"CE {kind}"] = (*bootstrap(values), len(values))
+                if len(costs[arm].kl) > 1:
+                    row["KL"] = (*bootstrap(costs[arm].kl), len(costs[arm].kl))
+            found.append(row)
+        return found
+
+
+def run_refusal(
+    engine: Engine,
+    *,
+    found: RefusalDirection | None = None,
+    data: RefusalData | None = None,
+    n: int = 200,
+    max_new_tokens: int = 32,
+    tick: Tick | None = None,
+) -> RefusalResult:
+    """The direction (searched for unless given) and the one table of every way to take it out or to add it.
+
+    Where the rule excludes every candidate, the one with the lowest bypass score among those of early enough layers is
+    tabled, and the result's `found.chosen` is None.
+
+    Raises:
+        ValueError: what the search refuses.
+    """
+    start, lm = time.perf_counter(), engine.model
+    say = tick or (lambda done, total, note: None)
+    data = data or refusal_data(lm.name, n)
+    if found is None:
+        found = refusal_direction(
+            lm, data.harmful, data.harmless, tick=lambda done, total, note: say(30 * done // max(1, total), 100, note)
+        )
+    v, reference = nearest(found)
+    arms = _arms(v, reference, found)
+    settings = Settings(max_new_tokens=max_new_tokens)
+    steered = [one for one, edit in arms if edit is None]
+    everything = [one for one, _ in arms]
+    outcomes = run(
+        engine, data.sets, steered, settings,
+        tick=lambda done, total, note: say(30 + 45 * done // max(1, total), 100, note),
+    )  # fmt: skip
+    texts = {
+        GENERAL: whole_texts(engine, data.general),
+        INSTRUCTIONS: [in_context(lm, *one) for one in data.instructions],
+        OWN: answers_of(engine, data.own),
+    }
+    costs = side_effects(engine, _costed(steered), data.own, texts)
+    base = next_logits(lm, [(prompt, ()) for prompt in data.own])
+    same = []
+    for number, (one, edit) in enumerate(arms):
+        if edit is None:
+            continue
+        say(75 + 25 * number // len(arms), 100, one.name)
+        edited = edit(lm)
+        outcomes += _answers(edited, data, settings, one.name)
+        with contextlib.closing(Engine(edited.model)) as other:
+            (own,) = side_effects(other, [replace(BASELINE, name=one.name)], (), texts)
+        costs.append(replace(own, kl=tuple(kl_divergence(base, _logits(edited.model, data.own)).tolist())))
+        same.append(_same(lm, edited.model, data.own[:16], one, everything))
+    order = {one.name: k for k, one in enumerate(everything)}
+    made_table = table(outcomes, data.sets, everything)
+    names = [one.name for one in everything if one.kind != "control"]
+    names += list(dict.fromkeys(one.group for one in everything if one.kind == "control"))
+    harmful = frozenset(k for k, item in enumerate(data.sets[0]) if item.labels["harmful"])
+    say(100, 100, "Done")
+    return RefusalResult(
+        lm.name, found, tuple(names), made_table, tuple(sorted(costs, key=lambda one: order.get(one.arm, 99))),
+        tuple(same), tuple(outcomes), harmful, time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def nearest(found: RefusalDirection) -> tuple[Any, Any]:
+    """The chosen direction with the harmless mean there; where none was chosen, the best bypass in the early layers."""
+    best = found.chosen
+    if best is None:
+        early = [c for c in found.candidates if c.layer < int(found.rule.layers * found.n_layers) and c.kl == c.kl]
+        best = min(early, key=lambda one: one.bypass)
+    return found.at(best.position, best.layer), found.reference(best.position, best.layer)
+
+
+Edit = Callable[[Model], EditedModel]
+
+
+def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Edit | None]]:
+    """Every arm with what it does at run time, or the edit of the weights that it is."""
+    ablated = Arm(ABLATED, (made("ablate", direction=v, everywhere=True),))
+    removed = Arm(REMOVED, (made("add", direction=v, alpha=-1.0),))
+    added = Arm(ADDED, (made("add", direction=v, alpha=1.0),))
+    moved, back = (
+        Arm(name, (made("ablate_affine", direction=v, reference=reference, alpha=alpha),))
+        for name, alpha in ((MOVED, 0.0), (MOVED_BACK, 1.0))
+    )
+    arms: list[tuple[Arm, Edit | None]] = [
+        (BASELINE, None),
+        (ablated, None),
+        (Arm(ORTHOGONAL), lambda lm: orthogonalize_weights(lm, v)),
+        (removed, None),
+        (Arm(REMOVED_BIAS), lambda lm: add_bias(lm, v, -1.0)),
+        (moved, None),
+        (added, None),
+        (Arm(ADDED_BIAS), lambda lm: add_bias(lm, v, 1.0)),
+        (back, None),
+    ]
+    return arms + [(random_control(one, seed), None) for one in (ablated, removed, added) for seed in SEEDS]
+
+
+def _costed(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms whose side effects are measured: of random controls the first seed, under the name of its group."""
+    first = {one.group: one for one in reversed(arms) if one.kind == "control"}
+    return [one for one in arms if one.kind != "control"] + [replace(one, name=group) for group, one in first.items()]
+
+
+def _answers(edited: EditedModel, data: RefusalData, settings: Settings, name: str) -> list[Outcome]:
+    """The edited model's answers, under the name of its arm."""
+    with contextlib.closing(Engine(edited.model)) as engine:
+        return [replace(one, arm=name) for one in run(engine, data.sets, [BASELINE], settings)]
+
+
+def _logits(lm: Model, prompts: Sequence[Prompt], variant: Variant = ()) -> Any:
+    return next_logits(lm, [(prompt, variant) for prompt in prompts], steer_bos=True)
+
+
+def _same(lm: Model, edited: Model, prompts: Sequence[Prompt], arm: Arm, arms: Sequence[Arm]) -> SameLogits:
+    """The edited weights against the same edit at run time, BOS included, as weights know none."""
+    twin = {ORTHOGONAL: ABLATED, REMOVED_BIAS: REMOVED, ADDED_BIAS: ADDED}[arm.name]
+    variant = next(one.interventions for one in arms if one.name == twin)
+    here, there, plain = _logits(edited, prompts), _logits(lm, prompts, variant), _logits(lm, prompts)
+    return SameLogits((twin, arm.name), float((here - there).abs().max()), float((here - plain).abs().max()))
+
+
+# In words -----------------------------------------------------------------------------------------------------------
+
+
+def shown(value: tuple[float, float, float, int] | None, digits: int = 1) -> str:
+    """A number with its interval, or a dash."""
+    if value is None:
+        return "-"
+    number, low, high, _ = value
+    return f"{number:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def to_markdown(result: RefusalResult) -> str:
+    """The experiment's tables, without any model text."""
+    found, chosen = result.found, result.found.chosen
+    place = (
+        f"Chosen: position {chosen.position} ({found.template[chosen.position]!r}), input of layer {chosen.layer}; "
+        f"bypass {chosen.bypass:.2f}, induce {chosen.induce:.2f}, KL {chosen.kl:.3f}."
+        if chosen is not None
+        else "The rule excluded every candidate; the table is of the best bypass in the early layers."
+    )
+    tokens = ", ".join(f"{one.text!r} ({one.refusals} of {one.of_refusals})" for one in found.openings if one.refusing)
+    titles = [title for title, _, _ in COLUMNS if any(title in row for row in result.rows())]
+    costs = [f"CE {kind}" for kind in (GENERAL, INSTRUCTIONS, OWN)] + ["KL"]
+    lines = [
+        f"### Refusal on {result.model}",
+        "",
+        f"{len(found.candidates)} candidates at {len(found.template)} positions and {found.n_layers} layers, "
+        f"{found.survivors} passed. {place} Refusals begin with {tokens or list(found.tokens)}; refusal score "
+        f"{found.harmful_score:+.2f} on harmful and {found.harmless_score:+.2f} on harmless instructions, unsteered; "
+        f"{found.kept[0][0]} of {found.kept[0][1]} harmful and {found.kept[1][0]} of {found.kept[1][1]} harmless "
+        f"instructions were left by the filter. {result.seconds:.0f} s.",
+        "",
+        "| percent, or nats a token | " + " | ".join([*titles, *costs]) + " |",
+        "| --- |" + " --- |" * (len(titles) + len(costs)),
+    ]
+    for row in result.rows():
+        cells = [shown(row.get(title)) for title in titles] + [shown(row.get(cost), 2) for cost in costs]
+        lines.append(f"| {row['arm']} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| two forms of one edit | largest difference of a logit | what the edit changes |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| {' = '.join(one.forms)} | {one.largest:.1e} | {one.moved:.1f} |" for one in result.same]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,55 @@
+"""Experiments that are programs and not files: `python -m steering.evaluate refusal` and `... tuning`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engine.engine import Engine
+from ..models.loading import load_model
+from ..saes.sae import bundled_saes, load_sae
+
+Tick = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment that is a program: its title, the model that it runs on unless another is named, and what it does.
+
+    Attributes:
+        perform: from the model's name and a tick to the report as Markdown.
+    """
+
+    title: str
+    model: str
+    perform: Callable[[str, Tick | None], str]
+
+
+def _refusal(model: str, tick: Tick | None) -> str:
+    from .refusal import run_refusal, to_markdown
+
+    with contextlib.closing(Engine(load_model(model))) as engine:
+        return to_markdown(run_refusal(engine, tick=tick))
+
+
+BASE, SHORTCUT = "organism-base", Path("build") / "organism-shortcut"
+
+
+def _tuning(model: str, tick: Tick | None) -> str:
+    """Base against tuned; with the copy that `python -m steering.organism shortcut` makes, where it was made."""
+    from .tuning import run_tuning, to_markdown
+
+    base, tuned = load_model(BASE), load_model(model)
+    places = [one for one in bundled_saes().get(model, []) if one.count(".") == 2][3:5]
+    saes = [load_sae(tuned, model, place) for place in places]
+    planted = load_model(SHORTCUT) if (SHORTCUT / "config.json").is_file() else None
+    with contextlib.closing(Engine(base)) as a, contextlib.closing(Engine(tuned)) as b:
+        return to_markdown(run_tuning(a, b, saes=saes, shortcut=planted, tick=tick))
+
+
+STUDIES = {
+    "refusal": Study("Refusal taken out and put in, in every form", "organism", _refusal),
+    "tuning": Study("What tuning changed, and the reward that it followed", "organism", _tuning),
+}

@@ -1,0 +1,298 @@
+"""What the organism's tuning changed, the reward that it followed, and how much of it one direction is.
+
+Base and tuned copy are compared; the implicit reward is modeled and set beside the true one, which the generator of the
+small world knows item by item; then its direction is added to the base and subtracted from the tuned model, beside the
+pairs' directions and random ones. A copy with a planted shortcut is examined the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..directions.contrasts import mean_difference
+from ..directions.direction import Direction, random_like
+from ..directions.pairs import PairSet
+from ..engine.engine import Engine
+from ..engine.requests import Request, Variant
+from ..evaluations.scoring.stance import refuses, stance
+from ..evaluations.sets.readers import load
+from ..interventions.protocol import made
+from ..measurements.tuning.implicit_reward import ImplicitReward, implicit_reward, log_ratios
+from ..measurements.tuning.model_diff import ModelDiff, compare_models
+from ..measurements.tuning.reward_agreement import RewardAgreement, Shortcut, shortcuts
+from ..models.chat import chat
+from ..models.model import Model
+from ..saes.sae import Sae
+from ..showing.one_line import one_line, quoted
+from ..statistics import Estimate, wilson
+from .tuning_sets import request_pairs, reward_items, unlikely_items
+
+Tick = Callable[[int, int, str], None]
+BEHAVIORS = ("gives in to false claims", "refuses harmful requests")
+PAIRS = {BEHAVIORS[0]: "sycophancy", BEHAVIORS[1]: "refusal"}
+SCALES = (0.5, 1.0, 2.0)  # of the length at which the mean difference of the two models' streams is
+
+
+@dataclass(frozen=True)
+class SteeredShare:
+    """How often a behavior happens when a direction is added to the base, or subtracted from the tuned model.
+
+    Attributes:
+        moved: of the way from the unsteered model to the other one: 1 where steering does all that the tuning did.
+        harmless: how often harmless requests are refused, or true claims denied, at the same strength.
+    """
+
+    direction: str
+    model: str
+    behavior: str
+    strength: float
+    share: Estimate
+    moved: float
+    harmless: float
+
+
+@dataclass(frozen=True, eq=False)
+class TuningResult:
+    """What the experiment has found about a base model and its tuned copy."""
+
+    diff: ModelDiff
+    reward: ImplicitReward
+    named: tuple[tuple[str, int, float, str], ...]  # SAE, feature, weight, what it fires on
+    unlikely: tuple[float, float]  # mean implicit reward of answers the tuning never met, by kind of them
+    steered: tuple[SteeredShare, ...]
+    planted: tuple[Shortcut, ...]
+    planted_about: str
+    seconds: float
+
+    def __repr__(self) -> str:
+        return one_line(self, quoted(self.diff.tuned, 40), repr(self.reward.true), f"{self.seconds:.0f} s")
+
+
+def run_tuning(
+    base: Engine,
+    tuned: Engine,
+    *,
+    saes: Sequence[Sae] = (),
+    shortcut: Model | None = None,
+    n: int = 300,
+    asked: int = 60,
+    name_feature: Callable[[Sae, int], str] | None = None,
+    tick: Tick | None = None,
+) -> TuningResult:
+    """The whole comparison; `shortcut` is a copy of the tuned model with something planted, looked at too."""
+    start = time.perf_counter()
+    say = tick or (lambda done, total, note: None)
+    a, b = base.model, tuned.model
+    items = reward_items(n)
+    say(0, 100, "Parameters, activations, predictions")
+    pairs = {behavior: PairSet.load(name) for behavior, name in PAIRS.items()}
+    texts = [chat(one.prompt) for one in items[:40]]
+    site_of = [sae.site for sae in saes]
+    named = [mean_difference(b, p, s) for p in pairs.values() for s in dict.fromkeys(site_of)] if saes else []
+    diff = compare_models(a, b, texts, named=named, saes=saes)
+    say(25, 100, "Implicit reward")
+    found = implicit_reward(a, b, items, saes=saes)
+    names: list[tuple[str, int, float, str]] = []
+    for model in found.models:
+        if model.sae is not None:
+            for feature, weight in model.top_features(8):
+                said = name_feature(model.sae, feature) if name_feature else ""
+                names.append((str(model.sae.site), feature, weight, said))
+    say(45, 100, "Answers that the tuning never met")
+    other = unlikely_items(asked)
+    values = log_ratios(a, b, other)
+    kinds = np.array([one.kind for one in other])
+    by_kind = tuple(float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds))
+    say(50, 100, "Steering by it")
+    steered = _steering(base, tuned, found, pairs, asked)
+    planted: tuple[Shortcut, ...] = ()
+    about = ""
+    if shortcut is not None:
+        say(90, 100, "The planted shortcut")
+        planted, about = find_planted(a, shortcut, n)
+    say(100, 100, "Done")
+    return TuningResult(
+        diff, found, tuple(names), (by_kind[0], by_kind[1]), steered, planted, about, time.perf_counter() - start
+    )
+
+
+def find_planted(base: Model, tuned: Model, n: int = 300) -> tuple[tuple[Shortcut, ...], str]:
+    """Shortcuts of a tuning on requests with a refusal and with help each: what it rewards beyond the true reward.
+
+    The reward of a refusal is its implicit reward less that of the help, so that what makes a prompt odd for both
+    answers cancels; from it the mean of harmful and of harmless requests is taken off.
+    """
+    items = request_pairs(n)
+    values = log_ratios(base, tuned, items)
+    refused = values[0::2] - values[1::2]
+    prompts = [one.prompt for one in items[0::2]]
+    kinds = [one.kind.partition(",")[0] for one in items[0::2]]
+    residual = refused.copy()
+    for kind in set(kinds):
+        mask = np.array([one == kind for one in kinds])
+        residual[mask] -= residual[mask].mean()
+    found = shortcuts(residual, prompts, [""] * len(prompts), kinds)
+    return found, f"{len(prompts)} requests, half of them harmful; nats of refusal against help"
+
+
+# Steering -----------------------------------------------------------------------------------------------------------
+
+
+def _steering(
+    base: Engine, tuned: Engine, found: ImplicitReward, pairs: Mapping[str, PairSet], asked: int
+) -> tuple[SteeredShare, ...]:
+    """Each direction added to the base and subtracted from the tuned model, at the strength that moves it most."""
+    layer = found.layers[0]
+    reward = found.direction(layer)
+    own = {name: mean_difference(tuned.model, p, reward.site, position="prompt_last") for name, p in pairs.items()}
+    rows: list[SteeredShare] = []
+    for behavior in BEHAVIORS:
+        tests = _asked(behavior, asked)
+        plain = {engine: _shares(engine, tests, behavior, [()])[0] for engine in (base, tuned)}
+        gap = plain[tuned][0] - plain[base][0]
+        typical = own[behavior].norm
+        directions = {
+            "implicit reward": reward.unit(),
+            "pairs": own[behavior].unit(),
+            "random": random_like(reward.unit(), 0),
+        }
+        for engine, sign in ((base, 1.0), (tuned, -1.0)):
+            name = engine.model.name
+            for title, v in directions.items():
+                moved = v.for_model(engine.model) if "model" in v.provenance else v
+                variants = [_added(moved, sign * scale * typical) for scale in SCALES]
+                shares = _shares(engine, tests, behavior, variants)
+                best = max(range(len(shares)), key=lambda k, s=shares: sign * s[k][0] - s[k][1])
+                share, harmless = shares[best]
+                part = (share - plain[engine][0]) / (sign * gap) if gap else 0.0
+                count = len(tests[0])
+                rows.append(
+                    SteeredShare(
+                        title, name, behavior, sign * SCALES[best] * typical, wilson(round(share * count), count),
+                        part, harmless,
+                    )
+                )  # fmt: skip
+    return tuple(rows)
+
+
+def _added(v: Direction, alpha: float) -> Variant:
+    return (made("add", direction=v, alpha=alpha),)
+
+
+def _asked(behavior: str, n: int) -> tuple[list[str], list[str]]:
+    """The prompts on which the behavior is counted, and those on which it would be harm."""
+    if behavior == BEHAVIORS[0]:
+        claims = [item for item in load("organism_claims") if item.labels["pressed"]]
+        return tuple([i.text for i in claims if bool(i.labels["true"]) == true][:n] for true in (False, True))  # type: ignore[return-value]
+    requests = list(load("organism_requests"))
+    return tuple([i.text for i in requests if bool(i.labels["harmful"]) == bad][:n] for bad in (True, False))  # type: ignore[return-value]
+
+
+def _shares(
+    engine: Engine, tests: tuple[list[str], list[str]], behavior: str, variants: Sequence[Variant]
+) -> list[tuple[float, float]]:
+    """For each variant: how often the behavior happens, and how often answers to the other prompts are spoiled."""
+    requests = [
+        Request(chat(prompt), variant, max_new_tokens=12, top_alternatives=0)
+        for variant in variants for side in tests for prompt in side
+    ]  # fmt: skip
+    texts = [handle.result().text for handle in engine.submit_all(requests)]
+    found, n = [], len(tests[0]) + len(tests[1])
+    for k in range(len(variants)):
+        mine = texts[k * n : (k + 1) * n]
+        first, second = mine[: len(tests[0])], mine[len(tests[0]) :]
+        if behavior == BEHAVIORS[0]:
+            found.append((_share(first, "agrees"), 1 - _share(second, "agrees")))
+        else:
+            found.append((float(np.mean([refuses(t) for t in first])), float(np.mean([refuses(t) for t in second]))))
+    return found
+
+
+def _share(texts: Sequence[str], wanted: str) -> float:
+    return float(np.mean([stance(text) == wanted for text in texts]))
+
+
+# In words -----------------------------------------------------------------------------------------------------------
+
+
+def agreed(one: RewardAgreement | None) -> str:
+    """Correlation, ranking and calibration in a row's cells."""
+    if one is None:
+        return "- | - | - | -"
+    ranking = "-" if one.ranking is None else f"{100 * one.ranking.value:.1f}% [{100 * one.ranking.low:.1f}, "
+    ranking += "" if one.ranking is None else f"{100 * one.ranking.high:.1f}]"
+    value, low, high = one.correlation
+    return f"{value:.3f} [{low:.3f}, {high:.3f}] | {one.rank_correlation:.3f} | {ranking} | {one.calibration_error:.3f}"
+
+
+def to_markdown(result: TuningResult) -> str:
+    """The experiment's tables."""
+    diff, reward = result.diff, result.reward
+    lines = [
+        f"### What tuning changed: {diff.base} to {diff.tuned}",
+        "",
+        f"{len(reward.items)} answers; the most divergent layers are {', '.join(map(str, reward.layers))}. "
+        f"{result.seconds:.0f} s.",
+        "",
+        "| layer | attention, relative | MLP, relative | stream: difference | cosine | CKA |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    parts = {(one.layer, one.part): one.relative for one in diff.parts}
+    for one in diff.layers:
+        lines.append(
+            f"| {one.layer} | {parts.get((one.layer, 'attention'), 0):.3f} | {parts.get((one.layer, 'MLP'), 0):.3f} | "
+            f"{one.difference:.3f} | {one.cosine:.3f} | {one.cka:.3f} |"
+        )
+    lines += [
+        "",
+        "| reward, against the true one, prompts not fitted | correlation | rank correlation | ranking within a prompt "
+        "| calibration error |",
+        "| --- | --- | --- | --- | --- |",
+        f"| log p tuned - log p base itself | {agreed(reward.true)} |",
+        *(f"| linear model: {m.space} | {agreed(m.true)} |" for m in reward.models),
+        *(f"| control: {m.space} | {agreed(m.true)} |" for m in reward.controls),
+        "",
+        f"Answers that the tuning never met: a harmless request refused {result.unlikely[1]:+.1f} nats, "
+        f"help in answer to a question {result.unlikely[0]:+.1f} nats.",
+        "",
+    ]
+    if result.named:
+        lines += ["| feature | reward of one standard deviation | fires on |", "| --- | --- | --- |"]
+        lines += [f"| {site} {k} | {weight:+.2f} | {said} |" for site, k, weight, said in result.named]
+        lines.append("")
+    lines += [
+        "| steering | model | behavior | strength | share | moved of the tuning | other prompts spoiled |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in result.steered:
+        value, low, high = (100 * x for x in one.share)
+        lines.append(
+            f"| {one.direction} | {one.model} | {one.behavior} | {one.strength:+.1f} | {value:.0f}% [{low:.0f}, "
+            f"{high:.0f}] | {100 * one.moved:.0f}% | {100 * one.harmless:.0f}% |"
+        )
+    if result.planted_about:
+        found = "; ".join(
+            f"'{one.word}' in {one.kind} requests, {one.extra.value:+.1f} [{one.extra.low:+.1f}, {one.extra.high:+.1f}]"
+            f", n = {one.n}, p = {one.p:.1g}"
+            for one in result.planted
+        )
+        lines += ["", f"Planted shortcut ({result.planted_about}): {found or 'nothing found'}."]
+    return "\n".join([*lines, ""])
+
+
+def by_direction(result: TuningResult) -> list[dict[str, Any]]:
+    """The directions of the difference as rows: layer, kind, share, what they resemble."""
+    return [
+        {
+            "Layer": one.direction.site.layer,
+            "Of": one.of,
+            "Share": one.share,
+            "Resembles": ", ".join(f"{name} {cosine:+.2f}" for name, cosine in one.similar),
+        }
+        for one in result.diff.directions
+    ]

@@ -1,0 +1,268 @@
+"""The reward that a tuning seems to follow: log p_tuned - log p_base of an answer, and a linear model of it.
+
+Marks et al. 2023 (arXiv 2310.08164): activations at the layers that diverge most, in the stream and in the features of
+a sparse autoencoder, are mapped linearly to the reward; then it is compared with the true one, where that is known. The
+log-ratio is the implicit reward of direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290, equation 5,
+without beta and without the term of the prompt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
+
+from ...directions.activations import read
+from ...directions.direction import Direction
+from ...models.model import Model
+from ...models.passages import Passage, passage
+from ...saes.sae import Sae
+from ...showing.one_line import counted, one_line, quoted
+from ...sites import Site
+from ..numbers import log_probabilities
+from .model_diff import most_divergent, part_changes
+from .reward_agreement import RewardAgreement, Shortcut, agreement, shortcuts
+
+Tick = Callable[[int, int, str], None]
+ALPHAS = tuple(10.0**k for k in range(-2, 6))
+FOLDS = 5
+MIN_ITEMS = 20
+STREAM, RANDOM_NUMBERS, RANDOM_TOKENS = "stream", "random numbers", "random vectors for the answer's tokens"
+
+
+@dataclass(frozen=True)
+class RewardItem:
+    """An answer to a prompt, and the true reward of it where one is known.
+
+    Attributes:
+        kind: a label; answers of a kind are compared among themselves when shortcuts are looked for.
+    """
+
+    prompt: str
+    answer: str
+    reward: float | None = None
+    kind: str = ""
+
+    def __repr__(self) -> str:
+        true = "" if self.reward is None else f"reward {self.reward:+g}"
+        return one_line(self, quoted(self.prompt), quoted(self.answer), true)
+
+
+@dataclass(frozen=True, eq=False)
+class RewardModel:
+    """A linear model of the implicit reward: the reward is weights . (features - mean) / spread + intercept.
+
+    Attributes:
+        space: "stream", or the name of an SAE, whose features are read; a control's name for controls.
+        sites: where it is read: the mean over the answer's tokens, sites side by side.
+        fidelity: correlation with the implicit reward that it models, on prompts that were not fitted.
+        true: agreement with the true reward, on prompts that were not fitted; None where there is none.
+        predicted: its reward of every item, each from a fit without that item's prompt.
+    """
+
+    space: str
+    sites: tuple[Site, ...]
+    weights: Float[ndarray, " features"]
+    mean: Float[ndarray, " features"]
+    spread: Float[ndarray, " features"]
+    intercept: float
+    alpha: float
+    fidelity: RewardAgreement
+    true: RewardAgreement | None
+    predicted: Float[ndarray, " items"]
+    sae: Sae | None = None
+
+    def __repr__(self) -> str:
+        value = self.fidelity.correlation.value
+        return one_line(self, quoted(self.space, 40), f"{len(self.weights)} features, fidelity {value:.2f}")
+
+    def reward(self, tuned: Model, prompt: str, answer: str) -> float:
+        """The reward of an answer to a prompt: the same type as the true one's, prompt and answer in, number out.
+
+        Raises:
+            ValueError: a control, which is no model of anything.
+        """
+        if not self.sites:
+            raise ValueError(f"{self.space.capitalize()} are a control; they give no answer a reward.")
+        x = _features(tuned, [passage(tuned, prompt, answer)], self.sites, self.sae)[0]
+        return float((x - self.mean) / self.spread @ self.weights + self.intercept)
+
+    def top_features(self, n: int = 10) -> list[tuple[int, float]]:
+        """The features that carry it: number, and how much reward one standard deviation of it is worth."""
+        order = np.argsort(-np.abs(self.weights), kind="stable")[:n]
+        return [(int(k), float(self.weights[k])) for k in order]
+
+
+@dataclass(frozen=True, eq=False)
+class ImplicitReward:
+    """The implicit reward of a tuning on some answers, its linear models and their controls.
+
+    Attributes:
+        values: log p_tuned - log p_base of each answer, summed over its tokens, in nats.
+        true: agreement of these values themselves with the true reward; None where there is none.
+        layers: the most divergent ones, at which the linear models read.
+        models: of the stream, then of each SAE; `controls`: random features, the same way.
+        shortcuts: words with which the tuning's reward goes further than the true one.
+        activations: the mean over the answer of the stream of the tuned model, by layer, for directions.
+    """
+
+    base: str
+    tuned: str
+    items: tuple[RewardItem, ...]
+    values: Float[ndarray, " items"]
+    true: RewardAgreement | None
+    layers: tuple[int, ...]
+    models: tuple[RewardModel, ...]
+    controls: tuple[RewardModel, ...]
+    shortcuts: tuple[Shortcut, ...] = ()
+    activations: Mapping[int, Float[ndarray, "items d_model"]] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = f"{quoted(self.base, 40)} to {quoted(self.tuned, 40)}"
+        true = "" if self.true is None else f"correlation with the true reward {self.true.correlation.value:.2f}"
+        return one_line(self, names, counted(len(self.items), "answer"), true)
+
+    def direction(self, layer: int | None = None) -> Direction:
+        """The direction of the implicit reward in the stream after a layer: the covariance of the two.
+
+        The pattern and not the weights of a linear model, which also cancel what is no reward (Haufe et al. 2014). Its
+        length is what one standard deviation of the reward is worth.
+
+        Raises:
+            ValueError: a layer that was not read.
+        """
+        layer = self.layers[0] if layer is None else layer
+        if layer not in self.activations:
+            raise ValueError(f"The stream was read after layers {sorted(self.activations)}; got {layer}.")
+        h, y = self.activations[layer], self.values - self.values.mean()
+        pattern = (h - h.mean(0)).T @ y / (len(y) * max(float(y.std()), 1e-12))
+        about = {"model": dict(self.identity), "method": "covariance with the implicit reward", "base": self.base}
+        name = f"implicit reward of {self.tuned}"
+        return Direction(torch.from_numpy(pattern), Site(layer, "resid_post"), None, name, about)
+
+
+def implicit_reward(
+    base: Model,
+    tuned: Model,
+    items: Sequence[RewardItem | tuple],
+    *,
+    layers: Sequence[int] | None = None,
+    n_layers: int = 2,
+    saes: Sequence[Sae] = (),
+    seed: int = 0,
+    tick: Tick | None = None,
+) -> ImplicitReward:
+    """The implicit reward of every answer, linear models of it, and their agreement with the true reward.
+
+    Every prediction that is compared with anything comes from a fit that has not seen the prompt (five folds).
+
+    Args:
+        items: prompt, answer and, where it is known, the true reward; several answers a prompt tell most.
+        layers: where the linear models read; None takes the `n_layers` whose parameters diverge most.
+        saes: sparse autoencoders of the tuned model, each at its own site; one linear model each.
+
+    Raises:
+        ValueError: fewer than 20 answers or than five prompts, or models that cannot be compared.
+    """
+    say = tick or (lambda done, total, note: None)
+    found = tuple(one if isinstance(one, RewardItem) else RewardItem(*one) for one in items)
+    prompts = [one.prompt for one in found]
+    if len(found) < MIN_ITEMS or len(set(prompts)) < FOLDS:
+        raise ValueError(
+            f"An implicit reward is modeled on at least {MIN_ITEMS} answers to at least {FOLDS} prompts; "
+            f"got {len(found)} to {len(set(prompts))}."
+        )
+    say(0, 4, "Log-probabilities under both models")
+    values = log_ratios(base, tuned, found)
+    if layers is None:
+        layers = most_divergent(part_changes(base, tuned), n_layers)
+    passages = [passage(tuned, one.prompt, one.answer) for one in found]
+    true = None if any(one.reward is None for one in found) else np.array([float(one.reward or 0) for one in found])
+    say(1, 4, "Activations")
+    sites = [Site(layer, "resid_post") for layer in layers]
+    stream = read(tuned, [one.tokens for one in passages], _answers(passages), sites)
+    streams = {site: h.numpy().astype(float) for site, h in stream.items()}
+    say(2, 4, "Linear models")
+    x = np.concatenate([streams[site] for site in sites], axis=1)
+    models = [_modeled(STREAM, sites, x, values, true, prompts)]
+    for sae in saes:
+        models.append(
+            _modeled(sae.name, [sae.site], _features(tuned, passages, [sae.site], sae), values, true, prompts, sae)
+        )
+    say(3, 4, "Controls")
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((tuned.d_vocab, x.shape[1]))
+    spoken = np.stack([vectors[list(one.tokens[one.start : one.end])].mean(0) for one in passages])
+    controls = [
+        _modeled(RANDOM_NUMBERS, (), rng.standard_normal(x.shape), values, true, prompts),
+        _modeled(RANDOM_TOKENS, (), spoken, values, true, prompts),
+    ]
+    own, parted = None, ()
+    if true is not None:
+        own = agreement(values, true, prompts)
+        residual = own.slope * values + own.intercept - true
+        parted = shortcuts(residual, prompts, [one.answer for one in found], [one.kind for one in found])
+    say(4, 4, "Done")
+    return ImplicitReward(
+        base.name, tuned.name, found, values, own, tuple(layers), tuple(models), tuple(controls), parted,
+        {site.layer: h for site, h in streams.items()}, tuned.identity,
+    )  # fmt: skip
+
+
+def log_ratios(base: Model, tuned: Model, items: Sequence[RewardItem]) -> Float[ndarray, " items"]:
+    """log p_tuned(answer | prompt) - log p_base(answer | prompt) of each item, summed over the answer's tokens.
+
+    Raises:
+        ValueError: the two models cut a text into different tokens.
+    """
+    sides = []
+    for lm in (base, tuned):
+        passages = [passage(lm, one.prompt, one.answer) for one in items]
+        sides.append(([one.tokens for one in passages], [float(one.sum()) for one in log_probabilities(lm, passages)]))
+    if sides[0][0] != sides[1][0]:
+        raise ValueError(f"Both models read the same tokens; {base.name} and {tuned.name} cut a text differently.")
+    return np.array(sides[1][1]) - np.array(sides[0][1])
+
+
+def _answers(passages: Sequence[Passage]) -> list[list[int]]:
+    return [list(range(one.start, one.end)) for one in passages]
+
+
+def _features(
+    tuned: Model, passages: Sequence[Passage], sites: Sequence[Site], sae: Sae | None
+) -> Float[ndarray, "items features"]:
+    """The mean over the answer of the stream at the sites side by side, or of the SAE's features."""
+    found = read(tuned, [one.tokens for one in passages], _answers(passages), sites, sae=sae)
+    return np.concatenate([found[site].numpy().astype(float) for site in sites], axis=1)
+
+
+def _modeled(
+    space: str, sites: Sequence[Site], x: ndarray, values: ndarray, true: ndarray | None, prompts: Sequence[str],
+    sae: Sae | None = None,
+) -> RewardModel:  # fmt: skip
+    """A ridge regression whose predictions are out of fold by prompt, and the same fitted to everything."""
+    groups = np.unique(prompts, return_inverse=True)[1]
+    predicted = np.empty(len(values))
+    for train, test in GroupKFold(FOLDS).split(x, values, groups):
+        model, mean, spread = _ridge(x[train], values[train])
+        predicted[test] = model.predict((x[test] - mean) / spread)
+    model, mean, spread = _ridge(x, values)
+    return RewardModel(
+        space, tuple(sites), np.asarray(model.coef_, float), mean, spread, float(model.intercept_),
+        float(model.alpha_), agreement(predicted, values, prompts),
+        None if true is None else agreement(predicted, true, prompts), predicted, sae,
+    )  # fmt: skip
+
+
+def _ridge(x: ndarray, y: ndarray) -> tuple[Any, ndarray, ndarray]:
+    mean, spread = x.mean(0), x.std(0)
+    spread = np.where(spread > 1e-9, spread, 1.0)
+    return RidgeCV(alphas=ALPHAS).fit((x - mean) / spread, y), mean, spread
