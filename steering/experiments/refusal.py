@@ -85,8 +85,8 @@ class RefusalResult:
         found = []
         for arm in self.arms:
             row: dict[str, Any] = {"arm": arm}
-            for title, set, measure in COLUMNS:
-                cell = self.table.cell(arm, set, measure)
+            for title, asked, measure in COLUMNS:
+                cell = self.table.cell(arm, asked, measure)
                 if cell is not None:
                     row[title] = (100 * cell.value, 100 * cell.low, 100 * cell.high, cell.n)
             if arm in costs:
