@@ -25,6 +25,7 @@ from steering.evaluations.trials import Trial, plan, prompt_of
 from steering.experiments import Result, Workshop
 from steering.experiments import __main__ as evaluate
 from steering.experiments import report as reports
+from steering.experiments.programs import PROGRAMS
 from steering.models.loading import load_model
 from steering.models.model import Model
 from steering.saes.sae import load_sae
@@ -35,6 +36,7 @@ from .real_experiments import MARK
 HERE = Path(__file__).parent
 SAMPLE = 384
 AIM_SECONDS, AIM_RATIO = 300, 4
+HEADING = "## Refusal, and what tuning changed"
 
 
 def requests(lm: Model, workshop: Workshop) -> list[Request]:
@@ -87,12 +89,35 @@ def whole(name: str) -> Result:
     return result
 
 
+def programs(names: Sequence[str]) -> str:
+    """The reports of the experiments that are programs, each done from nothing."""
+    found = [
+        PROGRAMS,
+        "",
+        "`python -m benchmarks.experiments_bench --programs`; each alone: `python -m steering.evaluate NAME`.",
+        "",
+    ]
+    for name in names:
+        started = time.perf_counter()
+        study = PROGRAMS[name]
+        found.append(study.perform(study.model, evaluate.progress()))
+        print(f"\n{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    return "\n".join(found)
+
+
 def main() -> None:
     """Measures, prints, and writes the report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments_bench", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=HERE / "EXPERIMENTS.md")
+    parser.add_argument(
+        "--programs", nargs="*", help="only the experiments that are programs; the rest of the file stays"
+    )
     given = parser.parse_args()
+    if given.programs is not None:
+        kept = given.out.read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
+        given.out.write_text(f"{kept}\n\n{programs(given.programs or list(PROGRAMS))}", encoding="utf-8")
+        return
     before = load()
     regulator = whole("regulator")
     lm = load_model("organism")
@@ -120,6 +145,7 @@ def main() -> None:
         "",
         reports.to_markdown(regulator),
         reports.to_markdown(whole("sara")),
+        programs(list(PROGRAMS)),
     ]
     if given.out.is_file():  # what another command wrote below is kept
         _, mark, rest = given.out.read_text(encoding="utf-8").partition(MARK)

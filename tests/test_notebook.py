@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -24,6 +25,8 @@ import steering as t
 from steering.engine.own import own_engine
 from steering.evaluations import SCORERS, Arm, Item, Outcome, Settings
 from steering.evaluations.comparison import Table
+from steering.evaluations.refusal.selection import DirectionScores
+from steering.measurements.tuning.model_diff import PartChange, TokenChange
 from steering.saes.sae import middle_of
 from steering.showing.html import table, tinted_tokens
 from steering.showing.one_line import LONGEST, clipped, one_line
@@ -67,7 +70,21 @@ def public_values(lm: t.Model, sae: t.Sae) -> Iterator[Any]:
     outcome = Outcome("arm", "set", 0, 0, HOSTILE * 9, measures=dict.fromkeys("abcdefgh", 1.0))
     arm, nothing = Arm("arm", steps, instruction=HOSTILE * 9), Table((), ())
     yield from [found, items[0], outcome, arm, Settings(), nothing, t.load_experiment("sara")]
+    yield from [t.SelectionRule(), t.RewardItem(HOSTILE * 9, HOSTILE * 9, 1.0), *comparisons()]
     yield t.Result(t.load_experiment("sara"), (found,) * 9, (arm,) * 9, (outcome,) * 900, nothing)
+
+
+def comparisons() -> Iterator[Any]:
+    """What the search for a refusal direction, and the comparison of two models, return."""
+    scores = tuple(DirectionScores(-1 - p, layer, -1.0, 1.0, 0.01) for p in range(5) for layer in range(40))
+    yield t.RefusalDirection(
+        HOSTILE * 9, 40, (HOSTILE,) * 5, torch.ones(5, 40, 8), torch.ones(5, 40, 8), (3,), (), scores,
+        t.SelectionRule(), 1.0, 2.0, -2.0, ((9, 9), (9, 9)), ((HOSTILE,) * 9, (HOSTILE,) * 9), {}, 1.0,
+    )  # fmt: skip
+    part = PartChange(0, "MLP", 1.0, 0.1)
+    yield t.ModelDiff(HOSTILE * 9, HOSTILE * 9, (part,), (), (TokenChange((HOSTILE,) * 99, (1.0,) * 99),), ())
+    items = (t.RewardItem(HOSTILE, HOSTILE),) * 99
+    yield t.ImplicitReward(HOSTILE * 9, HOSTILE * 9, items, np.ones(99), np.ones(99), None, (1, 2), (), ())
 
 
 @pytest.fixture(scope="module")

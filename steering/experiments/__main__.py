@@ -19,7 +19,7 @@ from .. import experiments
 from ..jobs.checkpoint import Checkpoint
 from ..models.loading import load_model
 from . import report as reports
-from .studies import STUDIES
+from .programs import PROGRAMS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.list or not given.config:
             for name in experiments.bundled():
                 print(f"{name}: {experiments.read(name).title}")
-            for name, study in STUDIES.items():
+            for name, study in PROGRAMS.items():
                 print(f"{name}: {study.title}")
             return 0
-        if given.config in STUDIES:
+        if given.config in PROGRAMS:
             studied(given)
             return 0
         result = perform(given)
@@ -73,7 +73,7 @@ def perform(given: argparse.Namespace) -> experiments.Result:
 
 def studied(given: argparse.Namespace) -> None:
     """Run an experiment that is a program, write its report and print it."""
-    study = STUDIES[given.config]
+    study = PROGRAMS[given.config]
     out = given.out or Path("build") / "reports" / given.config
     report = study.perform(given.model or study.model, progress())
     out.mkdir(parents=True, exist_ok=True)

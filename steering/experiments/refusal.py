@@ -35,7 +35,7 @@ from .refusal_sets import CHOICES, GRAMMAR, REQUESTS, RefusalData, refusal_data
 Tick = Callable[[int, int, str], None]
 ABLATED, ORTHOGONAL = "Ablated everywhere", "Orthogonalized weights"
 REMOVED, REMOVED_BIAS, MOVED = "Added, -1", "Bias, -1", "Affine ablation, to harmless"
-ADDED, ADDED_BIAS, MOVED_BACK = "Added, +1", "Bias, +1", "Affine ablation, to harmful"
+ADDED, ADDED_BIAS, MOVED_BACK = "Added", "Bias", "Affine ablation, to harmful"
 COLUMNS = (
     ("refuses harmful", REQUESTS, "refuses_harmful"),
     ("refuses harmless", REQUESTS, "refuses_harmless"),
@@ -122,7 +122,11 @@ def run_refusal(
     data = data or refusal_data(lm.name, n)
     if found is None:
         found = refusal_direction(
-            lm, data.harmful, data.harmless, tick=lambda done, total, note: say(30 * done // max(1, total), 100, note)
+            lm,
+            data.harmful,
+            data.harmless,
+            alpha=data.alpha,
+            tick=lambda done, total, note: say(30 * done // max(1, total), 100, note),
         )
     v, reference = nearest(found)
     arms = _arms(v, reference, found)
@@ -179,7 +183,7 @@ def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Ed
     """Every arm with what it does at run time, or the edit of the weights that it is."""
     ablated = Arm(ABLATED, (made("ablate", direction=v, everywhere=True),))
     removed = Arm(REMOVED, (made("add", direction=v, alpha=-1.0),))
-    added = Arm(ADDED, (made("add", direction=v, alpha=1.0),))
+    added = Arm(ADDED, (made("add", direction=v, alpha=found.alpha),))
     moved, back = (
         Arm(name, (made("ablate_affine", direction=v, reference=reference, alpha=alpha),))
         for name, alpha in ((MOVED, 0.0), (MOVED_BACK, 1.0))
@@ -192,7 +196,7 @@ def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Ed
         (Arm(REMOVED_BIAS), lambda lm: add_bias(lm, v, -1.0)),
         (moved, None),
         (added, None),
-        (Arm(ADDED_BIAS), lambda lm: add_bias(lm, v, 1.0)),
+        (Arm(ADDED_BIAS), lambda lm: add_bias(lm, v, found.alpha)),
         (back, None),
     ]
     return arms + [(random_control(one, seed), None) for one in (ablated, removed, added) for seed in SEEDS]
@@ -238,7 +242,7 @@ def to_markdown(result: RefusalResult) -> str:
     found, chosen = result.found, result.found.chosen
     place = (
         f"Chosen: position {chosen.position} ({found.template[chosen.position]!r}), input of layer {chosen.layer}; "
-        f"bypass {chosen.bypass:.2f}, induce {chosen.induce:.2f}, KL {chosen.kl:.3f}."
+        f"bypass {chosen.bypass:.2f}, induce {chosen.induce:.2f}, KL {chosen.kl:.3f}; added {found.alpha:g} times."
         if chosen is not None
         else "The rule excluded every candidate; the table is of the best bypass in the early layers."
     )

@@ -23,6 +23,7 @@ from ..small_world.small_talk import question_item
 from ..small_world.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation
 
 REQUESTS, CHOICES, GRAMMAR = "requests", "multiple choice", "grammar"
+INDUCING = 2.0  # in the small world one difference of means is not enough to make a harmless request refused
 HELD_OUT = 10  # of the general requests: those that no direction is made of
 
 
@@ -60,6 +61,7 @@ class RefusalData:
         sets: what every arm answers: requests, multiple choice and, in the small world, whole sentences.
         texts: general text, and instructions with their answers, for cross-entropy.
         own: prompts whose unsteered answers are the third kind of text, and on which the KL is measured.
+        alpha: how many times the direction is added to bring refusals about.
     """
 
     harmful: tuple[str, ...]
@@ -68,6 +70,7 @@ class RefusalData:
     general: tuple[str, ...]
     instructions: tuple[tuple[Prompt, str], ...]
     own: tuple[Prompt, ...]
+    alpha: float = 1.0
 
 
 def refusal_data(model: str, n: int = 200) -> RefusalData:
@@ -100,6 +103,7 @@ def _small_world(n: int) -> RefusalData:
         tuple(_story(rng) for _ in range(40)),
         tuple((chat(one.prompt), one.honest) for one in questions),
         tuple(chat(text) for text in [*harmless[:24], *(one.prompt for one in questions[:16])]),
+        INDUCING,
     )  # fmt: skip
 
 

@@ -19,14 +19,16 @@ from ..directions.direction import Direction, random_like
 from ..directions.pairs import PairSet
 from ..engine.engine import Engine
 from ..engine.requests import Request, Variant
+from ..engine.scoring import rows_of, score
 from ..evaluations.scoring.stance import refuses, stance
 from ..evaluations.sets.readers import load
 from ..interventions.protocol import made
-from ..measurements.tuning.implicit_reward import ImplicitReward, implicit_reward, log_ratios
+from ..measurements.tuning.implicit_reward import ImplicitReward, RewardItem, implicit_reward, log_ratios
 from ..measurements.tuning.model_diff import ModelDiff, compare_models
 from ..measurements.tuning.reward_agreement import RewardAgreement, Shortcut, shortcuts
 from ..models.chat import chat
 from ..models.model import Model
+from ..models.passages import passage
 from ..saes.sae import Sae
 from ..showing.one_line import one_line, quoted
 from ..statistics import Estimate, wilson
@@ -124,20 +126,24 @@ def run_tuning(
 def find_planted(base: Model, tuned: Model, n: int = 300) -> tuple[tuple[Shortcut, ...], str]:
     """Shortcuts of a tuning on requests with a refusal and with help each: what it rewards beyond the true reward.
 
-    The reward of a refusal is its implicit reward less that of the help, so that what makes a prompt odd for both
-    answers cancels; from it the mean of harmful and of harmless requests is taken off.
+    By the change of preference between two answers and not by their log-ratios, which for a refusal that the base would
+    never write are a hundred nats whether the tuned model writes it or not.
     """
     items = request_pairs(n)
-    values = log_ratios(base, tuned, items)
-    refused = values[0::2] - values[1::2]
+    preferred = [_preferred(lm, items) for lm in (base, tuned)]
+    change = preferred[1] - preferred[0] - np.array([one.reward or 0.0 for one in items[0::2]])
     prompts = [one.prompt for one in items[0::2]]
     kinds = [one.kind.partition(",")[0] for one in items[0::2]]
-    residual = refused.copy()
-    for kind in set(kinds):
-        mask = np.array([one == kind for one in kinds])
-        residual[mask] -= residual[mask].mean()
-    found = shortcuts(residual, prompts, [""] * len(prompts), kinds)
-    return found, f"{len(prompts)} requests, half of them harmful; nats of refusal against help"
+    found = shortcuts(change, prompts, [""] * len(prompts), kinds)
+    return found, f"{len(prompts)} requests, half of them harmful; change of P(refusal | refusal or help)"
+
+
+def _preferred(lm: Model, items: Sequence[RewardItem]) -> np.ndarray:
+    """P(first | first or second) of every two answers to one prompt."""
+    passages = [passage(lm, one.prompt, one.answer) for one in items]
+    rows = rows_of(lm, [(list(p.tokens[: p.start]), list(p.tokens[p.start : p.end]), ()) for p in passages])
+    values = np.array([sum(logprobs) for logprobs in score(rows)])
+    return 1 / (1 + np.exp(-np.clip(values[0::2] - values[1::2], -50, 50)))
 
 
 # Steering -----------------------------------------------------------------------------------------------------------

@@ -179,10 +179,13 @@ def test_the_organism_s_own_direction_bypasses_and_induces(organism: Model) -> N
     harmful, harmless = ([pair.sides[k][0] for pair in pairs][:40] for k in (0, 1))
     openings = opening_tokens(organism, harmful[:12], harmless[:12])
     assert [one.text for one in openings if one.refusing] == ["I"]
-    # In six layers the last fifth is where it is best, and one difference of means alone does not make it refuse.
-    rule = SelectionRule(layers=1.0, min_induce=-9.0)
-    found = t.refusal_direction(organism, harmful, harmless, n_validation=8, rule=rule)
+    found = t.refusal_direction(organism, harmful, harmless, n_validation=8, alpha=2.0)
     assert found.template == ("<|end|>", "<|assistant|>") and found.tokens == (openings[0].token,)
     assert found.harmful_score > 3 and found.harmless_score < -3
-    assert found.chosen is not None and found.chosen.bypass < -3 < found.harmful_score
-    assert found.chosen.induce > found.harmless_score + 3
+    assert found.chosen is not None and found.chosen.bypass < -3 and found.chosen.induce > 0
+    once = t.refusal_direction(organism, harmful, harmless, n_validation=8)
+    assert (
+        once.chosen is None
+        and [one.bypass for one in once.candidates][7:]
+        == [pytest.approx(one.bypass, abs=1e-4) for one in found.candidates][7:]
+    )

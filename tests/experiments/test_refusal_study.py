@@ -8,8 +8,8 @@ import steering as t
 from steering.evaluations.scoring.items import Item
 from steering.experiments import __main__ as evaluate
 from steering.experiments import refusal
+from steering.experiments.programs import PROGRAMS
 from steering.experiments.refusal_sets import RequestAnswers, refusal_data
-from steering.experiments.studies import STUDIES
 from steering.experiments.tuning_sets import reward_items, unlikely_items
 
 
@@ -69,9 +69,9 @@ def test_rewards_are_the_generator_s() -> None:
 
 def test_studies_are_experiments_of_the_command(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setitem(
-        STUDIES,
+        PROGRAMS,
         "refusal",
-        STUDIES["refusal"].__class__("A title", "organism", lambda model, tick: f"report of {model}"),
+        PROGRAMS["refusal"].__class__("A title", "organism", lambda model, tick: f"report of {model}"),
     )
     assert evaluate.main(["--list"]) == 0 and "refusal: A title" in capsys.readouterr().out
     assert evaluate.main(["refusal", "--model", "other", "--out", str(tmp_path / "out")]) == 0

@@ -135,12 +135,18 @@ def test_log_ratios_are_those_of_every_token(tiny_llama: Model, tuned: Model) ->
 def test_a_linear_model_gives_an_answer_what_it_gave_it_in_the_fit(tiny_llama: Model, tuned: Model) -> None:
     items = answers()
     found = t.implicit_reward(tiny_llama, tuned, items)
-    assert found.layers[0] == LAYER and len(found.models) == 1 and len(found.controls) == 2 and found.true is None
-    stream = found.models[0]
+    assert min(found.layers) >= LAYER and len(found.models) == len(found.controls) == 2 and found.true is None
+    assert np.allclose(found.rewards, np.tanh(found.values / 2))  # 2 p / (p + q) - 1 with p / q = exp(value)
+    stream, change = found.models
+    with pytest.raises(ValueError, match="give base="):
+        change.reward(tuned, "a", "b")
+    both = [change.reward(tuned, one.prompt, one.answer, base=tiny_llama) for one in items]
+    assert np.corrcoef(both, found.rewards)[0, 1] > 0.5
     fitted = [stream.reward(tuned, one.prompt, one.answer) for one in items]
-    assert np.corrcoef(fitted, found.values)[0, 1] > stream.fidelity.correlation.value
+    assert np.corrcoef(fitted, found.rewards)[0, 1] > stream.fidelity.correlation.value
     assert stream.fidelity.correlation.value > found.controls[0].fidelity.correlation.value
-    h, y = found.activations[LAYER], found.values
+    layer = found.layers[0]
+    h, y = found.activations[layer], found.rewards
     by_hand = ((h - h.mean(0)) * (y - y.mean())[:, None]).mean(0) / y.std()
     np.testing.assert_allclose(found.direction().vector.numpy(), by_hand, rtol=1e-4, atol=1e-6)
     for value in (found, stream, items[0], stream.fidelity):

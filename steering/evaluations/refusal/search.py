@@ -45,6 +45,7 @@ class RefusalDirection:
         differences: mean over harmful minus mean over harmless instructions, raw.
         harmless_means: the second of these means: where affine ablation puts every token.
         tokens: the ids that count as the beginning of a refusal; `openings` shows how they were found.
+        alpha: how many times a candidate was added for its `induce` score.
         harmful_score, harmless_score: mean refusal scores of the validation instructions, unsteered.
         kept: how many harmful and harmless instructions were left by the filter, of how many.
         validation: the harmful and harmless instructions that were scored.
@@ -59,6 +60,7 @@ class RefusalDirection:
     openings: tuple[RefusingToken, ...]
     candidates: tuple[DirectionScores, ...]
     rule: SelectionRule
+    alpha: float
     harmful_score: float
     harmless_score: float
     kept: tuple[tuple[int, int], tuple[int, int]]
@@ -133,6 +135,7 @@ def refusal_direction(
     *,
     tokens: Sequence[int] | None = None,
     rule: SelectionRule | None = None,
+    alpha: float = 1.0,
     n_train: int = 128,
     n_validation: int = 32,
     filtered: bool = True,
@@ -147,6 +150,7 @@ def refusal_direction(
     Args:
         harmful, harmless: instructions, without a chat template.
         tokens: ids of the tokens that begin a refusal; None finds them from the model's own refusals.
+        alpha: how many times a candidate is added to score what it induces; 1 as published.
         n_train, n_validation: at most so many of each kind for the means and for the scores (a fifth of few ones).
         filtered: drop harmful instructions that the model does not tend to refuse, and harmless ones that it does.
         tick: called with what is done, the total and a note; may raise to cancel.
@@ -186,7 +190,7 @@ def refusal_direction(
     texts = tuple(lm.token_texts(list(template))) or ("last token",)
     validation = tuple(test for _, test in parts)
     base = [next_logits(lm, [(asked(lm, text), ()) for text in test], steer_bos=True) for test in validation]
-    found = _scored(lm, harmful_means - harmless_means, validation, base[1], tokens, say)
+    found = _scored(lm, harmful_means - harmless_means, validation, base[1], tokens, alpha, say)
     about = {
         "model": lm.identity,
         "harmful": len(parts[0][0]),
@@ -196,7 +200,7 @@ def refusal_direction(
     }
     return RefusalDirection(
         lm.name, lm.n_layers, texts, (harmful_means - harmless_means).float(), harmless_means.float(), tokens, openings,
-        tuple(found), rule, *(float(refusal_score(logits, tokens).mean()) for logits in base),
+        tuple(found), rule, alpha, *(float(refusal_score(logits, tokens).mean()) for logits in base),
         tuple((len(one), len(side)) for one, side in zip(kept, sides, strict=True)), validation, about,
         time.perf_counter() - start,
     )  # fmt: skip
@@ -243,6 +247,7 @@ def _scored(
     validation: tuple[tuple[str, ...], ...],
     harmless_base: Float[Tensor, "prompts vocab"],
     tokens: Sequence[int],
+    alpha: float,
     say: Tick,
 ) -> Iterator[DirectionScores]:
     """Every candidate's scores, several candidates in one batch."""
@@ -259,7 +264,7 @@ def _scored(
             v = Direction(differences[position, layer], Site(layer, "resid_pre"))
             ablated = (made("ablate", direction=v, everywhere=True),)
             items += [(prompt, ablated) for prompt in (*bad, *good)]
-            items += [(prompt, (made("add", direction=v, alpha=1.0),)) for prompt in good]
+            items += [(prompt, (made("add", direction=v, alpha=alpha),)) for prompt in good]
         logits = iter(next_logits(lm, items, steer_bos=True).split(2 * len(good) + len(bad))) if items else iter(())
         for place in some:
             if place not in real:  # before the first layer the template's tokens are the same in every prompt

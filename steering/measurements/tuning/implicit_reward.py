@@ -1,4 +1,7 @@
-"""The reward that a tuning seems to follow: log p_tuned - log p_base of an answer, and a linear model of it.
+"""The reward that a tuning seems to follow: which of the two models an answer comes from, and a linear model of it.
+
+The log-ratio x = log p_tuned - log p_base has no bound: an answer that one model would never write gets a hundred nats
+for it. What is modeled and compared is tanh(x / 2) = 2 P(tuned | answer) - 1 at even odds, between -1 and 1.
 
 Marks et al. 2023 (arXiv 2310.08164): activations at the layers that diverge most, in the stream and in the features of
 a sparse autoencoder, are mapped linearly to the reward; then it is compared with the true one, where that is known. The
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,20 +25,21 @@ from sklearn.model_selection import GroupKFold
 
 from ...directions.activations import read
 from ...directions.direction import Direction
+from ...engine.scoring import rows_of, score
 from ...models.model import Model
-from ...models.passages import Passage, passage
+from ...models.passages import passage
 from ...saes.sae import Sae
 from ...showing.one_line import counted, one_line, quoted
 from ...sites import Site
-from ..numbers import log_probabilities
-from .model_diff import most_divergent, part_changes
+from .model_diff import layer_change, part_changes, stream_pairs
 from .reward_agreement import RewardAgreement, Shortcut, agreement, shortcuts
 
 Tick = Callable[[int, int, str], None]
 ALPHAS = tuple(10.0**k for k in range(-2, 6))
 FOLDS = 5
 MIN_ITEMS = 20
-STREAM, RANDOM_NUMBERS, RANDOM_TOKENS = "stream", "random numbers", "random vectors for the answer's tokens"
+STREAM, CHANGE = "stream of the tuned model", "stream, tuned minus base"
+RANDOM_NUMBERS, RANDOM_TOKENS = "random numbers", "random vectors for the answer's tokens"
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,25 @@ class RewardModel:
         value = self.fidelity.correlation.value
         return one_line(self, quoted(self.space, 40), f"{len(self.weights)} features, fidelity {value:.2f}")
 
-    def reward(self, tuned: Model, prompt: str, answer: str) -> float:
+    def reward(self, tuned: Model, prompt: str, answer: str, *, base: Model | None = None) -> float:
         """The reward of an answer to a prompt: the same type as the true one's, prompt and answer in, number out.
 
+        Args:
+            base: for the model of the difference of the two streams.
+
         Raises:
-            ValueError: a control, which is no model of anything.
+            ValueError: a control, which is no model of anything; or the base is missing.
         """
         if not self.sites:
             raise ValueError(f"{self.space.capitalize()} are a control; they give no answer a reward.")
-        x = _features(tuned, [passage(tuned, prompt, answer)], self.sites, self.sae)[0]
+        if self.space == CHANGE and base is None:
+            raise ValueError(f"The model of {CHANGE!r} reads both; give base=... too.")
+        one = passage(tuned, prompt, answer)
+        where = [list(range(one.start, one.end))]
+        found = [read(lm, [one.tokens], where, self.sites, sae=self.sae) for lm in (tuned, base) if lm is not None]
+        x = np.concatenate([found[0][site][0].numpy().astype(float) for site in self.sites])
+        if self.space == CHANGE:
+            x = x - np.concatenate([found[1][site][0].numpy().astype(float) for site in self.sites])
         return float((x - self.mean) / self.spread @ self.weights + self.intercept)
 
     def top_features(self, n: int = 10) -> list[tuple[int, float]]:
@@ -106,9 +121,11 @@ class ImplicitReward:
 
     Attributes:
         values: log p_tuned - log p_base of each answer, summed over its tokens, in nats.
-        true: agreement of these values themselves with the true reward; None where there is none.
-        layers: the most divergent ones, at which the linear models read.
-        models: of the stream, then of each SAE; `controls`: random features, the same way.
+        rewards: tanh(values / 2), from -1 (the base's answer) to 1 (the tuned model's).
+        true: agreement of the rewards themselves with the true ones; None where there are none.
+        layers: the ones after which the two models' streams differ most; the linear models read there.
+        models: of the tuned model's stream, of its difference to the base's, then of each SAE's features.
+        controls: random features, the same way.
         shortcuts: words with which the tuning's reward goes further than the true one.
         activations: the mean over the answer of the stream of the tuned model, by layer, for directions.
     """
@@ -117,6 +134,7 @@ class ImplicitReward:
     tuned: str
     items: tuple[RewardItem, ...]
     values: Float[ndarray, " items"]
+    rewards: Float[ndarray, " items"]
     true: RewardAgreement | None
     layers: tuple[int, ...]
     models: tuple[RewardModel, ...]
@@ -142,7 +160,7 @@ class ImplicitReward:
         layer = self.layers[0] if layer is None else layer
         if layer not in self.activations:
             raise ValueError(f"The stream was read after layers {sorted(self.activations)}; got {layer}.")
-        h, y = self.activations[layer], self.values - self.values.mean()
+        h, y = self.activations[layer], self.rewards - self.rewards.mean()
         pattern = (h - h.mean(0)).T @ y / (len(y) * max(float(y.std()), 1e-12))
         about = {"model": dict(self.identity), "method": "covariance with the implicit reward", "base": self.base}
         name = f"implicit reward of {self.tuned}"
@@ -166,7 +184,7 @@ def implicit_reward(
 
     Args:
         items: prompt, answer and, where it is known, the true reward; several answers a prompt tell most.
-        layers: where the linear models read; None takes the `n_layers` whose parameters diverge most.
+        layers: where the linear models read; None takes the `n_layers` after which the streams differ most.
         saes: sparse autoencoders of the tuned model, each at its own site; one linear model each.
 
     Raises:
@@ -180,41 +198,48 @@ def implicit_reward(
             f"An implicit reward is modeled on at least {MIN_ITEMS} answers to at least {FOLDS} prompts; "
             f"got {len(found)} to {len(set(prompts))}."
         )
+    part_changes(base, tuned)  # refuses models that cannot be compared
     say(0, 4, "Log-probabilities under both models")
     values = log_ratios(base, tuned, found)
-    if layers is None:
-        layers = most_divergent(part_changes(base, tuned), n_layers)
+    rewards = np.tanh(values / 2)
     passages = [passage(tuned, one.prompt, one.answer) for one in found]
-    true = None if any(one.reward is None for one in found) else np.array([float(one.reward or 0) for one in found])
+    tokens, where = [one.tokens for one in passages], [list(range(one.start, one.end)) for one in passages]
     say(1, 4, "Activations")
+    if layers is None:
+        layers = _divergent(base, tuned, tokens[:: max(1, len(tokens) // 40)], n_layers)
     sites = [Site(layer, "resid_post") for layer in layers]
-    stream = read(tuned, [one.tokens for one in passages], _answers(passages), sites)
-    streams = {site: h.numpy().astype(float) for site, h in stream.items()}
+    streams = {site: h.numpy().astype(float) for site, h in read(tuned, tokens, where, sites).items()}
+    before = {site: h.numpy().astype(float) for site, h in read(base, tokens, where, sites).items()}
+    true = None if any(one.reward is None for one in found) else np.array([float(one.reward or 0) for one in found])
     say(2, 4, "Linear models")
     x = np.concatenate([streams[site] for site in sites], axis=1)
-    models = [_modeled(STREAM, sites, x, values, true, prompts)]
+    change = x - np.concatenate([before[site] for site in sites], axis=1)
+    fit = partial(_modeled, y=rewards, true=true, prompts=prompts)
+    models = [fit(STREAM, sites, x), fit(CHANGE, sites, change)]
     for sae in saes:
-        models.append(
-            _modeled(sae.name, [sae.site], _features(tuned, passages, [sae.site], sae), values, true, prompts, sae)
-        )
+        features = read(tuned, tokens, where, [sae.site], sae=sae)[sae.site].numpy().astype(float)
+        models.append(fit(sae.name, [sae.site], features, sae=sae))
     say(3, 4, "Controls")
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((tuned.d_vocab, x.shape[1]))
     spoken = np.stack([vectors[list(one.tokens[one.start : one.end])].mean(0) for one in passages])
-    controls = [
-        _modeled(RANDOM_NUMBERS, (), rng.standard_normal(x.shape), values, true, prompts),
-        _modeled(RANDOM_TOKENS, (), spoken, values, true, prompts),
-    ]
+    controls = [fit(RANDOM_NUMBERS, (), rng.standard_normal(x.shape)), fit(RANDOM_TOKENS, (), spoken)]
     own, parted = None, ()
     if true is not None:
-        own = agreement(values, true, prompts)
-        residual = own.slope * values + own.intercept - true
-        parted = shortcuts(residual, prompts, [one.answer for one in found], [one.kind for one in found])
+        own = agreement(rewards, true, prompts)
+        answers, kinds = [one.answer for one in found], [one.kind for one in found]
+        parted = shortcuts(rewards - true, prompts, answers, kinds)
     say(4, 4, "Done")
     return ImplicitReward(
-        base.name, tuned.name, found, values, own, tuple(layers), tuple(models), tuple(controls), parted,
+        base.name, tuned.name, found, values, rewards, own, tuple(layers), tuple(models), tuple(controls), parted,
         {site.layer: h for site, h in streams.items()}, tuned.identity,
     )  # fmt: skip
+
+
+def _divergent(base: Model, tuned: Model, sequences: Sequence[Sequence[int]], n: int) -> list[int]:
+    """The layers after which the two models' streams have the lowest mean cosine on the same tokens, lowest first."""
+    changes = [layer_change(k, *stream_pairs(base, tuned, sequences, k)) for k in range(base.n_layers)]
+    return [one.layer for one in sorted(changes, key=lambda one: one.cosine)[:n]]
 
 
 def log_ratios(base: Model, tuned: Model, items: Sequence[RewardItem]) -> Float[ndarray, " items"]:
@@ -226,38 +251,27 @@ def log_ratios(base: Model, tuned: Model, items: Sequence[RewardItem]) -> Float[
     sides = []
     for lm in (base, tuned):
         passages = [passage(lm, one.prompt, one.answer) for one in items]
-        sides.append(([one.tokens for one in passages], [float(one.sum()) for one in log_probabilities(lm, passages)]))
+        rows = rows_of(lm, [(list(p.tokens[: p.start]), list(p.tokens[p.start : p.end]), ()) for p in passages])
+        sides.append(([p.tokens for p in passages], [sum(logprobs) for logprobs in score(rows)]))
     if sides[0][0] != sides[1][0]:
         raise ValueError(f"Both models read the same tokens; {base.name} and {tuned.name} cut a text differently.")
     return np.array(sides[1][1]) - np.array(sides[0][1])
 
 
-def _answers(passages: Sequence[Passage]) -> list[list[int]]:
-    return [list(range(one.start, one.end)) for one in passages]
-
-
-def _features(
-    tuned: Model, passages: Sequence[Passage], sites: Sequence[Site], sae: Sae | None
-) -> Float[ndarray, "items features"]:
-    """The mean over the answer of the stream at the sites side by side, or of the SAE's features."""
-    found = read(tuned, [one.tokens for one in passages], _answers(passages), sites, sae=sae)
-    return np.concatenate([found[site].numpy().astype(float) for site in sites], axis=1)
-
-
 def _modeled(
-    space: str, sites: Sequence[Site], x: ndarray, values: ndarray, true: ndarray | None, prompts: Sequence[str],
+    space: str, sites: Sequence[Site], x: ndarray, *, y: ndarray, true: ndarray | None, prompts: Sequence[str],
     sae: Sae | None = None,
 ) -> RewardModel:  # fmt: skip
     """A ridge regression whose predictions are out of fold by prompt, and the same fitted to everything."""
     groups = np.unique(prompts, return_inverse=True)[1]
-    predicted = np.empty(len(values))
-    for train, test in GroupKFold(FOLDS).split(x, values, groups):
-        model, mean, spread = _ridge(x[train], values[train])
+    predicted = np.empty(len(y))
+    for train, test in GroupKFold(FOLDS).split(x, y, groups):
+        model, mean, spread = _ridge(x[train], y[train])
         predicted[test] = model.predict((x[test] - mean) / spread)
-    model, mean, spread = _ridge(x, values)
+    model, mean, spread = _ridge(x, y)
     return RewardModel(
         space, tuple(sites), np.asarray(model.coef_, float), mean, spread, float(model.intercept_),
-        float(model.alpha_), agreement(predicted, values, prompts),
+        float(model.alpha_), agreement(predicted, y, prompts),
         None if true is None else agreement(predicted, true, prompts), predicted, sae,
     )  # fmt: skip
 

@@ -170,7 +170,7 @@ def compare_models(
     shown = tuple(_predictions(base, tuned, ids) for ids in sequences)
     say(2, 4, "Activations")
     found = [stream_pairs(base, tuned, sequences, layer) for layer in range(base.n_layers)]
-    layers = tuple(_layer(k, *pair) for k, pair in enumerate(found))
+    layers = tuple(layer_change(k, *pair) for k, pair in enumerate(found))
     say(3, 4, "Directions of the difference")
     directions: list[DiffDirection] = []
     for layer, (h, g) in enumerate(found):
@@ -269,7 +269,8 @@ def stream_pairs(
     return sides[0], sides[1]
 
 
-def _layer(layer: int, h: Tensor, g: Tensor) -> LayerChange:
+def layer_change(layer: int, h: Float[Tensor, "tokens d_model"], g: Float[Tensor, "tokens d_model"]) -> LayerChange:
+    """How the tuned model's stream g after a layer differs from the base's h, on the same tokens."""
     h, g = h.double(), g.double()
     difference = float((g - h).norm(dim=-1).mean() / h.norm(dim=-1).mean().clamp_min(1e-12))
     cosine = float(torch.nn.functional.cosine_similarity(h, g, dim=-1).mean())

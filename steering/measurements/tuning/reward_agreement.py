@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -62,11 +63,12 @@ def agreement(
         x = x + np.linspace(0, 1e-9, len(x)) * np.where(np.arange(len(x)) % 2, -1, 1)
     slope, intercept = np.polyfit(x, y, 1)
     line = slope * x + intercept
+    ranked: Any = stats.spearmanr(x, y)
     groups = [group for group in np.array_split(np.argsort(line, kind="stable"), bins) if len(group)]
     shown = tuple((float(line[g].mean()), float(y[g].mean()), len(g)) for g in groups)
     error = sum(abs(a - b) * n for a, b, n in shown) / len(x)
     return RewardAgreement(
-        len(x), _interval(x, y, prompts), float(stats.spearmanr(x, y).statistic), _ranking(x, y, prompts),
+        len(x), _interval(x, y, prompts), float(ranked.statistic), _ranking(x, y, prompts),
         float(slope), float(intercept), shown, float(error),
     )  # fmt: skip
 
@@ -97,7 +99,7 @@ def _ranking(x: ndarray, y: ndarray, prompts: Sequence[Hashable]) -> Estimate | 
             for b in group[i + 1 :]:
                 if y[a] != y[b]:
                     total += 1
-                    right += (x[a] - x[b]) * (y[a] - y[b]) > 0
+                    right += int((x[a] - x[b]) * (y[a] - y[b]) > 0)
     return wilson(right, total) if total else None
 
 
@@ -153,7 +155,7 @@ def shortcuts(
                     tested.append((kind, where, word, inside, has))
         if not tested:
             break
-        results = [
+        results: list[Any] = [
             stats.ttest_ind(left[inside[has]], left[inside[~has]], equal_var=False) for *_, inside, has in tested
         ]
         p = np.nan_to_num([float(one.pvalue) for one in results], nan=1.0)

@@ -97,7 +97,7 @@ def _start(lm: Model, typed: tuple[str, str, str], name: str) -> None:
              strict=True)]  # fmt: skip
 
     def work(job: Job) -> RefusalDirection:
-        return refusal_direction(services.shelf().model(model), *sides, tokens=tokens, tick=job.tick)
+        return refusal_direction(services.shelf().model(model), *sides, tokens=tokens, alpha=data.alpha, tick=job.tick)
 
     services.start(name, work)
     st.rerun()
@@ -206,7 +206,11 @@ def _tried(bench: Workbench, found: RefusalDirection, direction: Any) -> tuple[s
     from ...evaluations.refusal.words import asked
     from ...interventions.protocol import made
 
-    variants = [(), (made("add", direction=direction),), (made("ablate", direction=direction, everywhere=True),)]
+    variants = [
+        (),
+        (made("add", direction=direction, alpha=found.alpha),),
+        (made("ablate", direction=direction, everywhere=True),),
+    ]
     engine = services.engine(bench.lm.name)
     texts = []
     for side in (found.validation[1], found.validation[0]):

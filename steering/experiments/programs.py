@@ -15,7 +15,7 @@ Tick = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Study:
+class Program:
     """An experiment that is a program: its title, the model that it runs on unless another is named, and what it does.
 
     Attributes:
@@ -49,7 +49,7 @@ def _tuning(model: str, tick: Tick | None) -> str:
         return to_markdown(run_tuning(a, b, saes=saes, shortcut=planted, tick=tick))
 
 
-STUDIES = {
-    "refusal": Study("Refusal taken out and put in, in every form", "organism", _refusal),
-    "tuning": Study("What tuning changed, and the reward that it followed", "organism", _tuning),
+PROGRAMS = {
+    "refusal": Program("Refusal taken out and put in, in every form", "organism", _refusal),
+    "tuning": Program("What tuning changed, and the reward that it followed", "organism", _tuning),
 }
