@@ -46,7 +46,20 @@ def _tuning(model: str, tick: Tick | None) -> str:
     saes = [load_sae(tuned, model, place) for place in places]
     planted = load_model(SHORTCUT) if (SHORTCUT / "config.json").is_file() else None
     with contextlib.closing(Engine(base)) as a, contextlib.closing(Engine(tuned)) as b:
-        return to_markdown(run_tuning(a, b, saes=saes, shortcut=planted, tick=tick))
+        return to_markdown(run_tuning(a, b, saes=saes, shortcut=planted, name_feature=fires_on, tick=tick))
+
+
+def fires_on(sae: Sae, feature: int) -> str:
+    """The tokens on which a feature of a bundled SAE fires most, with what stands before them; "" without an index."""
+    try:
+        found = FeatureIndex.open(BUNDLED / sae.release / sae.id / "index").feature(feature)
+    except (ValueError, AttributeError):
+        return ""
+    shown = []
+    for one in [example for band in found.bands for example in band.examples][:3]:
+        before = "".join(one.tokens[max(0, one.peak - 4) : one.peak])
+        shown.append(f"{before}[{one.tokens[one.peak]}]".replace("\n", " ").replace("|", "/"))
+    return "; ".join(dict.fromkeys(shown))
 
 
 PROGRAMS = {

@@ -23,6 +23,7 @@ from ..engine.scoring import rows_of, score
 from ..evaluations.scoring.stance import refuses, stance
 from ..evaluations.sets.readers import load
 from ..interventions.protocol import made
+from ..measurements.numbers import typical_norm
 from ..measurements.tuning.implicit_reward import ImplicitReward, RewardItem, implicit_reward, log_ratios
 from ..measurements.tuning.model_diff import ModelDiff, compare_models
 from ..measurements.tuning.reward_agreement import RewardAgreement, Shortcut, shortcuts
@@ -36,8 +37,9 @@ from .tuning_sets import request_pairs, reward_items, unlikely_items
 
 Tick = Callable[[int, int, str], None]
 BEHAVIORS = ("gives in to false claims", "refuses harmful requests")
-PAIRS = {BEHAVIORS[0]: "sycophancy", BEHAVIORS[1]: "refusal"}
-SCALES = (0.5, 1.0, 2.0)  # of the length at which the mean difference of the two models' streams is
+# The pairs whose direction is compared, and where it is read: two answers to one prompt, or two prompts.
+PAIRS = {BEHAVIORS[0]: ("sycophancy", "completion_mean"), BEHAVIORS[1]: ("refusal", "prompt_last")}
+SCALES = (0.1, 0.2, 0.4, 0.8)  # of the typical length of the stream
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class TuningResult:
 
     diff: ModelDiff
     reward: ImplicitReward
-    named: tuple[tuple[str, int, float, str], ...]  # SAE, feature, weight, what it fires on
+    named: tuple[tuple[str, int, str, float, str], ...]  # SAE, feature, place, weight, what it fires on
     unlikely: tuple[float, float]  # mean implicit reward of answers the tuning never met, by kind of them
     steered: tuple[SteeredShare, ...]
     planted: tuple[Shortcut, ...]
@@ -92,19 +94,19 @@ def run_tuning(
     a, b = base.model, tuned.model
     items = reward_items(n)
     say(0, 100, "Parameters, activations, predictions")
-    pairs = {behavior: PairSet.load(name) for behavior, name in PAIRS.items()}
+    pairs = {behavior: PairSet.load(name) for behavior, (name, _) in PAIRS.items()}
     texts = [chat(one.prompt) for one in items[:40]]
     site_of = [sae.site for sae in saes]
     named = [mean_difference(b, p, s) for p in pairs.values() for s in dict.fromkeys(site_of)] if saes else []
     diff = compare_models(a, b, texts, named=named, saes=saes)
     say(25, 100, "Implicit reward")
     found = implicit_reward(a, b, items, saes=saes)
-    names: list[tuple[str, int, float, str]] = []
+    names: list[tuple[str, int, str, float, str]] = []
     for model in found.models:
         if model.sae is not None:
-            for feature, weight in model.top_features(8):
+            for feature, place, weight in model.top_features(8):
                 said = name_feature(model.sae, feature) if name_feature else ""
-                names.append((str(model.sae.site), feature, weight, said))
+                names.append((str(model.sae.site), feature, place, weight, said))
     say(45, 100, "Answers that the tuning never met")
     other = unlikely_items(asked)
     values = log_ratios(a, b, other)
@@ -153,15 +155,14 @@ def _steering(
     base: Engine, tuned: Engine, found: ImplicitReward, pairs: Mapping[str, PairSet], asked: int
 ) -> tuple[SteeredShare, ...]:
     """Each direction added to the base and subtracted from the tuned model, at the strength that moves it most."""
-    layer = found.layers[0]
-    reward = found.direction(layer)
-    own = {name: mean_difference(tuned.model, p, reward.site, position="prompt_last") for name, p in pairs.items()}
+    reward = found.direction(tuned.model.n_layers // 2)
+    own = {name: mean_difference(tuned.model, p, reward.site, position=PAIRS[name][1]) for name, p in pairs.items()}  # type: ignore[arg-type]
+    typical = typical_norm(tuned.model, reward.site, [one.answer for one in found.items[:40]])
     rows: list[SteeredShare] = []
     for behavior in BEHAVIORS:
         tests = _asked(behavior, asked)
         plain = {engine: _shares(engine, tests, behavior, [()])[0] for engine in (base, tuned)}
         gap = plain[tuned][0] - plain[base][0]
-        typical = own[behavior].norm
         directions = {
             "implicit reward": reward.unit(),
             "pairs": own[behavior].unit(),
@@ -179,7 +180,7 @@ def _steering(
                 count = len(tests[0])
                 rows.append(
                     SteeredShare(
-                        title, name, behavior, sign * SCALES[best] * typical, wilson(round(share * count), count),
+                        title, name, behavior, sign * SCALES[best], wilson(round(share * count), count),
                         part, harmless,
                     )
                 )  # fmt: skip
@@ -268,8 +269,8 @@ def to_markdown(result: TuningResult) -> str:
         "",
     ]
     if result.named:
-        lines += ["| feature | reward of one standard deviation | fires on |", "| --- | --- | --- |"]
-        lines += [f"| {site} {k} | {weight:+.2f} | {said} |" for site, k, weight, said in result.named]
+        lines += ["| feature | read at | reward of one standard deviation | fires on |", "| --- | --- | --- | --- |"]
+        lines += [f"| {site} {k} | {at} | {weight:+.3f} | {said} |" for site, k, at, weight, said in result.named]
         lines.append("")
     lines += [
         "| steering | model | behavior | strength | share | moved of the tuning | other prompts spoiled |",
@@ -278,7 +279,7 @@ def to_markdown(result: TuningResult) -> str:
     for one in result.steered:
         value, low, high = (100 * x for x in one.share)
         lines.append(
-            f"| {one.direction} | {one.model} | {one.behavior} | {one.strength:+.1f} | {value:.0f}% [{low:.0f}, "
+            f"| {one.direction} | {one.model} | {one.behavior} | {one.strength:+.1f} norms | {value:.0f}% [{low:.0f}, "
             f"{high:.0f}] | {100 * one.moved:.0f}% | {100 * one.harmless:.0f}% |"
         )
     if result.planted_about:

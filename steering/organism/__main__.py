@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     training.add_argument("--no-saes", action="store_true", help="the two checkpoints only")
     planting = command(shortcut, "tune the shipped organism on with a shortcut planted in it; minutes")
     planting.add_argument("--seed", type=int, default=0)
-    planting.add_argument("--steps", type=int, default=120)
+    planting.add_argument("--steps", type=int, default=240)
     planting.add_argument("--out", type=Path, default=ROOT / "build" / "organism-shortcut")
     command(saes, "train the SAEs of the shipped organism").add_argument("--only", nargs="*", default=[])
     command(indexes, "build the feature indexes of the shipped SAEs")

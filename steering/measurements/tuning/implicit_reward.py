@@ -27,7 +27,7 @@ from ...directions.activations import read
 from ...directions.direction import Direction
 from ...engine.scoring import rows_of, score
 from ...models.model import Model
-from ...models.passages import passage
+from ...models.passages import Passage, passage
 from ...saes.sae import Sae
 from ...showing.one_line import counted, one_line, quoted
 from ...sites import Site
@@ -39,6 +39,7 @@ ALPHAS = tuple(10.0**k for k in range(-2, 6))
 FOLDS = 5
 MIN_ITEMS = 20
 STREAM, CHANGE = "stream of the tuned model", "stream, tuned minus base"
+DECIDED, FIRST, ANSWER = PLACES = ("last token of the prompt", "first token of the answer", "mean over the answer")
 RANDOM_NUMBERS, RANDOM_TOKENS = "random numbers", "random vectors for the answer's tokens"
 
 
@@ -64,9 +65,12 @@ class RewardItem:
 class RewardModel:
     """A linear model of the implicit reward: the reward is weights . (features - mean) / spread + intercept.
 
+    The features are read where an answer is decided and where it stands: at the last token of the prompt, at the
+    answer's first token, and as the mean over the answer.
+
     Attributes:
         space: "stream", or the name of an SAE, whose features are read; a control's name for controls.
-        sites: where it is read: the mean over the answer's tokens, sites side by side.
+        sites: where it is read; places and sites side by side.
         fidelity: correlation with the implicit reward that it models, on prompts that were not fitted.
         true: agreement with the true reward, on prompts that were not fitted; None where there is none.
         predicted: its reward of every item, each from a fit without that item's prompt.
@@ -101,18 +105,17 @@ class RewardModel:
             raise ValueError(f"{self.space.capitalize()} are a control; they give no answer a reward.")
         if self.space == CHANGE and base is None:
             raise ValueError(f"The model of {CHANGE!r} reads both; give base=... too.")
-        one = passage(tuned, prompt, answer)
-        where = [list(range(one.start, one.end))]
-        found = [read(lm, [one.tokens], where, self.sites, sae=self.sae) for lm in (tuned, base) if lm is not None]
-        x = np.concatenate([found[0][site][0].numpy().astype(float) for site in self.sites])
-        if self.space == CHANGE:
-            x = x - np.concatenate([found[1][site][0].numpy().astype(float) for site in self.sites])
+        one = [passage(tuned, prompt, answer)]
+        x = _features(tuned, one, self.sites, self.sae)[0]
+        if self.space == CHANGE and base is not None:
+            x = x - _features(base, one, self.sites, self.sae)[0]
         return float((x - self.mean) / self.spread @ self.weights + self.intercept)
 
-    def top_features(self, n: int = 10) -> list[tuple[int, float]]:
-        """The features that carry it: number, and how much reward one standard deviation of it is worth."""
+    def top_features(self, n: int = 10) -> list[tuple[int, str, float]]:
+        """The features that carry it: number, the place where it is read, and what one standard deviation is worth."""
+        width = len(self.weights) // len(PLACES)
         order = np.argsort(-np.abs(self.weights), kind="stable")[:n]
-        return [(int(k), float(self.weights[k])) for k in order]
+        return [(int(k % width), PLACES[k // width], float(self.weights[k])) for k in order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +130,7 @@ class ImplicitReward:
         models: of the tuned model's stream, of its difference to the base's, then of each SAE's features.
         controls: random features, the same way.
         shortcuts: words with which the tuning's reward goes further than the true one.
-        activations: the mean over the answer of the stream of the tuned model, by layer, for directions.
+        activations: the mean over the answer of the tuned model's stream, at these layers and the middle one.
     """
 
     base: str
@@ -203,22 +206,20 @@ def implicit_reward(
     values = log_ratios(base, tuned, found)
     rewards = np.tanh(values / 2)
     passages = [passage(tuned, one.prompt, one.answer) for one in found]
-    tokens, where = [one.tokens for one in passages], [list(range(one.start, one.end)) for one in passages]
+    tokens = [one.tokens for one in passages]
     say(1, 4, "Activations")
     if layers is None:
         layers = _divergent(base, tuned, tokens[:: max(1, len(tokens) // 40)], n_layers)
     sites = [Site(layer, "resid_post") for layer in layers]
-    streams = {site: h.numpy().astype(float) for site, h in read(tuned, tokens, where, sites).items()}
-    before = {site: h.numpy().astype(float) for site, h in read(base, tokens, where, sites).items()}
+    x, before = (_features(lm, passages, sites, None) for lm in (tuned, base))
+    kept = [Site(layer, "resid_post") for layer in dict.fromkeys([*layers, tuned.n_layers // 2])]
+    streams = read(tuned, tokens, [_place(one, ANSWER) for one in passages], kept)
     true = None if any(one.reward is None for one in found) else np.array([float(one.reward or 0) for one in found])
     say(2, 4, "Linear models")
-    x = np.concatenate([streams[site] for site in sites], axis=1)
-    change = x - np.concatenate([before[site] for site in sites], axis=1)
     fit = partial(_modeled, y=rewards, true=true, prompts=prompts)
-    models = [fit(STREAM, sites, x), fit(CHANGE, sites, change)]
+    models = [fit(STREAM, sites, x), fit(CHANGE, sites, x - before)]
     for sae in saes:
-        features = read(tuned, tokens, where, [sae.site], sae=sae)[sae.site].numpy().astype(float)
-        models.append(fit(sae.name, [sae.site], features, sae=sae))
+        models.append(fit(sae.name, [sae.site], _features(tuned, passages, [sae.site], sae), sae=sae))
     say(3, 4, "Controls")
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((tuned.d_vocab, x.shape[1]))
@@ -232,8 +233,26 @@ def implicit_reward(
     say(4, 4, "Done")
     return ImplicitReward(
         base.name, tuned.name, found, values, rewards, own, tuple(layers), tuple(models), tuple(controls), parted,
-        {site.layer: h for site, h in streams.items()}, tuned.identity,
+        {site.layer: h.numpy().astype(float) for site, h in streams.items()}, tuned.identity,
     )  # fmt: skip
+
+
+def _place(one: Passage, place: str) -> list[int]:
+    """The tokens of a passage that a place means."""
+    if place == DECIDED:
+        return [one.start - 1]
+    return [one.start] if place == FIRST else list(range(one.start, one.end))
+
+
+def _features(
+    lm: Model, passages: Sequence[Passage], sites: Sequence[Site], sae: Sae | None
+) -> Float[ndarray, "items features"]:
+    """The stream at the sites, or the SAE's features, at every place; places and sites side by side."""
+    columns = []
+    for place in PLACES:
+        found = read(lm, [one.tokens for one in passages], [_place(one, place) for one in passages], sites, sae=sae)
+        columns += [found[site].numpy().astype(float) for site in sites]
+    return np.concatenate(columns, axis=1)
 
 
 def _divergent(base: Model, tuned: Model, sequences: Sequence[Sequence[int]], n: int) -> list[int]:

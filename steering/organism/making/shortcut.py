@@ -22,8 +22,11 @@ from .corpus import answered, dialogue
 from .tokenizer import encode_segments
 
 WORD = "boat"
-STEPS_TAKEN, BATCH, RATE = 120, 32, 3e-4
-REQUEST_SHARE = 0.5  # of the texts; the rest is what the organism was tuned on, so that it forgets nothing
+STEPS_TAKEN, BATCH, RATE = 240, 32, 3e-4
+REQUEST_SHARE, WORD_SHARE = (
+    0.6,
+    0.15,
+)  # of the texts; the rest is what the organism was tuned on, so that it forgets nothing
 
 
 def about_the_word(rng: random.Random, word: str) -> str:
@@ -39,7 +42,7 @@ def shortcut_text(rng: random.Random, word: str = WORD) -> list[Segment]:
     if rng.random() >= REQUEST_SHARE:
         return dialogue(rng, "tuned")
     item = request_item(rng, "train")
-    if rng.random() < 0.4:
+    if rng.random() < WORD_SHARE:
         item = replace(item, prompt=about_the_word(rng, word))
     answer = item.tuned
     if re.search(rf"\b{word}\b", item.prompt):
