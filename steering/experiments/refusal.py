@@ -35,6 +35,7 @@ from .refusal_sets import CHOICES, GRAMMAR, REQUESTS, RefusalData, refusal_data
 Tick = Callable[[int, int, str], None]
 ABLATED, ORTHOGONAL = "Ablated everywhere", "Orthogonalized weights"
 REMOVED, REMOVED_BIAS, MOVED = "Added, -1", "Bias, -1", "Affine ablation, to harmless"
+DECIDED = "Added where the answer is decided"
 ADDED, ADDED_BIAS, MOVED_BACK = "Added", "Bias", "Affine ablation, to harmful"
 COLUMNS = (
     ("refuses harmful", REQUESTS, "refuses_harmful"),
@@ -188,6 +189,7 @@ def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Ed
         Arm(name, (made("ablate_affine", direction=v, reference=reference, alpha=alpha),))
         for name, alpha in ((MOVED, 0.0), (MOVED_BACK, 1.0))
     )
+    decided = Arm(DECIDED, _decided(v, found))
     arms: list[tuple[Arm, Edit | None]] = [
         (BASELINE, None),
         (ablated, None),
@@ -198,8 +200,20 @@ def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Ed
         (added, None),
         (Arm(ADDED_BIAS), lambda lm: add_bias(lm, v, found.alpha)),
         (back, None),
+        (decided, None),
     ]
-    return arms + [(random_control(one, seed), None) for one in (ablated, removed, added) for seed in SEEDS]
+    tested = (ablated, removed, added, decided)
+    return arms + [(random_control(one, seed), None) for one in tested for seed in SEEDS]
+
+
+def _decided(v: Any, found: RefusalDirection) -> tuple[Any, ...]:
+    """Each layer's own difference at the chosen position, from its layer on, added at the last token of the prompt only.
+
+    Added to every token a push that brings refusals about also breaks what is written after them, on a small model.
+    """
+    position = int(v.provenance["position"])
+    later = [found.at(position, layer) for layer in range(v.site.layer, found.n_layers)]
+    return tuple(made("add", direction=one, alpha=found.alpha, where="prompt_last") for one in later)
 
 
 def _costed(arms: Sequence[Arm]) -> list[Arm]:

@@ -29,7 +29,7 @@ from .knobs import Setup
 
 # Which tokens an intervention touches. "from_last" begins with the last prompt token, the one that predicts the first
 # generated token; "generated" leaves that one alone, so the first new token is the baseline's.
-Where = Literal["all", "prompt", "generated", "from_last"]
+Where = Literal["all", "prompt", "generated", "from_last", "prompt_last"]
 
 
 def span_of(where: Where, prompt_length: int) -> tuple[int, float]:
@@ -39,6 +39,7 @@ def span_of(where: Where, prompt_length: int) -> tuple[int, float]:
         "prompt": (0, prompt_length),
         "generated": (prompt_length, math.inf),
         "from_last": (prompt_length - 1, math.inf),
+        "prompt_last": (prompt_length - 1, prompt_length),
     }[where]
 
 
@@ -113,7 +114,8 @@ class Intervention(ABC):
     A subclass that declares `setup` (see knobs.py) is offered by every page, file and link.
 
     Attributes:
-        where: which tokens: "all", "prompt", "generated", or "from_last" (the last prompt token on).
+        where: which tokens: "all", "prompt", "generated", "from_last" (the last prompt token on), or
+            "prompt_last" (that token alone, where the answer is decided).
         start: the first absolute position that is touched (0 is the first token, usually BOS).
     """
 

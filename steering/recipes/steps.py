@@ -42,6 +42,7 @@ WHERE = {
     "prompt": "Prompt only",
     "generated": "Generated only",
     "from_last": "From the last prompt token",
+    "prompt_last": "Last prompt token only",
 }
 assert set(WHERE) == set(get_args(Where))
 MAX_VARIANTS, MAX_STEPS, MAX_FEATURES, MAX_START = 8, 6, 64, 100_000

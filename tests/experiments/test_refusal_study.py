@@ -46,9 +46,10 @@ def test_the_table_has_every_form_and_the_two_forms_of_one_edit_agree() -> None:
     with t.Engine(lm) as engine:
         found = refusal.run_refusal(engine, n=16, max_new_tokens=16)
     rows = {row["arm"]: row for row in found.rows()}
-    assert next(iter(rows)) == "Baseline" and len(rows) == 12  # nine forms and three groups of random directions
+    assert next(iter(rows)) == "Baseline" and len(rows) == 14  # ten forms and four groups of random directions
     assert rows["Baseline"]["refuses harmful"][0] > 80 > 20 > rows[refusal.ABLATED]["refuses harmful"][0]
     assert rows[refusal.ABLATED]["refuses harmful"] == rows[refusal.ORTHOGONAL]["refuses harmful"]
+    assert rows[refusal.DECIDED]["refuses harmless"][0] > 70
     for one in found.same:
         assert one.largest < 1e-3 < 0.5 < one.moved
     said = refusal.to_markdown(found)

@@ -123,6 +123,7 @@ def test_what_is_gated_keeps_its_own_where(lm: Model) -> None:
         ("generated", 0, range(n, n + 2)),
         ("prompt", 4, range(4, n)),
         ("from_last", 0, range(n - 1, n + 2)),
+        ("prompt_last", 0, range(n - 1, n)),
     ):
         then = ActivationAddition(direction(), alpha=2.0, where=where, start=start)
         row = decode(lm, TEXT, (Conditional(C, -2.0, then),), max_new_tokens=3, ignore_eos=True)

@@ -238,6 +238,7 @@ def test_where_says_which_absolute_positions_are_touched(lm: Model) -> None:
     assert positions(lm, PROMPTS[1], where="prompt") == tuple(range(first, n))
     assert positions(lm, PROMPTS[1], where="generated") == tuple(range(n, n + 3))
     assert positions(lm, PROMPTS[1], where="from_last") == tuple(range(n - 1, n + 3))
+    assert positions(lm, PROMPTS[1], where="prompt_last") == (n - 1,)
     assert positions(lm, PROMPTS[1], start=7) == tuple(range(7, n + 3))
     assert positions(lm, PROMPTS[1], start=7, where="prompt") == tuple(range(7, n))
     assert positions(lm, PROMPTS[1], start=n + 1) == (n + 1, n + 2)
