@@ -207,7 +207,7 @@ def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Ed
 
 
 def _decided(v: Any, found: RefusalDirection) -> tuple[Any, ...]:
-    """Each layer's own difference at the chosen position, from its layer on, added at the last token of the prompt only.
+    """Each layer's own difference at the chosen position, from its layer on, added at the last prompt token only.
 
     Added to every token a push that brings refusals about also breaks what is written after them, on a small model.
     """
