@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.engine import Engine
+from ..features.index import FeatureIndex
 from ..models.loading import load_model
-from ..saes.sae import bundled_saes, load_sae
+from ..saes.sae import BUNDLED, Sae, bundled_saes, load_sae
 
 Tick = Callable[[int, int, str], None]
 
@@ -52,8 +53,8 @@ def _tuning(model: str, tick: Tick | None) -> str:
 def fires_on(sae: Sae, feature: int) -> str:
     """The tokens on which a feature of a bundled SAE fires most, with what stands before them; "" without an index."""
     try:
-        found = FeatureIndex.open(BUNDLED / sae.release / sae.id / "index").feature(feature)
-    except (ValueError, AttributeError):
+        found = FeatureIndex.open(BUNDLED / sae.name / "index").feature(feature)
+    except ValueError:
         return ""
     shown = []
     for one in [example for band in found.bands for example in band.examples][:3]:
