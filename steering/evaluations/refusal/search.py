@@ -198,11 +198,11 @@ def refusal_direction(
         "template": list(texts),
         "tokens": list(tokens),
     }
+    means = [float(refusal_score(logits, tokens).mean()) for logits in base]
+    left = ((len(kept[0]), len(sides[0])), (len(kept[1]), len(sides[1])))
     return RefusalDirection(
         lm.name, lm.n_layers, texts, (harmful_means - harmless_means).float(), harmless_means.float(), tokens, openings,
-        tuple(found), rule, alpha, *(float(refusal_score(logits, tokens).mean()) for logits in base),
-        tuple((len(one), len(side)) for one, side in zip(kept, sides, strict=True)), validation, about,
-        time.perf_counter() - start,
+        tuple(found), rule, alpha, means[0], means[1], left, validation, about, time.perf_counter() - start,
     )  # fmt: skip
 
 
