@@ -36,12 +36,7 @@ MENU = {
     "Measure": [
         st.Page(HERE / "pages/measure/calibrate.py", title="Calibrate", icon=":material/tune:"),
         st.Page(HERE / "pages/measure/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
-        st.Page(
-            HERE / "pages/measure/models.py",
-            title="Models",
-            icon=":material/compare_arrows:",
-            url_path="compare-models",
-        ),
+        st.Page(HERE / "pages/measure/two_models.py", title="Two models", icon=":material/compare_arrows:"),
     ],
     "Learn": [
         st.Page(HERE / "pages/learn/lessons.py", title="Lessons", icon=":material/school:"),
