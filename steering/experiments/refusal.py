@@ -106,7 +106,7 @@ def run_refusal(
     *,
     found: RefusalDirection | None = None,
     data: RefusalData | None = None,
-    n: int = 200,
+    n: int = 120,
     max_new_tokens: int = 32,
     tick: Tick | None = None,
 ) -> RefusalResult:
