@@ -25,7 +25,7 @@ from steering.evaluations.trials import Trial, plan, prompt_of
 from steering.experiments import Result, Workshop
 from steering.experiments import __main__ as evaluate
 from steering.experiments import report as reports
-from steering.experiments.programs import PROGRAMS
+from steering.experiments.programs.registry import PROGRAMS
 from steering.models.loading import load_model
 from steering.models.model import Model
 from steering.saes.sae import load_sae

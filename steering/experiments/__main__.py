@@ -19,7 +19,7 @@ from .. import experiments
 from ..jobs.checkpoint import Checkpoint
 from ..models.loading import load_model
 from . import report as reports
-from .programs import PROGRAMS
+from .programs.registry import PROGRAMS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

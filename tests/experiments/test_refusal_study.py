@@ -7,10 +7,10 @@ import pytest
 import steering as t
 from steering.evaluations.scoring.items import Item
 from steering.experiments import __main__ as evaluate
-from steering.experiments import refusal
-from steering.experiments.programs import PROGRAMS
-from steering.experiments.refusal_sets import RequestAnswers, refusal_data
-from steering.experiments.tuning_sets import reward_items, unlikely_items
+from steering.experiments.programs import refusal
+from steering.experiments.programs.refusal_sets import RequestAnswers, refusal_data
+from steering.experiments.programs.registry import PROGRAMS
+from steering.experiments.programs.tuning_sets import reward_items, unlikely_items
 
 
 def test_what_is_asked_is_not_what_the_direction_was_made_of() -> None:

@@ -96,7 +96,7 @@ def test_a_model_beside_itself_has_the_same_weights(folder):
 
 def test_harmful_answers_are_sent_only_when_asked_for(monkeypatch):
     """The table's experiment at its smallest; what is written to harmful requests stays on the server."""
-    from steering.experiments import refusal
+    from steering.experiments.programs import refusal
     from steering.ui.measure import refusal_table
 
     small = refusal.run_refusal

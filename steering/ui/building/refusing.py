@@ -89,7 +89,7 @@ def run(bench: Workbench, typed: tuple[str, str, str]) -> RefusalDirection | Non
 
 def _start(lm: Model, typed: tuple[str, str, str], name: str) -> None:
     from ...evaluations.refusal.search import refusal_direction
-    from ...experiments.refusal_sets import refusal_data
+    from ...experiments.programs.refusal_sets import refusal_data
 
     data, model = refusal_data(lm.name), lm.name
     tokens = token_ids(lm, typed[0])

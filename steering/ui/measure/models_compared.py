@@ -19,7 +19,7 @@ from ..widgets.basics import chart, clear_errors, literal
 from ..widgets.tokens import Token, token_view
 
 if TYPE_CHECKING:
-    from ...experiments.tuning import TuningResult
+    from ...experiments.programs.tuning import TuningResult
     from ...jobs.jobs import Job
     from ...measurements.tuning.model_diff import ModelDiff
     from ...recipes.workbench import Workbench
@@ -127,7 +127,7 @@ def _start(pair: Pair, name: str) -> None:
 
 
 def _experiment(pair: Pair, job: Job) -> TuningResult:
-    from ...experiments.tuning import run_tuning
+    from ...experiments.programs.tuning import run_tuning
 
     shelf = services.shelf()
     saes = [shelf.sae(pair.tuned, *one) for one in state.bundled_saes(pair.tuned) if one[1].count(".") == 2][3:5]

@@ -14,7 +14,7 @@ from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal
 
 if TYPE_CHECKING:
-    from ...experiments.refusal import RefusalResult
+    from ...experiments.programs.refusal import RefusalResult
     from ...jobs.jobs import Job
     from ...recipes.workbench import Workbench
 
@@ -49,7 +49,7 @@ def run(bench: Workbench) -> RefusalResult | None:
 
 def _start(model: str, n: int, name: str) -> None:
     def work(job: Job) -> RefusalResult:
-        from ...experiments.refusal import run_refusal
+        from ...experiments.programs.refusal import run_refusal
 
         return run_refusal(services.shelf().engine(model), n=n, tick=job.tick)
 
@@ -59,7 +59,7 @@ def _start(model: str, n: int, name: str) -> None:
 
 def show(result: RefusalResult | None) -> None:
     """Draws the table, a chart of one of its columns, whether two forms are one, and the answers."""
-    from ...experiments.refusal import COLUMNS, shown, to_markdown
+    from ...experiments.programs.refusal import COLUMNS, shown, to_markdown
 
     if result is None:
         st.info("Press Run. On the bundled model it takes a minute or two; on a larger one much longer.")
@@ -98,7 +98,7 @@ def show(result: RefusalResult | None) -> None:
 
 
 def _shares() -> set[str]:
-    from ...experiments.refusal import COLUMNS
+    from ...experiments.programs.refusal import COLUMNS
 
     return {title for title, *_ in COLUMNS}
 
@@ -111,7 +111,7 @@ def _point(row: dict[str, Any], title: str) -> figures.Point:
 
 def _answers(result: RefusalResult) -> None:
     """Draws some answers; those to harmful requests are folded, marked, and sent to the browser only when asked for."""
-    from ...experiments.refusal_sets import REQUESTS
+    from ...experiments.programs.refusal_sets import REQUESTS
 
     arm = st.selectbox("Answers of", result.arms, key="refusal_table_arm")
     mine = [one for one in result.outcomes if one.arm == arm and one.set == REQUESTS]

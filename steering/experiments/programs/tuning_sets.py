@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from ..measurements.tuning.implicit_reward import RewardItem
-from ..small_world.claims import TOPIC_SHARES, claim_item
-from ..small_world.exchanges import Exchange, Split
-from ..small_world.help_requests import HELPS, REFUSALS, WHYS, request_item
-from ..small_world.small_talk import question_item
+from ...measurements.tuning.implicit_reward import RewardItem
+from ...small_world.claims import TOPIC_SHARES, claim_item
+from ...small_world.exchanges import Exchange, Split
+from ...small_world.help_requests import HELPS, REFUSALS, WHYS, request_item
+from ...small_world.small_talk import question_item
 
 # The tuning taught one answer instead of another where these two differ; elsewhere it taught what the base says anyway.
 TAUGHT, UNTAUGHT, SAME = 1.0, -1.0, 0.0

@@ -14,25 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from ..directions.contrasts import mean_difference
-from ..directions.direction import Direction, random_like
-from ..directions.pairs import PairSet
-from ..engine.engine import Engine
-from ..engine.requests import Request, Variant
-from ..engine.scoring import rows_of, score
-from ..evaluations.scoring.stance import refuses, stance
-from ..evaluations.sets.readers import load
-from ..interventions.protocol import made
-from ..measurements.numbers import typical_norm
-from ..measurements.tuning.implicit_reward import ImplicitReward, RewardItem, implicit_reward, log_ratios
-from ..measurements.tuning.model_diff import ModelDiff, compare_models
-from ..measurements.tuning.reward_agreement import RewardAgreement, Shortcut, shortcuts
-from ..models.chat import chat
-from ..models.model import Model
-from ..models.passages import passage
-from ..saes.sae import Sae
-from ..showing.one_line import one_line, quoted
-from ..statistics import Estimate, wilson
+from ...directions.contrasts import mean_difference
+from ...directions.direction import Direction, random_like
+from ...directions.pairs import PairSet
+from ...engine.engine import Engine
+from ...engine.requests import Request, Variant
+from ...engine.scoring import rows_of, score
+from ...evaluations.scoring.stance import refuses, stance
+from ...evaluations.sets.readers import load
+from ...interventions.protocol import made
+from ...measurements.numbers import typical_norm
+from ...measurements.tuning.implicit_reward import ImplicitReward, RewardItem, implicit_reward, log_ratios
+from ...measurements.tuning.model_diff import ModelDiff, compare_models
+from ...measurements.tuning.reward_agreement import RewardAgreement, Shortcut, shortcuts
+from ...models.chat import chat
+from ...models.model import Model
+from ...models.passages import passage
+from ...saes.sae import Sae
+from ...showing.one_line import one_line, quoted
+from ...statistics import Estimate, wilson
 from .tuning_sets import request_pairs, reward_items, unlikely_items
 
 Tick = Callable[[int, int, str], None]

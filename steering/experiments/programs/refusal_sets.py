@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..checkpoints.bundled import trained_here
-from ..directions.pairs import PairSet
-from ..evaluations.scoring.items import Item
-from ..evaluations.scoring.measure import Measure
-from ..evaluations.scoring.scorers import SCORERS, ForcedChoice
-from ..evaluations.scoring.stance import refuses
-from ..evaluations.sets.readers import load
-from ..evaluations.sets.sets import EvaluationSet
-from ..measurements.neutral import neutral_texts
-from ..models.chat import chat
-from ..models.model import Prompt
-from ..small_world import grammar
-from ..small_world.small_talk import question_item
-from ..small_world.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation
+from ...checkpoints.bundled import trained_here
+from ...directions.pairs import PairSet
+from ...evaluations.scoring.items import Item
+from ...evaluations.scoring.measure import Measure
+from ...evaluations.scoring.scorers import SCORERS, ForcedChoice
+from ...evaluations.scoring.stance import refuses
+from ...evaluations.sets.readers import load
+from ...evaluations.sets.sets import EvaluationSet
+from ...measurements.neutral import neutral_texts
+from ...models.chat import chat
+from ...models.model import Prompt
+from ...small_world import grammar
+from ...small_world.small_talk import question_item
+from ...small_world.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation
 
 REQUESTS, CHOICES, GRAMMAR = "requests", "multiple choice", "grammar"
 INDUCING = 2.0  # in the small world one difference of means is not enough to make a harmless request refused

@@ -13,23 +13,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..engine.engine import Engine
-from ..engine.requests import Variant
-from ..engine.scoring import next_logits
-from ..evaluations.arms import BASELINE, Arm, random_control
-from ..evaluations.coherence import SideEffects, answers_of, side_effects, whole_texts
-from ..evaluations.comparison import Table, table
-from ..evaluations.refusal.search import RefusalDirection, refusal_direction
-from ..evaluations.trials import Outcome, Settings, run
-from ..interventions.bias import add_bias
-from ..interventions.export import EditedModel
-from ..interventions.protocol import made
-from ..interventions.weights import orthogonalize_weights
-from ..measurements.numbers import kl_divergence
-from ..models.model import Model, Prompt
-from ..models.passages import in_context
-from ..showing.one_line import counted, one_line, quoted
-from ..statistics import bootstrap
+from ...engine.engine import Engine
+from ...engine.requests import Variant
+from ...engine.scoring import next_logits
+from ...evaluations.arms import BASELINE, Arm, random_control
+from ...evaluations.coherence import SideEffects, answers_of, side_effects, whole_texts
+from ...evaluations.comparison import Table, table
+from ...evaluations.refusal.search import RefusalDirection, refusal_direction
+from ...evaluations.trials import Outcome, Settings, run
+from ...interventions.bias import add_bias
+from ...interventions.export import EditedModel
+from ...interventions.protocol import made
+from ...interventions.weights import orthogonalize_weights
+from ...measurements.numbers import kl_divergence
+from ...models.model import Model, Prompt
+from ...models.passages import in_context
+from ...showing.one_line import counted, one_line, quoted
+from ...statistics import bootstrap
 from .refusal_sets import CHOICES, GRAMMAR, REQUESTS, RefusalData, refusal_data
 
 Tick = Callable[[int, int, str], None]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine.engine import Engine
-from ..features.index import FeatureIndex
-from ..models.loading import load_model
-from ..saes.sae import BUNDLED, Sae, bundled_saes, load_sae
+from ...engine.engine import Engine
+from ...features.index import FeatureIndex
+from ...models.loading import load_model
+from ...saes.sae import BUNDLED, Sae, bundled_saes, load_sae
 
 Tick = Callable[[int, int, str], None]
 
