@@ -188,7 +188,7 @@ def refusal_direction(
     n = max(1, len(template))
     harmful_means, harmless_means = (_means(lm, train, n) for train, _ in parts)
     texts = tuple(lm.token_texts(list(template))) or ("last token",)
-    validation = tuple(test for _, test in parts)
+    validation = (parts[0][1], parts[1][1])
     base = [next_logits(lm, [(asked(lm, text), ()) for text in test], steer_bos=True) for test in validation]
     found = _scored(lm, harmful_means - harmless_means, validation, base[1], tokens, alpha, say)
     about = {
