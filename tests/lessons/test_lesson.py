@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from steering.lessons.lesson import FOLDER, bundled_lessons, read_lesson
+from steering.lessons.lesson import FOLDER, Lesson, bundled_lessons, read_lesson
 from steering.lessons.made import made
 
 GOOD = """title = "A title"
@@ -105,3 +106,30 @@ def test_the_shipped_lessons_are_whole(name: str) -> None:
 
 def test_six_lessons_ship() -> None:
     assert len(bundled_lessons()) == 6
+
+
+TERMS = (
+    "ablation", "activation", "baseline", "clamp", "control", "cosine", "dimension", "direction", "feature", "interval",
+    "lambda", "layer", "nat", "norm", "projection", "regulator", "seed", "superposition", "surprise", "sycophancy",
+    "tau", "threshold", "token", "weights",
+)  # fmt: skip
+
+
+def told(lesson: Lesson) -> str:
+    """Everything that a lesson says itself, in lower case."""
+    parts = [lesson.aim, lesson.unsettled]
+    for step in lesson.steps:
+        parts += [step.title, step.text, step.after, *(part for pair in step.pupils_ask for part in pair)]
+        if step.question is not None:
+            parts += [step.question.question, *step.question.options]
+    return " ".join(parts).lower()
+
+
+@pytest.mark.parametrize("model", ["smollm2", "organism"])
+@pytest.mark.parametrize("name", bundled_lessons())
+def test_a_lesson_explains_the_words_it_uses(name: str, model: str) -> None:
+    lesson = read_lesson(name, model)
+    explained = " ".join(word for word, _ in lesson.words).lower()
+    text = told(lesson)
+    missing = [term for term in TERMS if re.search(rf"\b{term}s?\b", text) and term not in explained]
+    assert not missing, f"{name} uses {missing} and does not explain them"

@@ -89,6 +89,9 @@ def _strip(lesson: Lesson, piece: pieces.StripPiece, found: dict, key: str) -> N
             hide_index=True,
             key=f"{key}_all",
         )
+        st.caption(
+            "Surprise: how unlikely the model without a push finds the text, on average. It is high where text breaks."
+        )
     trying.own(lesson, piece, key)
 
 
