@@ -16,7 +16,7 @@ st.set_page_config(
     },
 )
 
-from steering.ui.shared import frame, presenting  # noqa: E402  the first import takes seconds: the page's settings go out before it
+from steering.ui.shared import frame, presenting, serving  # noqa: E402  the first import takes seconds: the page's settings go out before it
 
 # Sub-folders of pages/ only: Streamlit's older discovery takes hold of a file that lies in pages/ itself.
 MENU = {
@@ -48,6 +48,7 @@ MENU = {
     ],
 }
 
+serving.begin()
 frame.logo(HERE / "assets")
 # A student of a class's room sees the lesson alone: no menu, and no model of their own to choose.
 student = "room" in st.query_params

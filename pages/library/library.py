@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from steering.ui.library import measured
+from steering.ui.library import measured, space
 from steering.ui.library import saved as library
 from steering.ui.shared import objects as services
 
@@ -53,3 +53,5 @@ else:
             library.run_details(picked)
         else:
             st.caption("Choose a row to see its texts, and to replay it.")
+
+space.show()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .confined import allowed, may_open
 from .gguf_file import read_gguf
 from .gguf_places import OLLAMA
 from .memory import Shape, shape_of, shape_of_folder, size
@@ -41,7 +42,10 @@ class Found:
 
 def look(folder: str | Path) -> Found:
     """What a folder or a GGUF file holds; what holds nothing of use says why."""
-    path = Path(folder).expanduser()
+    try:
+        path = Path(folder) if str(folder).startswith(OLLAMA) else allowed(folder)
+    except ValueError as error:
+        return Found("nothing", str(error))
     if path.is_dir() and (path / SAE_FILES[0]).is_file():
         return _sae(path)
     try:
@@ -134,7 +138,7 @@ def _below(path: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if depth < _DEPTH else []
         if looked > _LOOKED_AT or found >= _MOST:
             return
-        if depth and _useful(files):
+        if depth and _useful(files) and may_open(place):
             found += 1
             yield Path(place)
 

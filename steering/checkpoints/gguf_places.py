@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from .confined import may_open
 from .gguf_file import is_gguf
 
 OLLAMA = "ollama:"
@@ -34,14 +35,15 @@ def found_files() -> list[GgufPlace]:
     for place in (*_ollama(), *(one for program, folder in _folders() for one in _files(program, folder))):
         if len(found) >= _MOST:
             break
-        found.setdefault(place.path.resolve(), place)
+        if may_open(place.path):
+            found.setdefault(place.path.resolve(), place)
     return list(found.values())
 
 
 def ollama_file(name: str) -> Path | None:
     """The file of an Ollama model, by `ollama:NAME` or `ollama:NAME:TAG`; None if Ollama has none of that name here."""
     wanted = {name, f"{name}:latest"}
-    return next((place.path for place in _ollama() if place.source in wanted), None)
+    return next((one.path for one in _ollama() if one.source in wanted and may_open(one.path)), None)
 
 
 def _home() -> Path:

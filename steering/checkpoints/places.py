@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from .bundled import CHAT_MODEL, bundled_place
+from .confined import allowed
 from .gguf_file import is_gguf, read_gguf
 from .gguf_places import OLLAMA, ollama_file
 from .wholeness import check_adapter
@@ -51,9 +52,10 @@ def source_of(name: str | Path) -> str:
     if str(name).startswith(OLLAMA):
         return str(_ollama(str(name)))
     path = Path(name).expanduser()
-    looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or path.is_dir() or is_gguf(path)
-    if not looks_local:
+    looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or path.is_absolute()
+    if not looks_local and not path.exists():
         return str(name)
+    path = allowed(path)
     if path.is_file():
         return str(_gguf(path))
     if not path.is_dir():

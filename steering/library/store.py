@@ -23,6 +23,7 @@ from ..jobs.files import home, write_atomically
 from ..saes.sae import Sae
 from ..showing.one_line import one_line
 from .migrations import KINDS, migrate
+from .space import make_room
 
 KEEP_DELETED = 30 * 24 * 3600.0  # seconds that a deleted thing can be brought back
 
@@ -123,6 +124,7 @@ class Store:
         name = name.strip() or direction.name or "direction"
         direction = replace(direction, name=name)
         data = direction.to_bytes()
+        make_room(len(data), self.folder)
         direction_id = hashlib.sha256(data).hexdigest()[:24]
         write_atomically(self.file(direction_id), data)
         about = dict(direction.provenance)
@@ -171,6 +173,7 @@ class Store:
     def save_run(self, data: Mapping[str, Any], name: str, *, model: str, prompt: str) -> SavedRun:
         """Save a run's data (JSON) and return its row."""
         text = json.dumps(data, ensure_ascii=False, sort_keys=True)
+        make_room(len(text), self.folder)
         run_id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         with self._connect() as db:
             db.execute(
@@ -212,6 +215,7 @@ class Store:
     def save_measurement(self, key: str, name: str, kind: str, model: str, files: Mapping[str, bytes]) -> str:
         """Save the files of a sweep or an experiment and return its id; the same key again replaces them."""
         measurement_id = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        make_room(sum(map(len, files.values())), self.folder)
         for file, data in files.items():
             write_atomically(self.place(measurement_id) / Path(file).name, data)
         with self._connect() as db:

@@ -27,6 +27,7 @@ from sae_lens import SAE
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 from torch import Tensor
 
+from ..checkpoints.confined import allowed
 from ..checkpoints.downloads import Tick, fetch, kept
 from ..models.model import Model
 from ..showing.one_line import one_line, quoted
@@ -328,12 +329,10 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
         folder, name = BUNDLED / str(release) / sae_id, f"{release}/{sae_id}"
         sae = _quiet(lambda: SAE.load_from_disk(folder, device=device))
     elif Path(release).expanduser().is_dir():
-        folder = Path(release).expanduser() / (sae_id or "")
+        folder = allowed(Path(release).expanduser() / (sae_id or ""))
         name = folder.name
         if not (folder / "cfg.json").is_file():
-            raise ValueError(
-                f"An SAE folder holds cfg.json and sae_weights.safetensors; {str(folder)!r} has no cfg.json."
-            )
+            raise ValueError(f"An SAE folder holds cfg.json and its weights; {str(folder)!r} has no cfg.json.")
         if not (folder / "sae_weights.safetensors").is_file():
             raise ValueError(f"SAE weights are read from sae_weights.safetensors; {str(folder)!r} has none.")
         try:

@@ -6,16 +6,19 @@ into memory whole, so a file may be larger than it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.confined import allowed, may_open
 from ..jobs.reading import SAVE, encoding_of, parse_json
 
 MAX_LINE = 10_000_000  # characters; a file without line ends would be read whole
 SUFFIXES = (".txt", ".md", ".jsonl")
 HUB = "hub:"
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,13 @@ def texts_of(source: str | Path, *, limit: int | None = None, key: str = "text")
     """
     if str(source).startswith(HUB):
         name, _, column = str(source).removeprefix(HUB).partition(":")
+        if not _HUB_NAME.fullmatch(name) or Path(name).exists():  # what is here would be read in place of the hub's
+            raise ValueError(f"A data set of the hub is named owner/name; got {name[:100]!r}.")
         return HubTexts(name, column or key, limit=limit)
-    path = Path(source).expanduser()
+    path = allowed(source)
     if path.is_dir():
-        files = tuple(file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix in SUFFIXES)
+        found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and may_open(file))
+        files = tuple(file for file in found if file.is_file())
         if not files:
             raise ValueError(f"A folder of texts holds {', '.join(SUFFIXES)} files; {str(path)!r} has none.")
         return Texts(files, key)

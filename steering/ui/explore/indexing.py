@@ -150,6 +150,9 @@ def start(lm: Model, sae: Sae, texts: Iterable[str], folder: Path, *, restart: b
         write_atomically(folder / TEXTS, lines.encode())
 
     def work(job: Job) -> Path:
+        from ...library.space import trim
+
+        trim()
         return build(lm, sae, texts, folder, job.tick, restart=restart)
 
     services.start(job_name(sae), work)

@@ -69,11 +69,13 @@ def show(sae: Sae, feature: int) -> None:
 
 def _start(name: str, neuronpedia_id: str) -> None:
     from ...features import labels
+    from ...library.space import trim
 
     folder = _folder()
 
     def work(job: Job) -> int:
         job.tick(0, 0, f"Asking Neuronpedia for {literal(neuronpedia_id)}")
+        trim()
         return len(labels.fetch_labels(neuronpedia_id, folder, endpoint=labels.ENDPOINT))
 
     services.begin(services.transfers(), name, work)

@@ -54,6 +54,7 @@ def candidate(source: str) -> ModelOption:
 def _place(source: str) -> tuple[str, Path | None]:
     """Where a model is on this machine ("bundled", "downloaded", ...; empty if nowhere), and its folder."""
     from ...checkpoints.bundled import bundled_place
+    from ...checkpoints.confined import may_open
     from ...checkpoints.downloads import kept
     from ...checkpoints.gguf_places import OLLAMA, ollama_file
 
@@ -61,7 +62,7 @@ def _place(source: str) -> tuple[str, Path | None]:
         return "bundled", bundled
     if source.startswith(OLLAMA):
         return "file", ollama_file(source)
-    if (path := Path(source).expanduser()).exists():
+    if may_open(source) and (path := Path(source).expanduser()).exists():
         return "file" if path.is_file() else "folder", path
     found = kept(source) if "/" in source else None
     return ("downloaded", found.folder) if found else ("", None)

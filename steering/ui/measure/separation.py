@@ -67,7 +67,8 @@ def launch(
         if st.button(
             said, type="primary", icon=":material/play_arrow:", key=f"{key}_go", width="stretch", disabled=disabled,
         ):  # fmt: skip
-            services.start(name, work)  # not in a callback: a session would keep the work, and with it the model
+            # Not in a callback: a session would keep the work, and with it the model.
+            services.start(name, _within_limit(work))
             st.rerun()
     else:
         progress(job, "Answers that are there are kept: a stopped run goes on from where it was.")
@@ -78,6 +79,18 @@ def launch(
     elif job is not None and job.state == "cancelled":
         st.caption("Stopped. Start it again to go on from there.")
     return job
+
+
+def _within_limit(work: Callable[[Job], Any]) -> Callable[[Job], Any]:
+    """The work, after the data folder was brought within its limit."""
+
+    def begin(job: Job) -> Any:
+        from ...library.space import trim
+
+        trim()
+        return work(job)
+
+    return begin
 
 
 @st.fragment(run_every=1.5)

@@ -61,7 +61,7 @@ def _card(lm: Model) -> None:
             "No SAE loaded" if sae is None else f"SAE: layer {sae.site.layer} {sae.site.stream} · {sae.d_sae} features"
         )
     except ValueError as error:
-        st.error(str(error))
+        st.error(literal(str(error), 600))
     _status()
 
 

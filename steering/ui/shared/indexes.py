@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def _index(folder: str, changed: float) -> FeatureIndex:
     from ...features import FeatureIndex, Notes
     from ...jobs.files import home
+    from ...library.space import used
 
+    used(Path(folder))
     return FeatureIndex.open(folder, Notes(home() / "notes.sqlite"))
 
 

@@ -43,11 +43,12 @@ def is_used(model: str, choice: Choice | None = None) -> bool:
 
 def sae_is_here(choice: Choice) -> bool:
     """Whether an SAE needs no download; true also for an SAE that does not exist, which loading reports."""
+    from ...checkpoints.confined import may_open
     from ...saes.sae import bundled_saes, kept_files, registry
 
     release, sae_id = choice
     about = registry().get(release)
-    local = release in bundled_saes() or Path(release).expanduser().is_dir()
+    local = release in bundled_saes() or (may_open(release) and Path(release).expanduser().is_dir())
     return local or about is None or sae_id not in about.saes_map or bool(kept_files(release, sae_id))
 
 

@@ -169,7 +169,7 @@ def require_model() -> Model:
     try:
         return model()
     except ValueError as error:
-        st.error(str(error))
+        st.error(literal(str(error), 600))
         st.page_link(state.MODELS_PAGE, label="Choose or download a model", icon=":material/deployed_code:")
         st.stop()
 
@@ -185,7 +185,7 @@ def require_sae() -> Sae:
     try:
         found = sae()
     except ValueError as error:
-        st.error(str(error))
+        st.error(literal(str(error), 600))
         st.stop()
     if found is None:
         st.info(
