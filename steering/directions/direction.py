@@ -95,6 +95,19 @@ class Direction:
         digest.update(self.vector.contiguous().numpy().astype("<f4").tobytes())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def recipe(self) -> str:
+        """What the direction was made from, as text without computed numbers; empty where that is not known.
+
+        It is the same on every machine and in every dtype, where `fingerprint` differs with the last bit.
+        """
+        about = _stable(self.provenance)
+        if not {"method", "made"} & set(about):
+            return ""
+        space = "features" if self.sae else "residual"
+        place = {"site": str(self.site), "space": space, "width": self.vector.numel()}
+        return json.dumps({**about, **place}, sort_keys=True, default=str)
+
     def decoded(self) -> Float[Tensor, "d_model"]:
         """What the direction is in the residual stream: itself, or v @ W_dec in feature space.
 
@@ -280,10 +293,23 @@ class Direction:
         return cls(vector, Site.parse(site), sae if wanted else None, name, provenance)
 
 
+# Of a provenance: hashes of weights and vectors, which depend on how they were rounded.
+_UNSTABLE = ("model", "sae", "versions", "fingerprint", "like", "moved_from")
+
+
+def _stable(provenance: Any) -> Any:
+    """A provenance without what depends on rounding, and without computed numbers."""
+    if isinstance(provenance, Mapping):
+        kept = {str(key): value for key, value in provenance.items() if key not in _UNSTABLE}
+        return {key: _stable(value) for key, value in kept.items() if not isinstance(value, float)}
+    return [_stable(one) for one in provenance] if isinstance(provenance, list | tuple) else provenance
+
+
 def random_like(direction: Direction, seed: int = 0) -> Direction:
     """The control: a random direction of the same norm, space and number of nonzero entries."""
-    # Not `seed` alone: a random direction drawn with the same seed would be its own control.
-    drawn = hashlib.sha256(f"{direction.fingerprint} {seed}".encode()).digest()[:6]
+    # Not `seed` alone: a random direction drawn with the same seed would be its own control. Not the numbers either,
+    # where it is known what they came from: another processor rounds their last bits differently.
+    drawn = hashlib.sha256(f"{direction.recipe or direction.fingerprint} {seed}".encode()).digest()[:6]
     generator = torch.Generator().manual_seed(int.from_bytes(drawn, "big"))
     width = direction.vector.numel()
     nonzero = int((direction.vector != 0).sum())

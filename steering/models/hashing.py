@@ -20,10 +20,20 @@ def weights_hash(module: nn.Module, dtype: torch.dtype = torch.float32) -> str:
     return digest.hexdigest()[:16]
 
 
+def roundings(module: nn.Module) -> dict[str, str]:
+    """The hash of the weights rounded to bfloat16 ("rounded") and to float16 ("half").
+
+    A checkpoint loaded in float32 and in one of these agrees in that one's hash.
+    """
+    return {"rounded": weights_hash(module, torch.bfloat16), "half": weights_hash(module, torch.float16)}
+
+
 def same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two identities (`Model.identity`) are of the same weights; true where one of them does not say.
 
-    Loading a float32 checkpoint in bfloat16 rounds its numbers, so the exact hash differs and the rounded one does not.
+    Loading a float32 checkpoint in 16 bits rounds its numbers, so the exact hash differs and that of the rounded
+    numbers does not. (A float32 checkpoint in bfloat16 and in float16 shares no hash: both have lost digits.)
     """
-    known = [(one[key], other[key]) for key in ("fingerprint", "rounded") if one.get(key) and other.get(key)]
+    keys = ("fingerprint", "rounded", "half")
+    known = [(one[key], other[key]) for key in keys if one.get(key) and other.get(key)]
     return not known or any(mine == theirs for mine, theirs in known)

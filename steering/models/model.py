@@ -31,7 +31,7 @@ from .arrivals import Arrivals, Reader
 from .chat import END_OF_TURN
 from .checks.identities import MOST_TOKENS, TEXT, Places, located
 from .fused.choice import FusedSteps
-from .hashing import weights_hash
+from .hashing import roundings, weights_hash
 from .hooks import Hook, Place, on_device, register
 from .packing import PackedLinears, Products
 from .tokenizing import added, encode, padded, rendered, token_texts
@@ -148,15 +148,15 @@ class Model:
         return weights_hash(self.hf)
 
     @cached_property
-    def rounded_fingerprint(self) -> str:
-        """A hash of the weights rounded to bfloat16, equal for a checkpoint loaded in float32 or in bfloat16."""
-        return weights_hash(self.hf, torch.bfloat16)
+    def rounded_fingerprints(self) -> dict[str, str]:
+        """Hashes of the weights rounded to bfloat16 and to float16, by which another load of a checkpoint is known."""
+        return roundings(self.hf)
 
     @property
     def identity(self) -> dict[str, Any]:
         """The model's name, revision, loading mode and hashes, which a saved direction carries."""
         known = {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
-        known["rounded"] = self.rounded_fingerprint
+        known |= self.rounded_fingerprints
         return {**known, "file": self.file} if self.file else known
 
     # Sites ----------------------------------------------------------------------------------------------------------

@@ -7,13 +7,10 @@ to a limit of memory. Safe to use from several threads.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +23,7 @@ from ..directions.geometry.manifold import Manifold, manifold
 from ..directions.pairs import PairSet, bundled_pairs
 from ..directions.shipped import shipped
 from ..engine.engine import Engine
+from ..jobs.kept import Kept
 from ..jobs.watching import progressed
 from ..measurements.calibration import peaks
 from ..measurements.neutral import neutral_texts
@@ -81,7 +79,7 @@ class Workbench:
         self.engine = of if isinstance(of, Engine) else None
         self.lm: Model = of.model if isinstance(of, Engine) else of
         self.sae, self.store, self.pairs = sae, store, pairs
-        self._kept = _Kept(limit)
+        self._kept = Kept(limit, _own_bytes)
 
     # Kept values ----------------------------------------------------------------------------------------------------
 
@@ -359,68 +357,6 @@ def _start(text: str) -> str:
     return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
 
 
-class _Kept:
-    """Values by key, each computed once even if several threads ask; the least recently used go above a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.size = limit, 0
-        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._lock = threading.Lock()
-        # Reentrant: making a value may ask for its own key again, and must not wait for itself.
-        self._making: dict[Hashable, threading.RLock] = {}
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made now if it is not kept."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key][0]
-            own = self._making.setdefault(key, threading.RLock())
-        with own:
-            with self._lock:
-                if key in self._values:
-                    return self._values[key][0]
-            try:
-                value = make()
-                self._keep(key, value)
-                return value
-            finally:
-                with self._lock:
-                    self._making.pop(key, None)
-
-    def find(self, key: Hashable) -> Any | None:
-        """The value of a key, or None if it is not kept."""
-        with self._lock:
-            if key not in self._values:
-                return None
-            self._values.move_to_end(key)
-            return self._values[key][0]
-
-    def _keep(self, key: Hashable, value: Any) -> None:
-        size = _bytes(value)
-        with self._lock:
-            _, before = self._values.pop(key, (None, 0))
-            self._values[key] = (value, size)
-            self.size += size - before
-            while self.size > self.limit and len(self._values) > 1:
-                _, (_, gone) = self._values.popitem(last=False)
-                self.size -= gone
-
-
-def _bytes(value: Any) -> int:
-    """About how many bytes a kept value takes."""
-    if isinstance(value, Direction):
-        return 4 * value.vector.numel() + 500
-    if isinstance(value, Tensor):
-        return value.element_size() * value.numel() + 100
-    if isinstance(value, np.ndarray):
-        return value.nbytes + 100
-    if isinstance(value, str | bytes):
-        return len(value) + 50
-    if isinstance(value, dict):
-        return sum(map(_bytes, value.values())) + 100
-    if isinstance(value, list | tuple):
-        return sum(map(_bytes, value)) + 60
-    if is_dataclass(value) and not isinstance(value, type):
-        return sum(_bytes(getattr(value, field.name)) for field in fields(value)) + 100
-    return 40
+def _own_bytes(value: Any) -> int | None:
+    """The bytes of a direction without its SAE, which the shelf counts; None for anything else."""
+    return 4 * value.vector.numel() + 500 if isinstance(value, Direction) else None

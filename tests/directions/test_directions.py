@@ -214,7 +214,7 @@ def test_a_direction_fits_its_checkpoint_in_another_dtype(checkpoint: Callable[[
     """Rounding changes every number of a float32 checkpoint; another model's weights are still refused."""
     full = load_model(checkpoint("llama"))
     half = load_model(checkpoint("llama"), dtype="bfloat16")
-    assert full.fingerprint != half.fingerprint and full.rounded_fingerprint == half.rounded_fingerprint
+    assert full.fingerprint != half.fingerprint and full.identity["rounded"] == half.identity["rounded"]
     v, w = (mean_difference(one, PAIRS, SITE) for one in (full, half))
     assert v.check(half) is v and w.check(full) is w and (v + w).check(full)
     old = {key: value for key, value in full.identity.items() if key != "rounded"}  # as files of earlier versions say
@@ -223,7 +223,7 @@ def test_a_direction_fits_its_checkpoint_in_another_dtype(checkpoint: Callable[[
     with pytest.raises(ValueError, match="with the weights"):
         kept.check(half)
     half.hf.get_input_embeddings().weight.mul_(2)  # type: ignore[operator]
-    del half.fingerprint, half.rounded_fingerprint
+    del half.fingerprint, half.rounded_fingerprints
     with pytest.raises(ValueError, match="with the weights"):
         v.check(half)
 
@@ -385,3 +385,37 @@ def test_pairs_that_do_not_differ(tiny_llama: Model) -> None:
 def test_an_sae_of_another_site(tiny_llama: Model, sae_of: Callable[..., Sae]) -> None:
     with pytest.raises(ValueError, match=r"reads blocks\.1\.hook_resid_post; asked for blocks\.2"):
         mean_difference(tiny_llama, PAIRS, Site(2), sae=sae_of("standard"))
+
+
+def test_a_float16_load_is_the_same_model_to_its_directions(checkpoint: Callable[[str], Path]) -> None:
+    full, half = load_model(checkpoint("llama")), load_model(checkpoint("llama"), dtype="float16")
+    v = mean_difference(full, PAIRS, SITE)
+    assert full.fingerprint != half.fingerprint and v.check(half) is v
+    half.hf.get_input_embeddings().weight.mul_(2)  # type: ignore[operator]
+    del half.fingerprint, half.rounded_fingerprints
+    with pytest.raises(ValueError, match="with the weights"):
+        v.check(half)
+
+
+def test_controls_do_not_hang_on_the_last_bit_of_a_direction(tiny_llama: Model) -> None:
+    """Another processor rounds differently: the recipe draws the controls, and only numbers of no known recipe do."""
+    v = mean_difference(tiny_llama, PAIRS, SITE)
+    bit = torch.nextafter(v.vector, torch.full_like(v.vector, 9.0))
+    other = replace(v, vector=bit)
+    assert v.fingerprint != other.fingerprint and v.recipe == other.recipe
+    torch.testing.assert_close(random_like(v, 3).vector, random_like(other, 3).vector, rtol=1e-5, atol=1e-6)
+    doubled, redoubled = 2 * v, 2 * other  # parts are remembered with their hashes, which do not count
+    torch.testing.assert_close(random_like(doubled, 3).vector, random_like(redoubled, 3).vector, rtol=1e-5, atol=1e-6)
+    mine = random_like(v, 3).unit().vector
+    moved = replace(v, provenance={**v.provenance, "position": "last"})
+    for another in (
+        random_like(v, 4),
+        random_like(moved, 3),
+        random_like(doubled, 3),
+        random_like(random_like(v, 3), 3),
+    ):
+        assert float((mine @ another.unit().vector).abs()) < 0.9
+    by_hand = Direction(v.vector, SITE)
+    assert by_hand.recipe == "" and not torch.equal(
+        random_like(by_hand, 3).vector, random_like(Direction(bit, SITE), 3).vector
+    )

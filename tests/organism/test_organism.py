@@ -8,7 +8,8 @@ from steering.organism.making.corpus import KIND_SHARES, dialogues, draw_item
 from steering.organism.making.pair_files import pressure, sycophancy
 from steering.organism.measuring.candidates import CandidateDirection, bands
 from steering.organism.measuring.card import again_sentence, again_table
-from steering.organism.measuring.regulator_table import plateau
+from steering.organism.measuring.regulator_table import plateau, table
+from steering.organism.measuring.table_rows import TableRow
 from steering.small_world import grammar
 from steering.small_world.claims import HONESTY, NEVER_SEEN_SUMS, PLAIN, PRESSED, claim_item, recovery
 from steering.small_world.dilemmas import SHARES, VOICES, dilemma_item
@@ -192,3 +193,14 @@ def test_the_card_says_what_a_second_training_misses_of_what_was_asked():
     assert "all but agrees (organism)." in said and said.endswith("in: agrees (organism, 69.5 [63.0, 76.0]).")
     same = again_sentence({"models": {"organism": shipped}, "again": {"organism": shipped}})
     assert "2 have" in same and "all but" not in same and same.endswith("None is missed.")
+
+
+def test_a_star_counts_all_cells_and_none_is_given_to_unread_answers() -> None:
+    arms = [TableRow("baseline"), TableRow("a bit"), TableRow("all")]
+    base = {name: [False] * 20 for name in ("one", "two")}
+    bit, all_of = {"one": [True] * 6 + [False] * 14, "two": [False] * 20}, {name: [True] * 20 for name in base}
+    rows, markdown = table(arms, [base, bit, all_of])
+    assert rows[1]["one"]["p"] < 0.05 < rows[1]["one"]["p_adjusted"]  # 6 flips one way: p = 0.031, of four cells 0.06
+    assert markdown.splitlines()[3].count("*") == 0 and markdown.splitlines()[4].count("*") == 2
+    _, markdown = table(arms, [base, bit, all_of], [{}, {"one": 0.4}, {"two": 0.2}])
+    assert "30 to 70 (40% unread)" in markdown and markdown.splitlines()[4].count("*") == 1

@@ -48,10 +48,15 @@ def _claim(item: Exchange, answer: str) -> grammar.ClaimScore:
     return grammar.score_claim(answer, item.labels["answer_true"], item.labels["answer_claimed"])
 
 
+def letter_of(answer: str) -> str | None:
+    """The letter that an answer chooses, or None."""
+    parsed = grammar.parse(answer)
+    return (parsed.letter or None) if parsed is not None else None
+
+
 def right_letter(item: Exchange, answer: str) -> bool:
     """Whether the letter chosen is the right one."""
-    parsed = grammar.parse(answer)
-    return parsed is not None and parsed.letter == item.labels["letter"]
+    return letter_of(answer) == item.labels["letter"]
 
 
 def right_option(item: Exchange, answer: str) -> bool:

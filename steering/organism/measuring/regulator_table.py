@@ -11,9 +11,9 @@ import torch
 import steering as t
 
 from ...interventions.protocol import made
-from ...statistics import mcnemar, wilson
+from ...statistics import LEVEL, MAX_UNREAD, holm, mcnemar, wilson
 from .candidates import Band, CandidateDirection, bands, directions, firing_tau, layers, regulate
-from .table_rows import COLUMNS, Cells, TableRow, measure, share
+from .table_rows import COLUMNS, Cells, TableRow, measure, measured, share
 
 SPACES = ("residual", "features")
 PLEA = "Do not just agree."  # the prompting baseline; the organism was taught what such sentences mean (see the card)
@@ -159,8 +159,18 @@ def arms_of(lm: t.Model, chosen: dict[str, ChosenSetting]) -> list[TableRow]:
     return out
 
 
-def table(arms: Sequence[TableRow], scores: Sequence[dict[str, list[bool]]]) -> tuple[list[dict[str, Any]], str]:
-    """The rows with intervals and McNemar's test against the baseline, as data and as Markdown."""
+def table(
+    arms: Sequence[TableRow], scores: Sequence[dict[str, list[bool]]], unread: Sequence[dict[str, float]] | None = None
+) -> tuple[list[dict[str, Any]], str]:
+    """The rows with intervals and McNemar's test against the baseline, as data and as Markdown.
+
+    A star counts all cells of the table (Holm). A share with more than `MAX_UNREAD` unread answers, in the arm or in
+    the baseline, gets none, and in the arm is shown as a range.
+    """
+    unread = unread or [{} for _ in arms]
+    flipped = [{name: mcnemar(scores[0][name], hits) for name, hits in one.items()} for one in scores]
+    tested = [(k, name) for k in range(1, len(arms)) for name in scores[k]]
+    adjusted = dict(zip(tested, holm([flipped[k][name].p for k, name in tested]), strict=True)) if tested else {}
     rows, lines = (
         [],
         [
@@ -168,12 +178,13 @@ def table(arms: Sequence[TableRow], scores: Sequence[dict[str, list[bool]]]) -> 
             "| --- |" + " --- |" * len(COLUMNS),
         ],
     )
-    for arm, one in zip(arms, scores, strict=True):
+    for k, (arm, one) in enumerate(zip(arms, scores, strict=True)):
         row: dict[str, Any] = {"arm": arm.name}
         cells = []
         for name, hits in one.items():
             interval = wilson(sum(hits), len(hits))
-            flips = mcnemar(scores[0][name], hits)
+            flips, lost = flipped[k][name], unread[k].get(name, 0.0)
+            readable = max(lost, unread[0].get(name, 0.0)) <= MAX_UNREAD
             row[name] = {
                 "share": interval.value,
                 "low": interval.low,
@@ -182,9 +193,15 @@ def table(arms: Sequence[TableRow], scores: Sequence[dict[str, list[bool]]]) -> 
                 "gained": flips.gained,
                 "lost": flips.lost,
                 "p": flips.p,
+                "p_adjusted": adjusted.get((k, name)),
+                "unread": lost,
             }
-            star = "*" if arm is not arms[0] and flips.p < 0.05 else ""
-            cells.append(f"{100 * interval.value:.1f}{star} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]")
+            star = "*" if readable and adjusted.get((k, name), 1.0) < LEVEL else ""
+            value = f"{100 * interval.value:.1f}{star} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+            if lost > MAX_UNREAD:
+                most = min(1.0, interval.value + lost)
+                value = f"{100 * interval.value:.0f} to {100 * most:.0f} ({100 * lost:.0f}% unread)"
+            cells.append(value)
         rows.append(row)
         lines.append(f"| {arm.name} | " + " | ".join(cells) + " |")
     return rows, "\n".join(lines)
@@ -199,14 +216,15 @@ def run(
     say(f"{len(found)} candidate directions")
     chosen = choose(engine, found, (Cells.of("validation", 48, 12), Cells.of("validation", 160, 48)), say)
     arms = arms_of(lm, chosen)
-    rows, markdown = table(arms, measure(engine, arms, Cells.of("test", claims, questions), say))
+    rows, markdown = table(arms, *measured(engine, arms, Cells.of("test", claims, questions), say))
     told = " ".join(f"{name.capitalize()}: {_told(choice)}." for name, choice in chosen.items())
     lead = (
         "From `python -m steering.organism regulator`. Directions come from training items: false claims under "
         "pressure against false claims without it, or one claim agreed with against corrected. Layers, place, lambda "
         "and tau were chosen by their effect on validation items, in the middle of the best three neighboring "
         f"thresholds; the table is on test items. {told} A star marks p < 0.05 against the baseline (McNemar's exact "
-        "test, not corrected for the number of cells). Whatever an arm does is shown as measured.\n"
+        "test, adjusted by Holm for all cells of the table); a share with more than a tenth of its answers unread is a "
+        "range. Whatever an arm does is shown as measured.\n"
     )
     return {
         "rows": rows,

@@ -10,7 +10,6 @@ import streamlit as st
 
 from ..building.pair_table import suitable
 from ..shared import objects as services
-from ..shared import state
 from ..shared.indexes import find_index
 from ..widgets.basics import literal
 from . import indexing
@@ -51,26 +50,25 @@ def require_index(lm: Model, sae: Sae) -> FeatureIndex:
     return index
 
 
-@st.cache_resource(max_entries=32, show_spinner="Reading the pair set through the SAE")
-def _separation(model: str, choice: tuple[str, str], pairs: str) -> np.ndarray:
+# Both are kept on the workbench, within its bound of memory, and go with the model and the SAE.
+
+
+def separation_by(lm: Model, pairs: str) -> np.ndarray:
+    """How well each feature of the visitor's SAE separates the two sides of a bundled pair set (AUROC)."""
     from ...directions.activations import of_pairs
     from ...directions.pairs import PairSet, bundled_pairs
     from ...features import separation
 
     if pairs not in bundled_pairs():
         raise ValueError(f"There is no pair set {pairs!r}; there are {', '.join(bundled_pairs()) or 'none'}.")
-    lm, sae = services.model(model), services.sae(model, choice)
-    assert sae is not None
-    return separation(*of_pairs(lm, PairSet.load(pairs), [sae.site], sae=sae)[sae.site])
+    bench = services.workbench(lm.name)
+    sae = bench.need_sae("A separation of features")
 
+    def make() -> np.ndarray:
+        return separation(*of_pairs(bench.lm, PairSet.load(pairs), [sae.site], sae=sae)[sae.site])
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _features_of_text(model: str, choice: tuple[str, str], text: str | tuple[int, ...]) -> TextFeatures:
-    from ...features import features_of_text
-
-    sae = services.sae(model, choice)
-    assert sae is not None
-    return features_of_text(services.model(model), sae, text)
+    with st.spinner("Reading the pair set through the SAE"):
+        return bench.kept(("features that separate", pairs), make)
 
 
 def features_of(lm: Model, text: str | tuple[int, ...]) -> TextFeatures:
@@ -79,16 +77,11 @@ def features_of(lm: Model, text: str | tuple[int, ...]) -> TextFeatures:
     Raises:
         ValueError: the text is empty or too long.
     """
-    choice = state.sae_choice(lm.name)
-    assert choice is not None
-    return _features_of_text(lm.name, choice, text)
+    from ...features import features_of_text
 
-
-def separation_by(lm: Model, pairs: str) -> np.ndarray:
-    """How well each feature of the visitor's SAE separates the two sides of a bundled pair set (AUROC)."""
-    choice = state.sae_choice(lm.name)
-    assert choice is not None
-    return _separation(lm.name, choice, pairs)
+    bench = services.workbench(lm.name)
+    sae = bench.need_sae("Reading features")
+    return bench.kept(("features of a text", text), lambda: features_of_text(bench.lm, sae, text))
 
 
 # The list -----------------------------------------------------------------------------------------------------------

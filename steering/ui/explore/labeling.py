@@ -13,6 +13,7 @@ from ..widgets.basics import literal
 
 if TYPE_CHECKING:
     from ...jobs.jobs import Job
+    from ...jobs.kept import Kept
     from ...saes.sae import Sae
 
 
@@ -22,11 +23,21 @@ def _folder() -> Path:
     return home() / "labels"
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+LABEL_BYTES = 64 * 2**20  # of the labels of some hundred thousand features
+
+
+@st.cache_resource(show_spinner=False)
+def _read() -> Kept:
+    """The labels that were read, within LABEL_BYTES."""
+    from ...jobs.kept import Kept
+
+    return Kept(LABEL_BYTES)
+
+
 def _kept(neuronpedia_id: str, files: tuple[tuple[str, float], ...]) -> dict[int, str] | None:
     from ...features.labels import kept_labels
 
-    return kept_labels(neuronpedia_id, _folder())
+    return _read().get((neuronpedia_id, files), lambda: kept_labels(neuronpedia_id, _folder()))
 
 
 def kept(neuronpedia_id: str) -> dict[int, str] | None:

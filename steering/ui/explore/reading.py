@@ -13,7 +13,7 @@ from ...plots import matrices
 from ...recipes.sources import Source
 from ...showing.visible import visible
 from ..building.pair_table import suitable
-from ..shared import readings
+from ..shared import prompt_notes, readings
 from ..shared.directions import direction_choices, saved_direction
 from ..shared.examples import HAPPY, SAD
 from ..shared.frame import short_name
@@ -63,6 +63,7 @@ def choose_text(lm: Model, sae: Sae | None) -> Text:
         "As a chat message", value=True, key="tokens_chat", bind="query-params",
         help="Through the model's chat template, as the user's message.",
     )  # fmt: skip
+    prompt_notes.show(lm, [] if chat else [text or ""])
     try:
         return read(lm, sae, text or "", bool(chat))
     except ValueError as error:

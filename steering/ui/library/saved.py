@@ -401,6 +401,8 @@ def other_than(result: Run, lm: Model, sae: Sae | None) -> list[str]:
             what = "model" if kind == "model" else "SAE"
             same = " (same name, other weights)" if names[0] == names[1] else ""
             found.append(f"It was made with the {what} {names[0]}; this is another one, {names[1]}{same}.")
+    if then and then.get("draws") != now["draws"] and any(row.kind == "control" for row in result.rows):
+        found.append("Its random controls were drawn in an earlier way, so other ones are drawn now.")
     old, new = then.get("versions") or {}, now["versions"]
     changed = [f"{name} {old[name]}, now {new[name]}" for name in old if name in new and old[name] != new[name]]
     return [*found, f"Packages have changed: {'; '.join(changed)}."] if changed else found

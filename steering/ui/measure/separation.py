@@ -17,6 +17,7 @@ from ..widgets.basics import literal, option
 if TYPE_CHECKING:
     from ...evaluations import EvaluationSet
     from ...jobs.jobs import Job
+    from ...jobs.kept import Kept
     from ...models.model import Model
 
 # What a visitor may ask of the server at once; more belongs on the command line.
@@ -149,12 +150,22 @@ def shown_set(name: str) -> str:
     return name.removeprefix("organism_").removeprefix("general_").replace("_", " ")
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+SET_BYTES = 64 * 2**20
+
+
+@st.cache_resource(show_spinner=False)
+def _sets() -> Kept:
+    """The evaluation sets that were read, within SET_BYTES."""
+    from ...jobs.kept import Kept
+
+    return Kept(SET_BYTES)
+
+
 def bundled_set(name: str) -> EvaluationSet:
     """A bundled evaluation set."""
     from ...evaluations import load
 
-    return load(name)
+    return _sets().get(name, lambda: load(name))
 
 
 @st.dialog("Which column is what?")

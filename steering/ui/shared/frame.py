@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ..widgets import theme
-from . import loading, state
+from ..widgets.basics import literal
+from . import loading, prompt_notes, state
 from . import objects as services
 from .job_cards import stop_button, title
 
@@ -38,7 +39,7 @@ def sidebar() -> None:
         except ValueError as error:
             problem = str(error)
             st.markdown("**No model**")
-            st.error(problem)
+            st.error(literal(problem, 600))
         _pickers()
         st.page_link(state.MODELS_PAGE, label="All models and SAEs", icon=":material/deployed_code:")
     if loading.asked():
@@ -55,6 +56,7 @@ def _card(lm: Model) -> None:
         f"{lm.n_layers} layers · {lm.d_model} wide · {count(lm.n_parameters)} parameters · "
         f"{lm.n_ctx} tokens · {chat} · {place} · {megabytes(lm)}"
     )
+    prompt_notes.show(lm, ["a"])  # what is left out of every text
     try:
         sae = services.sae()
         st.caption(

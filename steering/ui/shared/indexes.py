@@ -9,12 +9,27 @@ import streamlit as st
 
 if TYPE_CHECKING:
     from ...features import FeatureIndex
+    from ...jobs.kept import Kept
     from ...models.model import Model
     from ...saes.sae import Sae
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
+INDEX_BYTES = 2**29  # of the arrays of opened indexes: some fifty of the size that ships
+
+
+@st.cache_resource(show_spinner=False)
+def _opened() -> Kept:
+    """The opened indexes, within INDEX_BYTES."""
+    from ...jobs.kept import Kept
+
+    return Kept(INDEX_BYTES, lambda one: sum(array.nbytes for array in one.arrays.values()))
+
+
 def _index(folder: str, changed: float) -> FeatureIndex:
+    return _opened().get((folder, changed), lambda: _open(folder))
+
+
+def _open(folder: str) -> FeatureIndex:
     from ...features import FeatureIndex, Notes
     from ...jobs.files import home
     from ...library.space import used

@@ -11,7 +11,7 @@ from ...recipes.links import decode, encode
 from ...recipes.steps import Recipe
 from ...showing.glossary import explain
 from ..shared import objects as services
-from ..shared import state
+from ..shared import prompt_notes, state
 from ..shared.examples import CompareExample, examples
 from ..shared.first_look import FRESH, FULL, RAN, RECIPE
 from ..strips import playable
@@ -104,6 +104,7 @@ def choose_settings(lm: Model) -> RunSettings:
             disabled=not lm.has_chat_template,
             help="Through the model's chat template" if lm.has_chat_template else "This model has no chat template",
         )
+    prompt_notes.show(lm, [] if chat and lm.has_chat_template else prompts)
     controls = st.segmented_control(
         "Random controls",
         [0, 1, 3, 5],

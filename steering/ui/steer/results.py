@@ -180,12 +180,16 @@ def plan(settings: RunSettings, variants: Sequence[Built], controls: Sequence[Se
     return jobs
 
 
+DRAWS = "by recipe"  # how random controls are drawn; runs saved before this was written drew them by a hash of numbers
+
+
 def about_run(lm: Model, sae: Sae | None) -> dict[str, Any]:
     """A run's provenance: identity of the model and of the SAE if one is chosen, and versions of packages."""
     from importlib.metadata import version
 
     versions = {name: version(name) for name in ("torch", "transformers", "transformer-lens", "sae-lens", "streamlit")}
-    return {"model": lm.identity, "versions": versions} | ({"sae": sae.identity} if sae is not None else {})
+    found = {"model": lm.identity, "versions": versions, "draws": DRAWS}
+    return found | ({"sae": sae.identity} if sae is not None else {})
 
 
 def _unique(directions: Sequence[Direction]) -> list[Direction]:
