@@ -61,6 +61,9 @@ class Direction:
             raise ValueError("A direction holds finite numbers; this one has NaN or infinity. Was it read in 16 bits?")
         if not bool(vector.any()):
             raise ValueError("A direction has a length; this vector is all zeros. Do the two sides differ at all?")
+        for name in ("model", "sae", "pairs"):  # a file may say anything
+            if not isinstance(self.provenance.get(name) or {}, Mapping):
+                raise ValueError(f"A direction's provenance holds {name!r} as a table; got {self.provenance[name]!r}.")
         if self.sae is None:
             return
         if vector.numel() != self.sae.d_sae:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import platformdirs
@@ -29,6 +30,33 @@ def write_atomically(path: Path, data: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files in the place of the one that is there: all of the new ones, or all of the old ones.
+
+    Between the two renames there is none for a moment; a kill just then leaves the old one beside it, and the next call
+    begins with putting that back.
+    """
+    beside, before = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    if before.is_dir() and not folder.exists():
+        before.replace(folder)
+    for left in (beside, before):
+        shutil.rmtree(left, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        for name, data in files.items():
+            write_atomically(beside / name, data)
+        if folder.exists():
+            folder.replace(before)
+        beside.replace(folder)
+    except BaseException:
+        if before.is_dir() and not folder.exists():
+            before.replace(folder)
+        raise
+    finally:
+        for left in (beside, before):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, object]]) -> int:

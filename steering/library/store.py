@@ -12,14 +12,14 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..directions.direction import Direction
-from ..jobs.files import home, write_atomically
+from ..jobs.files import home, write_atomically, write_folder
 from ..saes.sae import Sae
 from ..showing.one_line import one_line
 from .migrations import KINDS, migrate
@@ -67,6 +67,28 @@ class SavedMeasurement:
     model: str
     created: float
     deleted: float | None
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Everything in the block is written, or nothing is."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _columns(direction: Direction) -> tuple[Any, ...]:
+    """What the database knows of a direction, from name to about."""
+    about = dict(direction.provenance)
+    model = str((about.get("model") or {}).get("model") or "")
+    space = "features" if direction.sae is not None else "residual"
+    method = str(about.get("method") or about.get("made") or "by hand")
+    size = direction.norm, direction.vector.numel()
+    return direction.name, str(direction.site), space, model, method, *size, json.dumps(about, default=str)
 
 
 class Store:
@@ -121,24 +143,35 @@ class Store:
 
     def save_direction(self, direction: Direction, name: str = "") -> SavedDirection:
         """Save a direction and return its row; saving the same one again only restores it."""
-        name = name.strip() or direction.name or "direction"
-        direction = replace(direction, name=name)
-        data = direction.to_bytes()
-        make_room(len(data), self.folder)
-        direction_id = hashlib.sha256(data).hexdigest()[:24]
-        write_atomically(self.file(direction_id), data)
-        about = dict(direction.provenance)
-        model = (about.get("model") or {}).get("model") or ""
-        space = "features" if direction.sae is not None else "residual"
-        method = str(about.get("method") or about.get("made") or "by hand")
-        with self._connect() as db:
-            db.execute(
-                """INSERT INTO directions (id, name, site, space, model, method, norm, width, about, created)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = NULL""",
-                (direction_id, name, str(direction.site), space, model, method, direction.norm,
-                 direction.vector.numel(), json.dumps(about, default=str), time.time()),
-            )  # fmt: skip
-        return self.direction_row(direction_id)
+        return self.save_directions([replace(direction, name=name.strip() or direction.name)])[0]
+
+    def save_directions(self, directions: Sequence[Direction]) -> list[SavedDirection]:
+        """Save several directions and return their rows: all of them, or none if one cannot be saved.
+
+        Raises:
+            ValueError: the data folder has no room for all of them.
+        """
+        named = [replace(one, name=one.name.strip() or "direction") for one in directions]
+        made = [(hashlib.sha256(data := one.to_bytes()).hexdigest()[:24], one, data) for one in named]
+        make_room(sum(len(data) for _, _, data in made), self.folder)
+        written: list[Path] = []
+        try:
+            for direction_id, _, data in made:
+                new = not self.file(direction_id).exists()
+                write_atomically(self.file(direction_id), data)
+                written += [self.file(direction_id)] if new else []
+            with self._connect() as db, _transaction(db):
+                for direction_id, one, _ in made:
+                    db.execute(
+                        """INSERT INTO directions (id, name, site, space, model, method, norm, width, about, created)
+                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = NULL""",
+                        (direction_id, *_columns(one), time.time()),
+                    )
+        except BaseException:
+            for file in written:
+                file.unlink(missing_ok=True)
+            raise
+        return [self.direction_row(direction_id) for direction_id, _, _ in made]
 
     def directions(self, search: str = "", *, deleted: bool = False) -> list[SavedDirection]:
         """The saved directions whose name, model, site or method holds the search text, the newest first."""
@@ -216,8 +249,7 @@ class Store:
         """Save the files of a sweep or an experiment and return its id; the same key again replaces them."""
         measurement_id = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         make_room(sum(map(len, files.values())), self.folder)
-        for file, data in files.items():
-            write_atomically(self.place(measurement_id) / Path(file).name, data)
+        write_folder(self.place(measurement_id), {Path(file).name: data for file, data in files.items()})
         with self._connect() as db:
             db.execute(
                 """INSERT INTO measurements (id, name, kind, model, created) VALUES (?, ?, ?, ?, ?)

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from steering.directions.direction import Direction
+from steering.jobs import files
 from steering.jobs.files import write_atomically
 from steering.library import migrations
 from steering.library import store as stores
@@ -235,3 +236,61 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_saved(tmp_path):
         assert torch.equal(store.direction(saved).vector, torch.full((64,), float(number)))
     for row in store.directions():
         assert store.direction(row.id).vector.shape == (64,)
+
+
+def test_several_directions_are_saved_together_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full at the third file, or the database refuses the third row: nothing is saved, nothing is left."""
+    some = [Direction(torch.full((8,), float(k)), Site(k, "resid_post"), name=f"v{k}") for k in (1, 2, 3)]
+    first = store.save_direction(some[0])
+    real, written = stores.write_atomically, []
+
+    def full(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(stores, "write_atomically", full)
+    with pytest.raises(OSError, match="No space"):
+        store.save_directions(some)
+    monkeypatch.setattr(stores, "write_atomically", real)
+    assert [row.id for row in store.directions()] == [first.id]
+    assert [file.stem for file in first_folder(store)] == [first.id]  # what was there before stays
+    columns = stores._columns
+    monkeypatch.setattr(stores, "_columns", lambda one: (*columns(one), *([1] if one.name == "v3" else [])))
+    with pytest.raises(sqlite3.Error):
+        store.save_directions(some)
+    monkeypatch.undo()
+    assert [row.id for row in store.directions()] == [first.id] and len(first_folder(store)) == 1
+    assert [row.name for row in store.save_directions(some)] == ["v1", "v2", "v3"]
+
+
+def first_folder(store: Store) -> list[Path]:
+    return sorted((store.folder / "directions").iterdir())
+
+
+def test_a_measurement_is_replaced_as_a_whole_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = store.save_measurement("key", "one", "Sweep", "m", {"a.csv": b"old", "b.csv": b"old", "gone.csv": b"old"})
+    real, count = files.write_atomically, iter(range(10))
+
+    def half(path: Path, data: bytes) -> None:
+        if next(count) == 1:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(files, "write_atomically", half)
+    with pytest.raises(OSError, match="No space"):
+        store.save_measurement("key", "one", "Sweep", "m", {"a.csv": b"new", "b.csv": b"new"})
+    monkeypatch.undo()
+    assert {name: file.read_bytes() for name, file in store.measurement(key).items()} == {
+        "a.csv": b"old", "b.csv": b"old", "gone.csv": b"old",
+    }  # fmt: skip
+    store.save_measurement("key", "one", "Sweep", "m", {"a.csv": b"new", "b.csv": b"new"})
+    assert {name: file.read_bytes() for name, file in store.measurement(key).items()} == {
+        "a.csv": b"new", "b.csv": b"new",
+    }  # fmt: skip
+    assert [one.name for one in (store.folder / "measurements").iterdir()] == [key]
+    place = store.place(key)
+    place.rename(place.with_name(f".{key}.old"))  # killed between the two renames
+    store.save_measurement("key", "one", "Sweep", "m", {"a.csv": b"newer"})
+    assert list(store.measurement(key)) == ["a.csv"] and len(list(place.parent.iterdir())) == 1

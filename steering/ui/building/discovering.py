@@ -238,7 +238,7 @@ def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
         for column, sign, text in zip(st.columns(2, gap="small"), ("plus", "minus"), one.texts, strict=True):
             column.caption(sign)
             column.text(text or "(nothing)")
-        with st.container(horizontal=True, gap="small"):
+        with st.container(horizontal=True, gap="small"), clear_errors():
             if st.button("Steer with this", key=f"{key}_steer", type="tertiary", icon=":material/arrow_outward:"):
                 _steer(bench, found, one)
             if st.button("Save", key=f"{key}_save", type="tertiary", icon=":material/bookmark_add:"):

@@ -230,8 +230,7 @@ def import_direction(lm: Model) -> None:
         found = read(upload.name, upload.getvalue(), numbering)
         for direction in found:  # all of them fit, or none is saved
             direction.check(lm)
-        for direction in found:
-            services.store().save_direction(direction, direction.name)
+        services.store().save_directions(found)
         st.session_state["library_imported"] = upload.file_id
         st.rerun()
 

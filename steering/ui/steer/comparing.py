@@ -15,7 +15,7 @@ from ..shared import prompt_notes, state
 from ..shared.examples import CompareExample, examples
 from ..shared.first_look import FRESH, FULL, RAN, RECIPE
 from ..strips import playable
-from ..widgets.basics import copy_link, literal
+from ..widgets.basics import clear_errors, copy_link, literal
 from . import editor, export
 from .results import Run, RunSettings
 
@@ -170,7 +170,8 @@ def _save(result: Run | None, name: str | None) -> None:
     if result is None:
         return
     data = export.bundle_data(result)
-    services.store().save_run(data, name or "", model=result.settings.model, prompt=result.settings.prompts[0])
+    with clear_errors():
+        services.store().save_run(data, name or "", model=result.settings.model, prompt=result.settings.prompts[0])
     st.toast("Run saved in the Library")
 
 
