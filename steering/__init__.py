@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from .directions.unsupervised.linear_range import linear_range
     from .directions.unsupervised.melbo import melbo
     from .directions.unsupervised.transcoding import exponential_dct
+    from .evaluations.overlap import overlap
     from .evaluations.refusal.search import RefusalDirection, refusal_direction
     from .evaluations.refusal.selection import SelectionRule
     from .evaluations.sets.readers import bundled_sets
@@ -113,6 +114,7 @@ _LATER = {
     "melbo": ("directions.unsupervised.melbo", "melbo"),
     "oblique": ("directions.geometry.leakage", "oblique"),
     "on_manifold": ("directions.geometry.manifold", "on_manifold"),
+    "overlap": ("evaluations.overlap", "overlap"),
     "prediction_dimensions": ("directions.geometry.reading", "prediction_dimensions"),
     "reading_directions": ("directions.geometry.reading", "reading_directions"),
     "refusal_direction": ("evaluations.refusal.search", "refusal_direction"),
@@ -194,6 +196,7 @@ __all__ = [
     "on_manifold",
     "orthogonalize_weights",
     "pca",
+    "overlap",
     "prediction_dimensions",
     "probe",
     "random_like",

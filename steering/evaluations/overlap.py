@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..directions.pairs import PairSet
-from ..showing.one_line import counted
+from ..showing.one_line import counted, one_line, quoted
 from .scoring.items import Item
 from .sets.sets import EvaluationSet
 
@@ -64,6 +64,10 @@ class Overlap:
     def found(self) -> int:
         """The number of items that occur in one way or the other."""
         return len({*self.prompts, *self.facts})
+
+    def __repr__(self) -> str:
+        found = f"{len(self.prompts)} of {self.items} items by prompt, {len(self.facts)} by fact"
+        return one_line(self, f"{quoted(self.set, 40)} in {quoted(self.pairs, 40)}", found)
 
     def __str__(self) -> str:
         """What a reader of a result should know, in one or two sentences; empty where nothing occurs."""
