@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..models.hashing import same_weights
 from ..models.model import Model
+from ..models.tokenizing import all_well_formed, well_formed
 from ..saes.sae import Sae
 from ..showing.one_line import one_line, quoted
 from ..sites import Site
@@ -54,7 +55,8 @@ class Direction:
         vector = torch.as_tensor(self.vector).detach().to("cpu", torch.float32, copy=True)
         object.__setattr__(self, "vector", vector)
         object.__setattr__(self, "site", Site.parse(self.site))
-        object.__setattr__(self, "provenance", dict(self.provenance))
+        object.__setattr__(self, "name", well_formed(self.name))
+        object.__setattr__(self, "provenance", all_well_formed(dict(self.provenance)))
         if vector.ndim != 1:
             raise ValueError(f"A direction is one row of numbers; got a tensor of shape {tuple(vector.shape)}.")
         if not bool(vector.isfinite().all()):

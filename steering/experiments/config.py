@@ -14,7 +14,7 @@ from ..evaluations.scoring.items import Item
 from ..evaluations.scoring.judge import agreed
 from ..evaluations.sets.readers import BUNDLED as SETS
 from ..evaluations.sets.sets import EvaluationSet
-from ..jobs.reading import read_text
+from ..jobs.reading import read_text, short
 from ..models.packing import Products
 from ..recipes.tables import ARM, DIRECTION, every_key
 from ..showing.one_line import counted, one_line, quoted
@@ -93,6 +93,7 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
         said = "nested too deeply" if isinstance(error, RecursionError) else error
         raise ValueError(f"{name}: not a TOML file ({said}). Mend it there, or export the file again.") from error
     _known(name, "", data)
+    _shapes(name, data)
     _known(name, "settings", data.get("settings", {}))
     _known(name, "controls", data.get("controls", {}))
     _known(name, "side_effects", data.get("side_effects", {}))
@@ -118,6 +119,41 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
             if "name" not in values and "source" not in values:
                 raise ValueError(f"{name}: every one of [[{key}]] has a name; {values} has none.")
     return Experiment(name, data, text, folder or Path())
+
+
+def _shapes(name: str, data: Mapping[str, Any]) -> None:
+    """Raise ValueError where a list or table of the file is something else, or a name is no text."""
+
+    def check(right: bool, what: str, got: Any) -> None:
+        if not right:
+            raise ValueError(f"{name}: {what}; got {short(got)}.")
+
+    def is_list(value: Any, kind: type | tuple[type, ...]) -> bool:
+        return isinstance(value, list) and all(isinstance(one, kind) for one in value)
+
+    for key in ("title", "question", "model"):
+        check(isinstance(data.get(key, ""), str), f"{key} is a text", data.get(key))
+    for key in ("directions", "calibration"):
+        check(isinstance(data.get(key, {}), dict), f"{key} holds tables, [{key}.NAME]", data.get(key))
+    for key in ("sets", "arms"):
+        check(is_list(data.get(key, []), dict), f"{key} are tables, [[{key}]]", data.get(key))
+    pairs = data.get("compare", [])
+    check(
+        is_list(pairs, list) and all(is_list(pair, str) and len(pair) == 2 for pair in pairs),
+        "compare is a list of pairs of arms' names",
+        pairs,
+    )
+    check(is_list(data.get("measures", []), str), "measures is a list of names", data.get("measures"))
+    for one in (*data.get("sets", []), *data.get("arms", [])):
+        check(all(isinstance(one.get(k, ""), str) for k in ("name", "source")), "a name is a text", one)
+    for arm in data.get("arms", []):
+        check(is_list(arm.get("steps", []), dict), "an arm's steps are a list of tables", arm.get("steps"))
+        grid = arm.get("grid", {})
+        check(
+            isinstance(grid, dict) and all(isinstance(values, list) and values for values in grid.values()),
+            "an arm's grid is a table of lists, such as {lambda_ = [1.0, 2.0]}",
+            grid,
+        )
 
 
 def _known(where: str, kind: str, values: Any) -> None:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..models.tokenizing import well_formed
 from .words import match
 
 MAX_NOTE = 4000
@@ -41,6 +42,7 @@ class Notes:
         Raises:
             ValueError: the note is longer than 4000 characters.
         """
+        text = well_formed(text)
         if len(text) > MAX_NOTE:
             raise ValueError(f"A note holds at most {MAX_NOTE} characters; got {len(text)}. Shorten it.")
         with self._open() as base:
@@ -52,7 +54,7 @@ class Notes:
         """The features of an SAE whose note has all words of a query (every note, for an empty query)."""
         if not self.path.is_file():
             return {}
-        words = match(query)
+        words = match(well_formed(query))
         with self._open() as base:
             if query.strip() and not words:
                 return {}

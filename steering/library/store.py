@@ -20,6 +20,7 @@ from typing import Any
 
 from ..directions.direction import Direction
 from ..jobs.files import home, write_atomically, write_folder
+from ..models.tokenizing import well_formed
 from ..saes.sae import Sae
 from ..showing.one_line import one_line
 from .migrations import KINDS, migrate
@@ -205,7 +206,8 @@ class Store:
 
     def save_run(self, data: Mapping[str, Any], name: str, *, model: str, prompt: str) -> SavedRun:
         """Save a run's data (JSON) and return its row."""
-        text = json.dumps(data, ensure_ascii=False, sort_keys=True)
+        text = well_formed(json.dumps(data, ensure_ascii=False, sort_keys=True))
+        name, model, prompt = map(well_formed, (name, model, prompt))
         make_room(len(text), self.folder)
         run_id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         with self._connect() as db:
@@ -247,6 +249,7 @@ class Store:
 
     def save_measurement(self, key: str, name: str, kind: str, model: str, files: Mapping[str, bytes]) -> str:
         """Save the files of a sweep or an experiment and return its id; the same key again replaces them."""
+        name, model = well_formed(name), well_formed(model)
         measurement_id = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         make_room(sum(map(len, files.values())), self.folder)
         write_folder(self.place(measurement_id), {Path(file).name: data for file, data in files.items()})
@@ -284,7 +287,7 @@ class Store:
         """
         if not name.strip():
             raise ValueError("A name holds at least one visible character.")
-        self._update(kind, "name", name.strip()[:200], row_id)
+        self._update(kind, "name", well_formed(name).strip()[:200], row_id)
 
     def delete(self, kind: str, row_id: str) -> None:
         """Delete a direction, run or measurement; for thirty days `restore` can undo it."""
@@ -302,7 +305,7 @@ class Store:
 
     def _rows(self, table: str, columns: tuple[str, ...], search: str, deleted: bool) -> list[sqlite3.Row]:
         where = "deleted IS NOT NULL" if deleted else "deleted IS NULL"
-        words = search.split()
+        words = well_formed(search).split()
         for _ in words:
             where += " AND (" + " OR ".join(f"instr(lower({column}), ?) > 0" for column in columns) + ")"
         values = [word.lower() for word in words for _ in columns]

@@ -278,3 +278,18 @@ def test_the_questionnaire_in_plain_text() -> None:
 def test_a_scorer_that_cannot_read_the_items_is_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="reads the label 'true'; 1 of the 1 items of 'x' have none"):
         ev.parse(b'{"question": "x"}', "jsonl", name="x", scorer="claims")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"question":"q","choices":["a","b"],"answer":1e999}',
+        '{"question":"q","choices":["a","b"],"answer":NaN}',
+        '{"question":"q","mc1_targets":{"choices":["a","b"],"labels":[1]}}',
+        '{"statement":"s","number":Infinity,"foundation":"f","instructions":"i","top":5}',
+        '{"prompt":[{"type":"human","content":"x"}],"base":null}',
+    ],
+)
+def test_a_value_that_no_format_can_have_names_its_line(row: str) -> None:
+    with pytest.raises(ValueError, match="(?i)line 1"):
+        ev.parse(row.encode(), ".jsonl", name="f")

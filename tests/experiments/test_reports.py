@@ -348,3 +348,29 @@ def test_a_report_says_what_its_directions_and_thresholds_have_seen(result: expe
     files = reports.files(result)
     assert "Seen before" in files["report.html"].decode() and "Seen before" in files["report.md"].decode()
     assert json.loads(files["numbers.json"])["warnings"] == list(result.warnings)
+
+
+WHOLE = 'title = "t"\n[[sets]]\nname = "organism_claims"\n[[arms]]\nname = "a"\nmethod = "SaeReconstruction"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("directions = [1]\n" + WHOLE, "directions holds tables"),
+        ('calibration = "x"\n' + WHOLE, "calibration holds tables"),
+        (WHOLE + "steps = 3\n", "steps are a list of tables; got 3"),
+        (WHOLE + "steps = [3]\n", "steps are a list of tables"),
+        (WHOLE + 'grid = "x"\n', "grid is a table of lists"),
+        (WHOLE + "grid = {alpha = 3}\n", "grid is a table of lists"),
+        (WHOLE + "grid = {alpha = []}\n", "grid is a table of lists"),
+        ('compare = [["a"]]\n' + WHOLE, "pairs of arms' names"),
+        ("title = 3\n" + WHOLE.partition("\n")[2], "title is a text"),
+        (WHOLE.replace('name = "a"', "name = 4"), "a name is a text"),
+        ("measures = [1]\n" + WHOLE, "measures is a list of names"),
+        ("sets = [1]\n", "sets are tables"),
+    ],
+)
+def test_a_part_of_a_file_that_is_no_list_or_table_is_named(text: str, said: str) -> None:
+    assert experiments.parse(WHOLE).title == "t"
+    with pytest.raises(ValueError, match=said):
+        experiments.parse(text, "file")

@@ -294,3 +294,20 @@ def test_a_measurement_is_replaced_as_a_whole_or_not_at_all(store: Store, monkey
     place.rename(place.with_name(f".{key}.old"))  # killed between the two renames
     store.save_measurement("key", "one", "Sweep", "m", {"a.csv": b"newer"})
     assert list(store.measurement(key)) == ["a.csv"] and len(list(place.parent.iterdir())) == 1
+
+
+def test_half_characters_in_any_text_are_saved_as_a_replacement(store: Store) -> None:
+    half = "\ud800"
+    run = store.save_run({"a": half, half: 1}, f"{half}run", model=f"m{half}", prompt=half)
+    assert run.name == "\ufffdrun" and store.run(run.id) == {"a": "\ufffd", "\ufffd": 1}
+    key = store.save_measurement(f"k{half}", half, "Sweep", half, {"t.csv": b""})
+    store.rename("measurements", key, f"x{half}")
+    assert store.measurements()[0].name == "x\ufffd" and store.runs(half) and not store.runs(f"{half}?")
+    saved = store.save_direction(Direction(torch.ones(8), Site(1), provenance={"method": half}), half)
+    assert store.direction(saved.id).name == "\ufffd" and saved.method == "\ufffd"
+
+
+@pytest.mark.parametrize("name", ["model", "sae", "pairs"])
+def test_a_provenance_of_another_kind_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"holds {name!r} as a table"):
+        Direction(torch.ones(8), Site(1), provenance={name: "text"})

@@ -105,8 +105,13 @@ def _readable(items: Sequence[Item], scorer: Scorer, name: str) -> None:
 def _located(row: Record, make: Callable[[dict[str, Any]], Item]) -> Item:
     try:
         return make(row.values)
-    except (ValueError, TypeError, KeyError, AttributeError, SyntaxError) as error:
+    except (
+        ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError, RecursionError,
+        MemoryError,
+    ) as error:  # fmt: skip
         said = f"column {error} is missing" if isinstance(error, KeyError) else str(error)
+        if not isinstance(error, ValueError | KeyError):
+            said = f"a column holds something else than this format has there ({said})"
         raise ValueError(f"{row.where}: {said}") from error
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...models.tokenizing import all_well_formed
 from ...recipes.steps import from_data
 from ...showing.one_line import clipped
 from .results import Run
@@ -26,7 +27,7 @@ def checked_run(data: Any, file: str = "") -> Run:
     Raises:
         ValueError: it is no bundle, or a field of it is not what it must be; the sentence names the field.
     """
-    name = file or "This file"
+    name, data = file or "This file", all_well_formed(data)
     if not isinstance(data, Mapping) or data.get("format") != BUNDLE:
         raise ValueError(f"A run is imported from the JSON bundle that Export writes; {file or 'this file'} is none.")
     known = {key: value for key, value in data.items() if key not in ("format", "version", "versions")}
