@@ -31,7 +31,8 @@ REMAKEABLE = {
 SAVED = {
     "directions": "saved directions",
     "measurements": "saved sweeps and experiments",
-    "": "saved runs and notes",
+    "dictionaries": "dictionaries trained on this machine",
+    "": "saved runs and notes, and whatever else lies there",
 }
 NESTED = ("uploads",)  # folders of a part whose entries count one by one
 
@@ -67,7 +68,7 @@ def parts(folder: Path | None = None) -> list[Part]:
     folder = folder or home()
     found = [Part(name, what, bytes_of(folder / name), True) for name, what in REMAKEABLE.items()]
     found += [Part(name, what, bytes_of(folder / name), False) for name, what in SAVED.items() if name]
-    loose = sum(_bytes(path) for path in folder.glob("*") if path.is_file()) if folder.is_dir() else 0
+    loose = sum(bytes_of(path) for path in folder.glob("*") if path.name not in {*REMAKEABLE, *SAVED})
     return [*found, Part("", SAVED[""], loose, False)]
 
 

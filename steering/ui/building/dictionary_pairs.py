@@ -10,13 +10,17 @@ import streamlit as st
 from ...plots import matrices
 from ...plots import training as plots
 from ..explore.feature_cards import example_view
+from ..shared.indexes import index_bytes
 from ..widgets import theme
 from ..widgets.basics import chart, literal, option
 from ..widgets.tokens import visible
 from . import dictionary_table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ...features import FeatureIndex
+    from ...jobs.kept import Kept
     from ...models.model import Model
     from ...saes.comparing.comparison import FeatureComparison
     from ...saes.comparing.known import KnownDictionary
@@ -88,37 +92,49 @@ def _stamp(one: KnownDictionary) -> tuple[str, float]:
     return str(one.folder), (one.folder / "sae_weights.safetensors").stat().st_mtime
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
-def _rows(folder: str, changed: float):
+KEPT_BYTES = 2**29  # of decoders, of what is known of pairs of them, and of opened indexes
+
+
+@st.cache_resource(show_spinner=False)
+def _kept() -> Kept:
+    """What was read and computed of dictionaries, within KEPT_BYTES."""
+    from ...jobs.kept import Kept
+
+    return Kept(KEPT_BYTES, index_bytes)
+
+
+def _rows(folder: str, changed: float) -> Tensor:
     from safetensors import safe_open
 
-    with safe_open(Path(folder) / "sae_weights.safetensors", "pt") as file:
-        return file.get_tensor("W_dec").float()
+    def read() -> Tensor:
+        with safe_open(Path(folder) / "sae_weights.safetensors", "pt") as file:
+            return file.get_tensor("W_dec").float()
+
+    return _kept().get(("rows", folder, changed), read)
 
 
-@st.cache_resource(max_entries=32, show_spinner="Matching the features of both, one to one")
 def _compared(left: tuple[str, float], right: tuple[str, float]) -> FeatureComparison:
     from ...saes.comparing.comparison import compare
 
-    return compare(_rows(*left), _rows(*right))
+    with st.spinner("Matching the features of both, one to one"):
+        return _kept().get(("compared", left, right), lambda: compare(_rows(*left), _rows(*right)))
 
 
-@st.cache_resource(max_entries=16, show_spinner="Comparing all dictionaries")
 def _alike(stamps: tuple[tuple[str, float], ...]) -> list[list[float]]:
     from ...saes.comparing.comparison import alike
 
-    return alike([_rows(*stamp) for stamp in stamps])
+    with st.spinner("Comparing all dictionaries"):
+        return _kept().get(("alike", stamps), lambda: alike([_rows(*stamp) for stamp in stamps]))
 
 
 def _width(one: KnownDictionary) -> int:
     return int(_rows(*_stamp(one)).shape[1])
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
 def _opened(folder: str, changed: float) -> FeatureIndex:
     from ...features import FeatureIndex
 
-    return FeatureIndex.open(folder)
+    return _kept().get(("index", folder, changed), lambda: FeatureIndex.open(folder))
 
 
 def index_of(one: KnownDictionary) -> FeatureIndex | None:

@@ -72,8 +72,10 @@ def _begin(lm: Model, choice: TrainingChoice, cost: TrainingCost | None) -> None
     from dataclasses import replace
 
     from ...jobs.files import write_atomically
+    from ...library.space import make_room
 
     folder = home() / choice.name
+    make_room(int(choice.plan.buffer_gb * 1e9))
     if (folder / PLAN).is_file():
         raise ValueError(f"There is a training called {choice.name} already. Give this one another name.")
     plan = choice.plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -22,7 +22,13 @@ def _opened() -> Kept:
     """The opened indexes, within INDEX_BYTES."""
     from ...jobs.kept import Kept
 
-    return Kept(INDEX_BYTES, lambda one: sum(array.nbytes for array in one.arrays.values()))
+    return Kept(INDEX_BYTES, index_bytes)
+
+
+def index_bytes(value: Any) -> int | None:
+    """The bytes of an opened index's arrays; None for anything else."""
+    arrays = getattr(value, "arrays", None)
+    return sum(array.nbytes for array in arrays.values()) if isinstance(arrays, dict) else None
 
 
 def _index(folder: str, changed: float) -> FeatureIndex:

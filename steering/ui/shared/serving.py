@@ -5,6 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from ...checkpoints.confined import confine, named_folders
+from ...jobs.files import home
+
+TRAINED = "dictionaries"  # in the data folder; see `saes.comparing.known`, which is slow to import
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -21,4 +24,4 @@ def begin(address: str | None = None) -> None:
     address = address or st.get_option("server.address")
     folders = named_folders()
     if folders is not None or address not in LOOPBACK:
-        confine(folders or [])
+        confine([*(folders or []), home() / TRAINED])  # what was trained here is opened by its folder
