@@ -122,4 +122,5 @@ def test_the_server_listens_on_this_machine_only_by_default() -> None:
     settings = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     assert settings["server"]["address"] in serving.LOOPBACK
     assert set(settings["server"]["allowedHosts"]) <= set(serving.LOOPBACK)
-    assert "--server.address" not in (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    assert "--server.address" not in makefile.partition("\nrun:")[2].partition("\n\n")[0]
