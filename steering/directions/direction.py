@@ -305,7 +305,9 @@ _UNSTABLE = ("model", "sae", "versions", "fingerprint", "like", "moved_from")
 def _stable(provenance: Any) -> Any:
     """A provenance without what depends on rounding, and without computed numbers."""
     if isinstance(provenance, Mapping):
-        kept = {str(key): value for key, value in provenance.items() if key not in _UNSTABLE}
+        # What has a hash is known by it, whatever it is called.
+        out = {*_UNSTABLE, "name"} if "hash" in provenance else _UNSTABLE
+        kept = {str(key): value for key, value in provenance.items() if key not in out}
         return {key: _stable(value) for key, value in kept.items() if not isinstance(value, float)}
     return [_stable(one) for one in provenance] if isinstance(provenance, list | tuple) else provenance
 

@@ -12,6 +12,7 @@ from steering.checkpoints import confined
 from steering.checkpoints.confined import VARIABLE, allowed, confine, may_open
 from steering.checkpoints.folders import look
 from steering.checkpoints.places import source_of
+from steering.jobs.files import home
 from steering.models.model import Model
 from steering.saes.sae import load_sae
 from steering.saes.texts import texts_of
@@ -113,7 +114,8 @@ def test_serving_others_confines(
     if named is not None:
         monkeypatch.setenv(VARIABLE, named.replace(":", os.pathsep))
     serving.begin(address)
-    assert confined._folders == (None if open_ is None else tuple(Path(one).resolve() for one in open_))
+    own = home() / serving.TRAINED  # what was trained here is opened by its folder
+    assert confined._folders == (None if open_ is None else tuple(Path(one).resolve() for one in (*open_, own)))
 
 
 def test_the_server_listens_on_this_machine_only_by_default() -> None:

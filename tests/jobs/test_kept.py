@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,3 +31,26 @@ def test_sizes_are_those_of_arrays_and_texts_wherever_they_are() -> None:
     assert bytes_of(array) >= 4000 and bytes_of(torch.zeros(1000)) >= 4000
     assert bytes_of([{"key": Pair(array, ("x" * 500,))}]) >= 4500
     assert bytes_of(Pair(array, ()), lambda one: 7 if isinstance(one, Pair) else None) == 7
+
+
+def test_a_value_whose_making_asks_for_its_own_key_is_made_and_counted_once() -> None:
+    kept = Kept(1000)
+    assert kept.get("a", lambda: kept.get("a", lambda: "x" * 50)) == "x" * 50
+    assert kept.size == 100
+
+
+def test_what_is_kept_is_bounded_and_made_once() -> None:
+    kept, made = Kept(1000), []
+    for number in range(10):
+        kept.get(number, lambda number=number: made.append(number) or torch.zeros(50))
+    assert kept.size <= 1000 and len(kept._values) == 3
+    began, threads = threading.Barrier(4), []
+
+    def ask() -> None:
+        began.wait()
+        kept.get("x", lambda: made.append("x"))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert made.count("x") == 1 and not kept._making

@@ -121,7 +121,7 @@ def test_measurements_are_kept_with_their_files(store):
     assert [row.name for row in store.measurements("sweep tau")] == ["Tau and lambda"]
     assert store.measurement(made)["table.csv"].read_bytes() == b"new"
     (store.place(made) / ".table.csv.1.tmp").write_bytes(b"ne")  # as a kill leaves it
-    assert sorted(store.measurement(made)) == ["report.html", "table.csv"]
+    assert sorted(store.measurement(made)) == ["table.csv"]  # replaced as a whole: no report of the older run
     store.save_measurement("another", "Alpha", "Sweep", "m", files)
     store.delete("measurements", made)
     store.save_measurement("a grid of m", "x", "Sweep", "m", files)  # brought back, and the newest

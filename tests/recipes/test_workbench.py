@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 
 import pytest
-import torch
 
 from steering.directions.contrasts import mean_difference
 from steering.directions.direction import random_like
@@ -16,7 +14,7 @@ from steering.engine.engine import Engine
 from steering.measurements.neutral import neutral_texts
 from steering.measurements.numbers import typical_norm
 from steering.recipes.sources import Source
-from steering.recipes.workbench import Workbench, _Kept
+from steering.recipes.workbench import Workbench
 from steering.sites import Site
 
 PAIRS = PairSet.from_lists(["the king", "two trees"], ["one bird", "a dog"], name="small")
@@ -90,7 +88,7 @@ def test_a_controls_threshold_fires_as_often(tiny_llama, share: float) -> None:
     tau = float(own.quantile(1 - share)) if share else float(own.max()) + 1.0
     control = random_like(v, 0)
     fired = (bench._everywhere(control, v) > bench.firing_tau(v, tau, control)).float().mean()
-    assert float(fired) == pytest.approx(share, abs=2 / len(own))
+    assert float(fired) == pytest.approx(share, abs=0.015)  # tokens that are the same tie, and fire together
 
 
 def test_peaks_take_an_engine(tiny_llama) -> None:
@@ -101,29 +99,6 @@ def test_peaks_take_an_engine(tiny_llama) -> None:
         assert first is bench.peaks(v, ["the cat", "a dog"]) and len(first) == 2
     with pytest.raises(ValueError, match="Peaks are read by an engine"):
         Workbench(tiny_llama).peaks(v, ["the cat"])
-
-
-def test_a_value_whose_making_asks_for_its_own_key_is_made_and_counted_once() -> None:
-    kept = _Kept(1000)
-    assert kept.get("a", lambda: kept.get("a", lambda: "x" * 50)) == "x" * 50
-    assert kept.size == 100
-
-
-def test_what_is_kept_is_bounded_and_made_once() -> None:
-    kept, made = _Kept(1000), []
-    for number in range(10):
-        kept.get(number, lambda number=number: made.append(number) or torch.zeros(50))
-    assert kept.size <= 1000 and len(kept._values) == 3
-    began, threads = threading.Barrier(4), []
-
-    def ask() -> None:
-        began.wait()
-        kept.get("x", lambda: made.append("x"))
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert made.count("x") == 1 and not kept._making
 
 
 def test_a_dropped_workbench_is_collected(tiny_llama) -> None:

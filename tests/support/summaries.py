@@ -31,7 +31,9 @@ def summary(value: Any) -> Any:
 def close(a: Any, b: Any, tolerance: float = 1e-3) -> bool:
     """Whether two summaries say the same, numbers within a share of the larger one."""
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(close(a[key], b[key], tolerance) for key in a)
+        # A setting that came later is None where nothing was chosen.
+        keys = a.keys() | b.keys()
+        return all(close(a.get(key), b.get(key), tolerance) for key in keys)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(close(x, y, tolerance) for x, y in zip(a, b, strict=True))
     if isinstance(a, float | int) and isinstance(b, float | int) and not isinstance(a, bool):
