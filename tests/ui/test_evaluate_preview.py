@@ -31,5 +31,5 @@ def test_a_bundled_experiment_is_previewed_with_its_picture_and_sentence(
     at = fine(open_page("pages/measure/evaluate.py", "organism", evaluate_name="regulator"))
     assert any(one.value == "Measured when this was shipped" for one in at.subheader)
     assert any(one.value == LOOK["sentence"] for one in at.text)
-    at = fine(open_page("pages/measure/evaluate.py", "organism", evaluate_kind="own"))
+    at = fine(at.radio(key="evaluate_name").set_value("sara").run())
     assert not any(one.value == "Measured when this was shipped" for one in at.subheader)
