@@ -30,10 +30,13 @@ def sidebar() -> None:
     """Draw the model card. A model that cannot be loaded is reported here in one sentence, and the page still runs."""
     state.publish(state.MODEL, state.DEFAULT_MODEL)
     state.publish(state.SAE)
+    services.warm()
+    # The page itself says how far a model is that is still being loaded: without it there is nothing to draw.
+    shown = None if services.is_loaded() else st.empty()
     with st.sidebar, st.container(border=True, key="model_card", gap="xsmall"):
         problem = None
         try:
-            lm = services.model()
+            lm = services.model(shown=shown)
             _card(lm)
         except ValueError as error:
             problem = str(error)
