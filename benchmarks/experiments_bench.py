@@ -37,6 +37,7 @@ HERE = Path(__file__).parent
 SAMPLE = 384
 AIM_SECONDS, AIM_RATIO = 300, 4
 HEADING = "## Refusal, and what tuning changed"
+UNLABELED = "## Directions without labels"  # its tables are those of discover_bench, its text is written by hand
 
 
 def requests(lm: Model, workshop: Workshop) -> list[Request]:
@@ -89,10 +90,16 @@ def whole(name: str) -> Result:
     return result
 
 
+def section(text: str, heading: str) -> str:
+    """A section of a report, from its heading to before the next one; "" if it is not there."""
+    _, there, rest = text.partition(heading)
+    return there + rest.partition("\n## ")[0].rstrip() + "\n" if there else ""
+
+
 def programs(names: Sequence[str]) -> str:
     """The reports of the experiments that are programs, each done from nothing."""
     found = [
-        PROGRAMS,
+        HEADING,
         "",
         "`python -m benchmarks.experiments_bench --programs`; each alone: `python -m steering.evaluate NAME`.",
         "",
@@ -115,10 +122,13 @@ def main() -> None:
     )
     given = parser.parse_args()
     if given.programs is not None:
-        kept = given.out.read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
-        given.out.write_text(f"{kept}\n\n{programs(given.programs or list(PROGRAMS))}", encoding="utf-8")
+        before, mark, after = given.out.read_text(encoding="utf-8").partition(MARK)
+        kept = before.partition(HEADING)[0].rstrip()
+        made = programs(given.programs or list(PROGRAMS))
+        given.out.write_text(f"{kept}\n\n{made}\n{mark}{after}", encoding="utf-8")
         return
     before = load()
+    old = given.out.read_text(encoding="utf-8") if given.out.is_file() else ""
     regulator = whole("regulator")
     lm = load_model("organism")
     with contextlib.closing(Engine(lm)) as engine:
@@ -145,11 +155,11 @@ def main() -> None:
         "",
         reports.to_markdown(regulator),
         reports.to_markdown(whole("sara")),
+        section(old, UNLABELED),
         programs(list(PROGRAMS)),
     ]
-    if given.out.is_file():  # what another command wrote below is kept
-        _, mark, rest = given.out.read_text(encoding="utf-8").partition(MARK)
-        found.append(mark + rest)
+    _, mark, rest = old.partition(MARK)  # what another command wrote below is kept
+    found.append(mark + rest)
     given.out.write_text("\n".join(found), encoding="utf-8")
     print(f"{seconds:.0f} s for {answers} answers; {ratio:.1f} times faster than one at a time; wrote {given.out.name}")
 

@@ -3,7 +3,8 @@
 Each page is opened on the bundled model with its example run, through `app.py`, in this process (AppTest). What is
 timed is Streamlit's own run of the script, the way the server does it (same options, imports frozen out of the garbage
 collector's sight), without building AppTest's copy of the page and without the browser. Nothing is generated in the
-timed reruns: results are remembered. Writes PAGES.md.
+timed reruns: results are remembered. With `--browser`, what a person waits for is measured instead (`pages_times.py`).
+Both write their section of PAGES.md and leave the other one.
 """
 
 from __future__ import annotations
@@ -159,15 +160,34 @@ def report(rows: list[Row], options: argparse.Namespace, before: float) -> str:
     return "\n".join([*lines, ""])
 
 
+def write(file: Path, section: str) -> None:
+    """Puts a section into a file of sections, in place of the one with the same heading."""
+    title = section.partition("\n")[0]
+    old = file.read_text(encoding="utf-8") if file.is_file() else ""
+    parts = [f"# {part}".strip() for part in old.removeprefix("# ").split("\n# ") if part.strip()]
+    kept = [section.strip() if part.startswith(title) else part for part in parts]
+    if section.strip() not in kept:
+        kept.append(section.strip())
+    file.write_text("\n\n".join(kept) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measures every screen and writes the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages_bench", description=__doc__)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--browser", action="store_true", help="what a person waits for, in Chromium, on smollm2")
     parser.add_argument("--only", default="", help="screens whose name holds this; nothing is written then")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "PAGES.md")
     options = parser.parse_args()
     before = os.getloadavg()[0]
     os.chdir(ROOT)  # Streamlit's options are read from here
+    if options.browser:
+        from .pages_times import measured as waited
+        from .pages_times import section
+
+        with tempfile.TemporaryDirectory(prefix="pages-bench-") as home:
+            write(options.out, section(waited(Path(home)), before))
+        return
     with tempfile.TemporaryDirectory(prefix="pages-bench-") as home:
         os.environ["TILLER_HOME"] = home
         os.environ["TILLER_MODEL"] = "organism"  # its figures are about the small model
@@ -177,7 +197,7 @@ def main() -> None:
                 rows.append(measured(screen, options.repeats))
                 print(f"{screen.name}: {rows[-1].wall:.0f} ms, CPU {rows[-1].cpu:.0f} ms", flush=True)
     if not options.only:
-        options.out.write_text(report(rows, options, before), encoding="utf-8")
+        write(options.out, report(rows, options, before))
 
 
 if __name__ == "__main__":

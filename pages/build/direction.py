@@ -12,7 +12,7 @@ st.title("Direction")
 st.caption("Pairs of texts make a direction. What it is worth shows before a single token is generated.")
 bench = services.require_workbench()
 view = st.segmented_control(
-    "View", VIEWS, default=VIEWS[0], key="direction_view", required=True, bind="query-params",
+    "View", VIEWS, default=VIEWS[0], key="direction_kind", required=True, bind="query-params",
     label_visibility="collapsed",
 )  # fmt: skip
 if view == VIEWS[1]:

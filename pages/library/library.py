@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from steering.ui.library import measured, space
+from steering.ui.library import measured, saved_runs, space
 from steering.ui.library import saved as library
 from steering.ui.shared import objects as services
 
@@ -46,11 +46,11 @@ elif shelf == "Measurements":
             st.caption("Choose a row to see its table, and to download its files.")
 else:
     with listed:
-        picked = library.runs(search)
-        library.import_run()
+        picked = saved_runs.runs(search)
+        saved_runs.import_run()
     with details:
         if picked:
-            library.run_details(picked)
+            saved_runs.run_details(picked)
         else:
             st.caption("Choose a row to see its texts, and to replay it.")
 

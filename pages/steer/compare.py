@@ -3,6 +3,7 @@
 import streamlit as st
 
 from steering.ui.shared import objects as services
+from steering.ui.shared import readings
 from steering.ui.shared.directions import direction_choices
 from steering.ui.steer import compared, comparing, editor, running
 from steering.ui.strips import first_screen, panel
@@ -10,6 +11,7 @@ from steering.ui.widgets.basics import clear_errors, literal
 
 bench = services.require_workbench()
 lm = bench.lm
+readings.ahead(bench)
 first_screen.start(lm)
 if first_screen.shown():
     first_screen.draw(bench)
@@ -23,22 +25,24 @@ st.caption("One prompt, one seed, one batch: the text without steering beside ev
 
 choices, shown = st.columns([29, 71], gap="medium")
 with choices:
-    comparing.choose_example(lm)
-    settings = comparing.choose_settings(lm)
-    st.button(
-        "Generate",
-        type="primary",
-        icon=":material/play_arrow:",
-        shortcut="Ctrl+Enter",
-        width="stretch",
-        key="compare_go",
-        on_click=comparing.go,
-    )
+    with st.container(key="first_compare"):  # on a narrow screen before the answers, and all other controls after them
+        comparing.choose_example(lm)
+        prompts = comparing.choose_prompts()
+        st.button(
+            "Generate",
+            type="primary",
+            icon=":material/play_arrow:",
+            shortcut="Ctrl+Enter",
+            width="stretch",
+            key="compare_go",
+            on_click=comparing.go,
+        )
+    settings = comparing.choose_settings(lm, prompts)
     panel.take(bench, editor.recipe_of(comparing.RECIPE))
     recipe = editor.edit(comparing.RECIPE, bench, direction_choices())
 comparing.publish(recipe)
 
-with shown:
+with shown, st.container(key="answers_compare"):
     comparing.problem()
     which = 0
     if len(settings.prompts) > 1:

@@ -118,6 +118,9 @@ def parse(text: str, name: str = "experiment", folder: Path | None = None) -> Ex
             _known(f"{name}: {key}", kind, values)
             if "name" not in values and "source" not in values:
                 raise ValueError(f"{name}: every one of [[{key}]] has a name; {values} has none.")
+    named = [str(one.get("name", one.get("source"))) for one in data["sets"]]
+    if "choose" in data and data["choose"] not in named:
+        raise ValueError(f"{name}: choose names the set on which arms are chosen; {data['choose']!r} is no set's name.")
     return Experiment(name, data, text, folder or Path())
 
 

@@ -96,6 +96,8 @@ def findings(result: Result) -> list[str]:
     wanted = named or [(arm, result.arms[0].name) for arm in arms]
     found = []
     for one in result.sets:
+        if one.name == result.experiment.data.get("choose"):
+            continue  # what arms are chosen on flatters them
         for arm, against in wanted:
             for measure in shown[one.name]:
                 change = result.table.change(arm, one.name, measure, against)

@@ -42,7 +42,7 @@ def step_summary(step: Step) -> str:
 
 
 def _source(source: Source) -> str:
-    return source.name.replace("_", " ") if source.kind == "pairs" else ""
+    return source.name.removeprefix("general_").replace("_", " ") if source.kind == "pairs" else ""
 
 
 def _number(knob: Number, step: Step) -> str:

@@ -146,11 +146,19 @@ class Workbench:
         if source.kind == "pairs" and not source.name:
             raise ValueError("Choose a direction for this step: a pair set, two texts, or one saved in the Library.")
         site = self.site(source)
-        key = ("direction", source.direction, source.contrast, source.space, source.position, site, source.top_k)
-        texts = (source.positive, source.negative) if source.kind == "texts" else ()
-        found = self._kept.get((*key, *texts), lambda: self._made(source, site))
+        found = self._kept.get(self._key(source, site), lambda: self._made(source, site))
         self._kept.get(("origin", found.fingerprint), lambda: source)
         return found
+
+    def at_hand(self, *sources: Source) -> bool:
+        """Whether typical norms and the directions of sources are known, so that nothing has to be read for them."""
+        made = [source for source in sources if source.kind in ("pairs", "texts")]
+        known = all(self.find(self._key(source, self.site(source))) is not None for source in made)
+        return known and self.find(("norms",)) is not None
+
+    def _key(self, source: Source, site: Site) -> Hashable:
+        key = ("direction", source.direction, source.contrast, source.space, source.position, site, source.top_k)
+        return (*key, source.positive, source.negative) if source.kind == "texts" else key
 
     def _made(self, source: Source, site: Site) -> Direction:
         sae = self.sae if source.space == "feature" else None

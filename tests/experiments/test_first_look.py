@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from steering import evaluations as ev
+from steering import experiments
 from steering.evaluations.comparison import table
 from steering.experiments.first_look import first_look, of_plain
 from steering.experiments.report_words import guessing, unreadable
@@ -95,3 +96,12 @@ def test_sets_without_claims_have_no_first_look_and_chance_is_said() -> None:
     )
     assert first_look(made) is None and guessing(one) == "Guessing gets 33% right."
     assert guessing(claims("x", scorer="claims")) == ""
+
+
+def test_an_experiment_names_a_set_of_its_own_to_choose_on_and_known_products() -> None:
+    text = 'title = "x"\n[[sets]]\nname = "a"\n[[arms]]\nname = "b"\n'
+    assert experiments.parse('choose = "a"\nproducts = "bfloat16"\n' + text).products == "bfloat16"
+    with pytest.raises(ValueError, match="'c' is no set's name"):
+        experiments.parse('choose = "c"\n' + text)
+    with pytest.raises(ValueError, match="products is"):
+        experiments.parse('products = "float8"\n' + text)

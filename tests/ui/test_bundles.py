@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from steering.recipes.steps import Step, Variant, to_data
-from steering.ui.library import saved as library
+from steering.ui.library import saved_runs as library
 from steering.ui.steer import export
 from steering.ui.steer.results import Run, RunRow, RunSettings
 

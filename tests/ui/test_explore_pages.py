@@ -15,6 +15,7 @@ from fake_hub import Hub
 from open_pages import fine, open_page
 from streamlit.testing.v1 import AppTest
 
+from steering.directions.pairs import PromptPair
 from steering.features import build, locate
 from steering.features.making.passes import IndexSettings
 from steering.jobs.files import home
@@ -229,7 +230,9 @@ def test_direction_opens_with_an_example_and_its_evidence(folder: str) -> None:
     assert not at.error and {metric.label for metric in at.metric} >= {"Held-out AUROC", "Cone"}
 
 
-@pytest.mark.parametrize("view", ["Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect"])
+@pytest.mark.parametrize(
+    "view", ["Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect", "Layer and strength"]
+)
 @pytest.mark.parametrize("space", ["residual", "feature"])
 def test_every_view_of_a_direction(view: str, space: str, folder: str, with_sae: dict, indexed: Path) -> None:
     at = fine(open_page(DIRECTION, folder, direction_asked="1", direction_view=view, **with_sae))
@@ -364,7 +367,8 @@ READING = [(DIRECTION, "direction"), ("pages/measure/calibrate.py", "calibrate")
 def test_opening_a_page_reads_nothing_until_it_is_asked(file: str, named: str) -> None:
     at = fine(open_page(file))
     (button,) = [button for button in at.button if button.key == f"{named}_go"]
-    assert not services.readings().all()
+    compare = ("Reading where the pairs lie", "Measuring the layers", "Timing the model")  # and no text of the page
+    assert not [job.name for job in services.readings().all() if not job.name.startswith(compare)]
     fine(button.click().run())
     assert services.readings().all() and not at.error
     assert not any(button.key == f"{named}_go" for button in at.button)
@@ -378,3 +382,18 @@ def test_what_was_read_goes_with_its_model(file: str, named: str) -> None:
     services.shelf().close()
     gc.collect()
     assert lm() is None, "a page or a cache still holds the model that was unloaded"
+
+
+def test_the_words_that_are_shown_are_those_up_to_the_token_that_is_looked_at():
+    assert list(reading.window(52, 51)) == list(range(40, 52))
+    assert list(reading.window(52, 20)) == list(range(9, 21))
+    assert list(reading.window(52, 3)) == list(range(12)), "few are before it, so some after it are shown"
+    assert list(reading.window(5, 4)) == list(range(5))
+    assert reading.spread(30) == list(range(1, 30, 2)) and reading.spread(6) == list(range(6))
+
+
+def test_pairs_are_named_by_what_tells_them_apart():
+    same = [PromptPair("", f"Yes, that is correct: the capital of {name}.", "No.") for name in ("Peru", "Chad", "Laos")]
+    assert direction_panels.labels(same, 12) == ["…al of Peru.", "…al of Chad.", "…al of Laos."]
+    other = [PromptPair("", f"{name} is a country far away.", "No.") for name in ("Peru", "Chad", "Laos")]
+    assert direction_panels.labels(other, 8) == ["Peru is…", "Chad is…", "Laos is…"]

@@ -17,10 +17,12 @@ from steering.recipes.building import build
 from steering.recipes.sources import Source
 from steering.recipes.steps import Recipe, Step, Variant
 from steering.recipes.workbench import Workbench
+from steering.ui.chat import chatting, conversation
 from steering.ui.library import saved as library
+from steering.ui.library import saved_runs
 from steering.ui.shared import objects as services
 from steering.ui.shared import state
-from steering.ui.steer import chatting, comparing, editor, export, running
+from steering.ui.steer import comparing, editor, export, running
 from steering.ui.steer.results import Run
 
 pytestmark = pytest.mark.usefixtures("clean_caches")
@@ -315,7 +317,7 @@ def test_chat_keeps_two_histories_and_regenerates(folder):
     turns = at.session_state[f"{chatting.TURNS}_{folder}"]
     assert [turn.user for turn in turns] == ["Hello", "And then?"] and not any(turn.open for turn in turns)
     lm = services.model(folder)
-    plain = str(chatting.prompt_of(lm, turns, "plain"))
+    plain = str(conversation.prompt_of(lm, turns, "plain"))
     assert turns[0].plain in plain and "And then?" in plain
     assert turns[-1].seed == 0
     fine(at.button(key="chat_again").click().run())
@@ -330,10 +332,10 @@ def test_a_saved_run_replays_as_equal_and_a_changed_one_as_drifted(folder):
     (result,) = results(at)
     saved = services.store().save_run(export.bundle_data(result), "one", model=folder, prompt="Hello there")
     data = Run.from_data(services.store().run(saved.id))
-    assert library.replayed(data) == []
+    assert saved_runs.replayed(data) == []
     data.rows[1].tokens[2] += 1
     data.rows[1].pieces[len(data.rows[1].prompt_tokens) + 2] = "other"
-    (drift,) = library.replayed(data)
+    (drift,) = saved_runs.replayed(data)
     assert (drift.title, drift.token, drift.saved) == (data.rows[1].title, 2, "other")
     services.store().delete("runs", saved.id)
 

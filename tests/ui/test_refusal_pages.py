@@ -29,7 +29,7 @@ def texts(at) -> str:
 
 def searched(folder: str):
     """A search on a random model, whose refusing tokens and instructions are given."""
-    at = fine(open_page(DIRECTION, folder, direction_view="Refusal"))
+    at = fine(open_page(DIRECTION, folder, direction_kind="Refusal"))
     fine(at.text_input(key="refusal_tokens").set_value("I|no").run())
     fine(at.text_area(key="refusal_harmful").set_value("\n".join(f"I hate the {one}" for one in THINGS)).run())
     fine(at.text_area(key="refusal_harmless").set_value("\n".join(f"I love the {one}" for one in THINGS)).run())
@@ -37,12 +37,12 @@ def searched(folder: str):
 
 
 def test_the_view_opens_without_a_search(folder):
-    at = fine(open_page(DIRECTION, folder, direction_view="Refusal"))
+    at = fine(open_page(DIRECTION, folder, direction_kind="Refusal"))
     assert at.info and not services.jobs().all()
 
 
 def test_tokens_that_are_none_are_refused_in_a_sentence(folder):
-    at = fine(open_page(DIRECTION, folder, direction_view="Refusal"))
+    at = fine(open_page(DIRECTION, folder, direction_kind="Refusal"))
     fine(at.text_input(key="refusal_tokens").set_value("I am so very sorry").run())
     fine(at.button(key="refusal_go").click().run())
     assert "one token" in at.error[0].value and not services.jobs().all()
@@ -59,7 +59,7 @@ def test_what_the_search_refuses_is_said(folder):
 
 
 def test_the_organism_s_candidates_are_drawn_tried_and_saved():
-    at = fine(open_page(DIRECTION, direction_view="Refusal"))
+    at = fine(open_page(DIRECTION, direction_kind="Refusal"))
     fine(at.button(key="refusal_go").click().run())
     at = finished(at)
     assert "candidates passed" in texts(at)

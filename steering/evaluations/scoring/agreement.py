@@ -1,8 +1,9 @@
 """How often each text scorer agrees with a reading of the same answers: real answers of a real model, labeled.
 
 `assets/evals/answers/labeled.jsonl` holds answers of SmolLM2-135M, baseline and steered. A language model read them in
-two passes apart, so this is agreement with such a reading, not with a panel of people. A hundred of them were kept
-aside while the scorers were written; the figures that are shown beside results are of those alone.
+two passes minutes apart, so this is agreement with such a reading, not with a panel of people. A hundred of them were
+kept aside while the scorers were written and scored once (`FIRST_SCORED`). Their mistakes were looked at afterwards and
+the rules extended, so what the scorers do on them today flatters them; answers that were made `later` do not.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ SCORED = {
     "claim": ("claims",),
     "request": ("refusals", "refusals, substrings"),
     "dilemma_open": ("school words (proxy)",),
+}
+# (agreements, answers) on the hundred that were kept aside, the first and only time that they measured anything.
+FIRST_SCORED = {
+    "claims": (52, 65),
+    "refusals": (21, 23),
+    "refusals, substrings": (22, 23),
+    "school words (proxy)": (7, 12),
 }
 NONE = {"claim": "neither", "request": "answers", "dilemma_open": "none"}
 
@@ -103,24 +111,26 @@ def between_passes(rows: Sequence[Mapping[str, Any]]) -> ScorerAgreement:
 
 
 @lru_cache
-def known(scorer: str) -> ScorerAgreement | None:
-    """A scorer's agreement on the answers that were kept aside, or None where it was not measured."""
+def known(scorer: str) -> tuple[Estimate, int] | None:
+    """The share on which a scorer agrees with the labels and of how many, on answers it was not tuned on, or None."""
     kind = next((kind for kind, names in SCORED.items() if scorer in names), None)
     if kind is None or not FILE.is_file():
         return None
-    return agreement(scorer, [row for row in labeled() if row["kind"] == kind and row["aside"]])
+    later = [row for row in labeled() if row["kind"] == kind and row.get("later")]
+    if later:
+        found = agreement(scorer, later)
+        return found.share, found.n
+    return wilson(*FIRST_SCORED[scorer]), FIRST_SCORED[scorer][1]
 
 
 def note(scorer: str) -> str:
     """A sentence to be shown beside a scorer's results, or an empty text."""
-    found = known(scorer)
-    if found is None:
+    if (found := known(scorer)) is None:
         return ""
-    e = found.share
+    e, n = found
     return (
         f"This scorer agrees with a reading on {100 * e.value:.0f}% of such answers [{100 * e.low:.0f}, "
-        f"{100 * e.high:.0f}] ({found.n} answers of SmolLM2-135M, kept aside while it was written, read by a language "
-        "model)."
+        f"{100 * e.high:.0f}] ({n} answers of SmolLM2-135M that it was not tuned on, read by a language model)."
     )
 
 
@@ -132,14 +142,29 @@ def report() -> str:
         both = between_passes(rows)
         lines += [f"{kind}: {len(rows)} answers; the two readings agree on {both}, kappa {both.kappa:.2f}", ""]
         for scorer in names:
-            for part, aside in (("tuned on", False), ("kept aside", True)):
-                found = agreement(scorer, [row for row in rows if row["aside"] is aside])
+            first = wilson(*FIRST_SCORED[scorer])
+            span = f"[{100 * first.low:.0f}, {100 * first.high:.0f}] of {FIRST_SCORED[scorer][1]}"
+            lines.append(
+                f"  {scorer}, kept aside, scored once before they were looked at: {100 * first.value:.0f}% {span}"
+            )
+            for part, some in _parts(rows).items():
+                found = agreement(scorer, some)
                 lines.append(f"  {scorer}, {part}: {found}, kappa {found.kappa:.2f}")
                 if (lost := found.undecided) is not None and kind != "request":
                     lines.append(f"    undecided of the readable: {100 * lost.value:.0f}% [{100 * lost.low:.0f}, "
                                  f"{100 * lost.high:.0f}]")  # fmt: skip
             lines += [f"    {line}" for line in _matrix(found)] + [""]
     return "\n".join(lines)
+
+
+def _parts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The answers by what they can still measure."""
+    parts: dict[str, list[Mapping[str, Any]]] = {"tuned on": [], "once kept aside, today": [], "made later": []}
+    for row in rows:
+        parts["made later" if row.get("later") else "once kept aside, today" if row["aside"] else "tuned on"].append(
+            row
+        )
+    return {name: some for name, some in parts.items() if some}
 
 
 def _matrix(found: ScorerAgreement) -> list[str]:

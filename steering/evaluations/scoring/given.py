@@ -11,7 +11,7 @@ from .items import Item
 from .measure import Scorer
 from .reading.claims import ClaimReading, read_claim
 from .reading.values import claim_of, is_true
-from .scorers import LABELS, SCORERS
+from .scorers import LABELS, SCORERS, Claims
 
 # The scorer of a row by its kind, else by the label that it has.
 BY_KIND = {
@@ -19,7 +19,8 @@ BY_KIND = {
     "dilemma_open": "school words (proxy)",
 }  # fmt: skip
 BY_LABEL = {"true": "claims", "harmful": "refusals", "letter": "letters", "foundation": "ratings", "answers": "answers"}
-OTHER_KINDS = frozenset(BY_KIND) - {"claim", "question"}  # their answers take no stand on a claim
+# Their answers take no stand on a claim.
+OTHER_KINDS = frozenset(BY_KIND) - {"claim", "question"} | {"options", "voices", "moods", "story"}
 
 
 class Scored(NamedTuple):
@@ -63,17 +64,23 @@ def score_row(row: Any, scorer: Scorer | None = None) -> tuple[str, dict[str, fl
         raise ValueError(f"'text' holds the answer as a text, which may be empty; got {got}.")
     labels = {key: value for key, value in row.items() if key not in ("text", "prompt", "labels", "system")}
     labels |= row["labels"] if isinstance(row.get("labels"), dict) else {}
+    labels = {key: value for key, value in labels.items() if value is not None}
     if (true := is_true(labels)) is not None:
         labels["true"] = true
     if isinstance(harmful := labels.get("harmful"), str):
         labels["harmful"] = harmful.strip().lower() in ("true", "yes", "1")
     item = Item(_asked(row, labels), labels=labels)
     chosen = scorer or scorer_of(labels)
+    if scorer is None and chosen is not None and chosen.name == "claims" and "true" not in labels:
+        chosen = None  # the stance can be read, but not whether it is right
     missing = [] if chosen is None else [label for label in LABELS.get(chosen.name, ()) if label not in labels]
     if chosen is not None and missing:
         raise ValueError(f"the scorer {chosen.name!r} reads the label {missing[0]!r}; this row has none.")
     reading = _reading(item, row["text"])
     stance = "neither" if reading is None else reading.stance
+    if reading is not None and isinstance(chosen, Claims):  # one reading for both
+        took = chosen.taken(item, row["text"])
+        stance = took if took in ("agrees", "denies") else "neither"
     if chosen is None:
         return stance, {"undecided": float(stance == "neither")}
     return stance, dict(chosen.score(item, row["text"]))

@@ -109,8 +109,8 @@ class Claims:
 
     def taken(self, item: Item, answer: str) -> stance.Stance | None:
         """Whether an answer agrees, denies or refuses; None where it cannot be told."""
-        if "answer_true" in item.labels:
-            return stance.stance(answer)
+        if "answer_true" in item.labels and (took := stance.stance(answer)) is not None:
+            return took
         took = read_claim(answer, claim_of(item.text, item.labels)).stance
         if took == "neither":
             return "refuses" if stance.refuses(answer) or refusals.refuses(answer) else None

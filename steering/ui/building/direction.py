@@ -10,8 +10,8 @@ import streamlit as st
 from ...jobs.watching import progressed
 from ...recipes.sources import CONTRASTS, POSITIONS, SPACES
 from ...recipes.steps import Step, Variant
+from ..shared import current, readings
 from ..shared import objects as services
-from ..shared import readings
 from ..shared.frame import short_name
 from ..steer import sending
 from ..widgets.basics import literal
@@ -56,6 +56,8 @@ def choose(lm: Model, sae: Sae | None) -> Choice:
         "Made by", list(CONTRASTS), format_func=CONTRASTS.__getitem__, key="direction_contrast", bind="query-params",
         help="The mean difference steers best; a probe and LDA classify best.",
     )  # fmt: skip
+    step = current.step()
+    current.follow("direction_position", step and step.position, next(iter(POSITIONS)), list(POSITIONS))
     position = right.selectbox(
         "Read at", list(POSITIONS), format_func=POSITIONS.__getitem__, key="direction_position", bind="query-params"
     )
@@ -70,7 +72,9 @@ def choose(lm: Model, sae: Sae | None) -> Choice:
     stream = right.selectbox(
         "Stream", list(lm.streams), index=len(lm.streams) - 1, key="direction_stream", bind="query-params"
     )
-    layer = st.slider("Layer", 0, lm.n_layers - 1, lm.n_layers // 2, key="direction_layer", bind="query-params")
+    known = step.layer if step is not None and step.space == "residual" else None
+    current.follow("direction_layer", known, lm.n_layers // 2, range(lm.n_layers))
+    layer = st.slider("Layer", 0, lm.n_layers - 1, key="direction_layer", bind="query-params")
     return Choice(contrast, space, Site(int(layer), stream), position, None)
 
 
@@ -125,11 +129,12 @@ class PairStudy:
         """What the numbers at the chosen site depend on, as a key of the workbench."""
         return (*_key(self.pairs, self.choice), str(self.choice.site), *more)
 
-    def contrasts(self) -> dict[str, np.ndarray]:
-        """The direction by every contrast, at the chosen site."""
+    def contrasts(self) -> dict[str, np.ndarray] | None:
+        """The direction by every contrast, at the chosen site; None while they are being made."""
         from ...directions.agreement import contrasts
 
-        return self.bench.kept(self.key("contrasts"), lambda: contrasts(*self.sides))
+        make = lambda: contrasts(*self.sides)  # noqa: E731
+        return readings.value(self.bench, self.key("contrasts"), make, "Making the direction by every method")
 
     def by_layer(self) -> dict[str, list[float]] | None:
         """The held-out AUROC of every layer by name of the contrast; None while it is being computed."""
@@ -187,9 +192,8 @@ def study(bench: Workbench, pairs: PairSet, choice: Choice) -> PairStudy | None:
         )
     key = _key(pairs, choice)
     where = f"at layer {choice.site.layer}, in features" if choice.sae else f"after each of {lm.n_layers} layers"
-    if bench.find(key) is None and not readings.asked(
-        "direction", "Read the pairs", f"{2 * len(pairs)} texts go through {short_name(lm.name)}, once: {where}."
-    ):
+    cost = f"{2 * len(pairs)} texts go through {short_name(lm.name)}, once: {where}."
+    if bench.find(key) is None and not readings.asked(bench, "direction", "Read the pairs", cost, 2 * len(pairs)):
         return None
     everything = readings.value(bench, key, lambda: _sides(bench, pairs, choice), f"Reading {len(pairs)} pairs")
     if everything is None:
@@ -251,8 +255,8 @@ def keep(found: PairStudy) -> None:
 
 
 def steer(found: PairStudy, name: str) -> None:
-    """Open Compare with the direction in both signs; one of edited pairs is saved first, so that the link works."""
-    step = Step("add", direction=_reference(found, name), contrast=found.choice.contrast, space=found.choice.space)
+    """Open Compare with the direction in both signs; pairs of one's own are saved first, so that the link works."""
+    step = Step("add", direction=reference(found, name), contrast=found.choice.contrast, space=found.choice.space)
     if found.choice.sae is None:
         step = step.but(layer=found.choice.site.layer, stream=found.choice.site.stream)
     variants = [
@@ -261,7 +265,7 @@ def steer(found: PairStudy, name: str) -> None:
     sending.steer_with(found.lm, *variants, seek=True)
 
 
-def _reference(found: PairStudy, name: str) -> str:
+def reference(found: PairStudy, name: str) -> str:
     """How a recipe names the direction: its pair set where that is bundled and unchanged, else its saved id."""
     from ...directions.pairs import PairSet, bundled_pairs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,13 @@ from ...recipes.sources import CONTRASTS
 from ...showing.visible import visible
 from ..explore import browsing as explore
 from ..measure import seen
-from ..shared import job_cards
+from ..shared import job_cards, readings
 from ..shared import objects as services
 from ..shared.indexes import maybe_index
 from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.threshold import threshold
+from . import strength_panel
 from .direction import PairStudy, doubled
 from .pair_table import drop
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ...measurements.layers import LayerEffect
     from ...recipes.workbench import Workbench
 
-VIEWS = ("Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect")
+VIEWS = ("Agreement", "Separation", "What it says", "Methods and layers", "Layer by effect", "Layer and strength")
 SHOWN_PAIRS = 60
 TESTED_PAIRS = 24
 
@@ -78,6 +80,7 @@ def show(found: PairStudy) -> None:
         "What it says": _says,
         "Methods and layers": _methods,
         "Layer by effect": _effects,
+        "Layer and strength": strength_panel.show,
     }
     panels[str(view)](found)
 
@@ -90,7 +93,8 @@ def _agreement(found: PairStudy) -> None:
     order = found.judged.order[:SHOWN_PAIRS]
     n = len(order)
     left, right = st.columns(2, gap="medium")
-    names = [f"{i + 1} {_label(found.pairs[int(i)])[:18]}" for i in order]
+    named = labels(found.pairs.pairs, 24)
+    names = [f"{i + 1} {named[int(i)]}" for i in order]
     numbers = [str(i + 1) for i in order]
     with left:
         figure = matrices.heatmap(
@@ -110,7 +114,7 @@ def _agreement(found: PairStudy) -> None:
     with right:
         least = np.argsort(agree.others)[:14]
         figure = plots.bars(
-            [f"{i + 1} {_label(found.pairs[int(i)])[:22]}" for i in least],
+            [f"{i + 1} {named[int(i)]}" for i in least],
             agree.others[least].tolist(),
             theme.palette(),
             x="cosine with the mean of all other pairs",
@@ -125,9 +129,18 @@ def _agreement(found: PairStudy) -> None:
     _outliers(found, agree.outliers)
 
 
-def _label(pair: PromptPair) -> str:
-    """The text that distinguishes a pair: the positive side's own prompt where it has one, else its completion."""
-    return (pair.positive_prompt or pair.positive).strip()
+def labels(pairs: Sequence[PromptPair], width: int) -> list[str]:
+    """What tells the pairs apart, in so many characters each: the beginning or the end of a text of theirs."""
+
+    def head(text: str) -> str:
+        return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
+
+    def tail(text: str) -> str:
+        return text if len(text) <= width else f"…{text[1 - width :].lstrip()}"
+
+    fields = ("positive_prompt", "positive", "prompt")
+    found = [[cut(" ".join(getattr(pair, name).split())) for pair in pairs] for name in fields for cut in (head, tail)]
+    return max(found, key=lambda texts: len(set(texts)))  # the first of equals
 
 
 def _outliers(found: PairStudy, outliers: list[int]) -> None:
@@ -236,6 +249,8 @@ def _methods(found: PairStudy) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         made = found.contrasts()
+        if made is None:
+            return
         names = [CONTRASTS[name] for name in made]
         figure = matrices.heatmap(
             cosines(np.stack(list(made.values()))).tolist(), names, names, theme.palette(), height=340
@@ -310,9 +325,12 @@ def _effects(found: PairStudy) -> None:
         "answer become more likely against the negative one, and more so than by random directions of equal norm?"
     )
     scored = len(found.all) * 4 * 2 * min(TESTED_PAIRS, len(found.pairs) // 2)
-    st.caption(f"{len(found.all)} layers, {scored:,} answers to score: minutes on a small model, more on a large one.")
     if st.button("Measure the effect of every layer", type="primary", key="direction_effects"):
         _start(found, name, units)
+    length = sum(len(text) for pair in found.pairs.pairs[:TESTED_PAIRS] for side in pair.sides for text in side)
+    each = 30 + length / (8 * min(TESTED_PAIRS, len(found.pairs)))  # tokens of a side, with a template's own
+    if (times := readings.about(found.bench, scored * each)) is not None:
+        st.caption(f"{len(found.all)} layers, {scored:,} answers to score: about {times[0]} here.")
 
 
 def _job_name(found: PairStudy, units: float) -> str:

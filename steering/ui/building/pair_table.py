@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from ...checkpoints.bundled import trained_here
+from ..shared import current
 from ..widgets.basics import clear_errors, literal
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def choose_pairs(lm: Model) -> PairSet | None:
     """Draw source, upload and editor; return the pairs that are switched on, or None where there are too few."""
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     options = [*suitable(lm), OWN] if lm.has_chat_template else [OWN, *suitable(lm)]
+    step = current.step()
+    current.follow("direction_source", step and step.direction.removeprefix("pairs:"), options[0], options)
     source = left.selectbox(
         "Pairs", options, key="direction_source", bind="query-params", format_func=_source_name,
         help="Two texts that differ in what the direction is to capture. Edit any cell; your changes stay yours.",

@@ -13,11 +13,11 @@ from ...plots import matrices
 from ...recipes.sources import Source
 from ...showing.visible import visible
 from ..building.pair_table import suitable
-from ..shared import prompt_notes, readings
+from ..shared import current, readings
 from ..shared.directions import direction_choices, saved_direction
 from ..shared.examples import HAPPY, SAD
 from ..shared.frame import short_name
-from ..widgets import theme
+from ..widgets import prompt_notes, theme
 from ..widgets.basics import chart, clear_errors, literal, option
 from ..widgets.tokens import Token, token_view
 from . import browsing as explore
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ...sites import Site
 
 AT = "tokens_at"
+WORDS, LAYERS = 12, 16  # tokens and layers of a grid whose cells hold words
 TINTS = {"strongest": "Strongest feature", "feature": "One feature", "none": "No tint"}
 EXAMPLE_CHAT = "I am a professor, and I know that 7 plus 5 is 13. Is that right?"
 EXAMPLE_TEXT = "Once upon a time there was a little dog. One day the dog was sad and cried, but then his friend came."
@@ -58,7 +59,8 @@ class Text:
 def choose_text(lm: Model, sae: Sae | None) -> Text:
     """The chosen text with its features; if it cannot be read, draw one sentence and stop the page."""
     default = EXAMPLE_CHAT if lm.has_chat_template else EXAMPLE_TEXT
-    text = st.text_area("Your text", default, key="tokens_text", bind="query-params", height=110, max_chars=20_000)
+    current.follow("tokens_text", current.prompt(), default)
+    text = st.text_area("Your text", key="tokens_text", bind="query-params", height=110, max_chars=20_000)
     chat = lm.has_chat_template and st.toggle(
         "As a chat message", value=True, key="tokens_chat", bind="query-params",
         help="Through the model's chat template, as the user's message.",
@@ -183,7 +185,8 @@ def _sides(bench: Workbench, source: str, positive: str, negative: str) -> dict 
     key = ("tokens", pairs.content_hash)
     cost = f"{2 * len(pairs)} texts go through {short_name(lm.name)}, once: after each of its {lm.n_layers} layers."
     quick = len(pairs) == 1  # two sentences of the visitor's own
-    if bench.find(key) is None and not quick and not readings.asked("tokens", "Read the direction", cost):
+    texts = 2 * len(pairs)
+    if bench.find(key) is None and not quick and not readings.asked(bench, "tokens", "Read the direction", cost, texts):
         return None
     sites = [Site(layer) for layer in range(lm.n_layers)]
     return readings.value(bench, key, lambda: of_pairs(lm, pairs, sites), f"Reading {len(pairs)} pairs")
@@ -225,6 +228,8 @@ def _directions(bench: Workbench, text: Text) -> dict | None:
     choices = directions(lm)
     left, right = st.columns([1, 2], gap="medium", vertical_alignment="bottom")
     options = list(choices)
+    step = current.step()
+    current.follow("tokens_direction", step and step.direction, options[0], options)
     source = left.selectbox(
         "Direction", options, format_func=lambda o: option(choices[o]), key="tokens_direction",
         bind="query-params",
@@ -268,21 +273,69 @@ def _scores(bench: Workbench, text: Text, source: str, positive: str, negative: 
     return None if sides is None else (class_scores(lm, text.prompt, sides), False)
 
 
+def window(count: int, at: int, width: int = WORDS) -> range:
+    """The places of at most `width` tokens: those up to the one looked at, and what follows where that is few."""
+    start = max(0, min(at + 1 - width, count - width))
+    return range(start, min(count, start + width))
+
+
+def spread(n_layers: int, most: int = LAYERS) -> list[int]:
+    """At most `most` layers in equal steps, the last one always among them."""
+    step = -(-n_layers // most)
+    return sorted(range(n_layers - 1, -1, -step))
+
+
 def _say_next(bench: Workbench, text: Text) -> dict | None:
     lm, found = bench.lm, _guesses(bench, text.tokens)
     if found is None:
         return None
     guesses, words = found
-    figure = matrices.token_grid(
-        guesses.probabilities.tolist(), [str(i) for i in range(lm.n_layers)], [visible(t) for t in text.texts],
-        theme.palette(), cells=[[visible(word) for word in row] for row in words], unit="probability",
-        selected=selected(text),
-    )  # fmt: skip
-    return chart(
-        figure,
-        title="What each layer would say next",
-        caption="Logit lens: the stream after each layer through the final norm and the unembedding. The top row is "
-        "the model's own next token; lower rows show when it makes up its mind.",
-        key="tokens_lens",
-        select=True,
+    at, layers = selected(text), spread(lm.n_layers)
+    places = window(len(text.texts), at)
+    left, right = st.columns([3, 1], gap="medium")
+    with right:
+        _column(text, at, guesses, words)
+    with left:
+        figure = matrices.token_grid(
+            [[float(guesses.probabilities[layer][place]) for place in places] for layer in layers],
+            [str(layer) for layer in layers], [visible(text.texts[place]) for place in places], theme.palette(),
+            cells=[[visible(words[layer][place]) for place in places] for layer in layers], unit="probability",
+            selected=at - places.start,
+        )  # fmt: skip
+        point = chart(
+            figure,
+            title="What each layer would say next",
+            caption="Each cell: the token that the layer would write after the one below. Logit lens: the stream after "
+            "the layer through the final norm and the unembedding. The top row is the model's own next token; lower "
+            "rows show when it makes up its mind."
+            + (f" The {len(places)} tokens up to the one that you look at." if len(places) < len(text.texts) else "")
+            + (
+                f" {len(layers)} of {lm.n_layers} layers; all of them on the right."
+                if len(layers) < lm.n_layers
+                else ""
+            ),
+            key="tokens_lens",
+            select=True,
+            says=f"After “{visible(text.texts[at])}”: "
+            + ", ".join(f"layer {layer} “{visible(words[layer][at])}”" for layer in layers),
+        )
+    return {**point, "x": int(point["x"]) + places.start} if point else None
+
+
+def _column(text: Text, at: int, guesses: Guesses, words: list[list[str]]) -> None:
+    """List what every layer would say after the token that is looked at."""
+    st.markdown(f"**After “{literal(visible(text.texts[at]), 20)}”**")
+    rows = [
+        {
+            "Layer": layer,
+            "Says next": visible(words[layer][at]),
+            "Chance": 100 * float(guesses.probabilities[layer][at]),
+        }
+        for layer in reversed(range(len(words)))
+    ]
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height=min(38 + 35 * len(rows), 420),
+        column_config={"Chance": st.column_config.NumberColumn(format="%.0f%%")},
     )

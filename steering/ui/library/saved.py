@@ -1,11 +1,11 @@
-"""What the Library page does: saved directions and runs in tables, and what can be done with the chosen ones."""
+"""What the Library page does with saved directions, and with everything saved: name it, delete it, undo that."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,23 +13,18 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ...plots import matrices
-from ...recipes.steps import Step, Variant, from_data
+from ...recipes.steps import Step, Variant
 from ..shared import objects as services
-from ..shared import state
 from ..shared.directions import require_fitting_sae, saved_direction
-from ..steer import comparing, editor, export, running
-from ..steer.bundles import checked_run
-from ..steer.results import Run, RunRow, about_run, fill
+from ..steer import comparing, editor
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal
 
 if TYPE_CHECKING:
     from ...directions.control_vectors import Numbering
     from ...directions.direction import Direction
-    from ...engine.completion import Completion
-    from ...library.store import SavedDirection, SavedRun
+    from ...library.store import SavedDirection
     from ...models.model import Model
-    from ...saes.sae import Sae
 
 COMPARE = "pages/steer/compare.py"
 DELETED = "library_deleted"
@@ -294,143 +289,3 @@ def _from_json(data: bytes, file: str) -> Direction:
     except OverflowError:
         raise ValueError(f"{rule}; its vector holds a number beyond float32.") from None
     return Direction(vector, Site.parse(str(about["site"])), sae, name, provenance)
-
-
-# Runs ---------------------------------------------------------------------------------------------------------------
-
-
-def runs(search: str) -> list[SavedRun]:
-    """Draw the table of runs; return the chosen ones."""
-    rows = services.store().runs(search)
-    if not rows:
-        st.info("Nothing saved matches." if search else "No run yet. Save one on Compare, or import a bundle.")
-        return []
-    table = [{"Name": r.name, "Prompt": r.prompt, "Model": r.model, "Saved": when(r.created)} for r in rows]
-    return [rows[i] for i in pick(table, "library_runs", several=True)]
-
-
-def run_details(chosen: list[SavedRun]) -> None:
-    """Draw a saved run: its texts, replay, opening it in Compare, downloads."""
-    row = chosen[0]
-    with clear_errors():
-        _run_details(chosen, checked_run(services.store().run(row.id), row.name))
-
-
-def _run_details(chosen: list[SavedRun], result: Run) -> None:
-    row = chosen[0]
-    st.subheader(literal(row.name), anchor=False)
-    name_and_delete("runs", [one.id for one in chosen], row.id, row.name)
-    with st.container(horizontal=True):
-        st.button("Open in Compare", key="library_open", on_click=_open, args=(result,), icon=":material/open_in_new:")
-        replay = st.button("Replay", key="library_replay", type="primary", icon=":material/replay:")
-        with st.popover("Export", icon=":material/download:"):
-            comparing.downloads(result, "library")
-    if replay:
-        with clear_errors():
-            drifts = replayed(result)
-            _say(drifts, other_than(result, services.model(result.settings.model), services.sae(result.settings.model)))
-    for one in result.rows:
-        with st.container(border=True, gap="xsmall", key=f"card_{one.kind}_{one.variant}_{one.prompt}_{one.title}"):
-            st.caption(literal(one.title))
-            st.text(one.text or "(nothing)")
-
-
-def _open(result: Run) -> None:
-    s = result.settings
-    state.put(state.MODEL, s.model)
-    comparing.choose_again(s)
-    editor.load(comparing.RECIPE, from_data(result.recipe))
-    comparing.go()
-    st.session_state["library_goto"] = COMPARE
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Where a replayed row departs from the saved one: at the first token that differs, or the first number."""
-
-    title: str
-    token: int | None
-    saved: str
-    now: str
-    logprob: float
-
-
-def replayed(result: Run) -> list[Drift]:
-    """The rows that differ when a run is repeated; empty if it is equal token by token.
-
-    Raises:
-        ValueError: the model, an SAE or a direction of the run cannot be had any more.
-    """
-    from ...engine.scoring import tolerance
-
-    s = result.settings
-    services.sae(s.model)  # one that cannot be loaded is an error here, not None
-    _, _, jobs = running.jobs_of(s, from_data(result.recipe), services.workbench(s.model))
-    engine = services.engine(s.model)
-    handles: list[Completion] = [handle.result() for handle in engine.submit_all([job.request for job in jobs])]
-    fresh = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]
-    if len(fresh) != len(result.rows):
-        raise ValueError(f"The saved run has {len(result.rows)} rows, the replay {len(fresh)}: its recipe was changed.")
-    drifts = [drift(old, new, tolerance(engine.model.dtype, 0.0)) for old, new in zip(result.rows, fresh, strict=True)]
-    return [one for one in drifts if one is not None]
-
-
-def drift(old: RunRow, new: RunRow, tolerated: float = 1e-3) -> Drift | None:
-    """Where two rows differ first; None if tokens are equal and log-probabilities differ by rounding only."""
-    worst = max((abs(a - b) for a, b in zip(old.logprobs, new.logprobs, strict=False)), default=0.0)
-    for place in range(max(len(old.tokens), len(new.tokens))):
-        mine, theirs = old.tokens[place : place + 1], new.tokens[place : place + 1]
-        if mine != theirs:
-            pieces = [row.pieces[len(row.prompt_tokens) + place :][:1] or ["(end)"] for row in (old, new)]
-            return Drift(old.title, place, pieces[0][0], pieces[1][0], worst)
-    return Drift(old.title, None, "", "", worst) if worst > tolerated else None
-
-
-def other_than(result: Run, lm: Model, sae: Sae | None) -> list[str]:
-    """What differs from what a saved run was made with, a sentence each: the model's weights, the SAE, the packages.
-
-    Empty for a run saved by a version that did not record it.
-    """
-    now, then = about_run(lm, sae), result.about
-    found = []
-    for kind in ("model", "sae"):
-        old, new = then.get(kind) or {}, now.get(kind) or {}
-        if old and old.get("fingerprint") != new.get("fingerprint"):
-            names = [f"{one.get(kind, 'none')}{f' at {r}' if (r := one.get('revision')) else ''}" for one in (old, new)]
-            what = "model" if kind == "model" else "SAE"
-            same = " (same name, other weights)" if names[0] == names[1] else ""
-            found.append(f"It was made with the {what} {names[0]}; this is another one, {names[1]}{same}.")
-    if then and then.get("draws") != now["draws"] and any(row.kind == "control" for row in result.rows):
-        found.append("Its random controls were drawn in an earlier way, so other ones are drawn now.")
-    old, new = then.get("versions") or {}, now["versions"]
-    changed = [f"{name} {old[name]}, now {new[name]}" for name in old if name in new and old[name] != new[name]]
-    return [*found, f"Packages have changed: {'; '.join(changed)}."] if changed else found
-
-
-def _say(drifts: list[Drift], other: list[str]) -> None:
-    for sentence in other:
-        st.warning(literal(sentence, 300))
-    if not drifts:
-        st.success("Equal: every row came out the same, token by token.")
-        return
-    if any("this is another one" in sentence for sentence in other):
-        st.info(f"{len(drifts)} of the rows came out differently, as is to be expected of another model or SAE.")
-    else:
-        st.warning(f"Drifted: {len(drifts)} of the rows came out differently.")
-    for one in drifts:
-        where = "the same tokens" if one.token is None else f"token {one.token}: “{one.saved}”, now “{one.now}”"
-        st.text(f"{one.title}: {where}; log-probabilities differ by up to {one.logprob:.3g}")
-
-
-def import_run() -> None:
-    """Draw the import of a run's JSON bundle."""
-    upload = st.file_uploader("Import a run", ["json"], key="library_import_run", max_upload_size=20)
-    if upload is None or st.session_state.get("library_imported_run") == upload.file_id:
-        return
-    with clear_errors():
-        result = export.read_bundle(upload.getvalue(), upload.name)
-        name = Path(upload.name).stem
-        data = export.bundle_data(result)
-        services.store().save_run(data, name, model=result.settings.model, prompt=result.settings.prompts[0])
-        st.session_state["library_imported_run"] = upload.file_id
-        st.rerun()

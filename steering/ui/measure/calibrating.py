@@ -10,8 +10,8 @@ import streamlit as st
 from ...measurements.neutral import neutral_texts
 from ...recipes.sources import POSITIONS, SPACES, Source
 from ...recipes.steps import Step, Variant
+from ..shared import current, readings
 from ..shared import objects as services
-from ..shared import readings
 from ..shared.directions import direction_choices, saved_direction
 from ..steer import sending
 from ..widgets import theme
@@ -54,16 +54,20 @@ def choose(lm: Model, sae: Sae | None) -> Study | None:
         ValueError: the direction cannot be read there, or there is no text to calibrate on.
     """
     choices = {name: label for name, label in direction_choices().items() if name != "texts"}
-    first = "pairs:pressure" if "pairs:pressure" in choices else next(iter(choices))
+    step = current.step()
+    first = next((name for word in ("pressure", "sycophancy") for name in choices if word in name), next(iter(choices)))
+    current.follow("calibrate_direction", step and step.direction, first, list(choices))
     a, b, c, d = st.columns([3, 3, 2, 2], gap="small")
     source = a.selectbox(
-        "Direction", list(choices), index=list(choices).index(first), format_func=lambda n: option(choices[n]),
+        "Direction", list(choices), format_func=lambda n: option(choices[n]),
         key="calibrate_direction", bind="query-params",
     )  # fmt: skip
+    usual = "prompt_mean" if source == "pairs:pressure" else "completion_mean"
+    same = step if step is not None and step.direction == source else None
+    current.follow("calibrate_read", same and same.position, usual, list(READ_AT))
     read_at = b.selectbox(
-        "Read at", list(READ_AT), format_func=READ_AT.__getitem__,
-        index=list(READ_AT).index("prompt_mean" if first == "pairs:pressure" else "completion_mean"),
-        key="calibrate_read", bind="query-params", disabled=str(source).startswith("saved:"),
+        "Read at", list(READ_AT), format_func=READ_AT.__getitem__, key="calibrate_read", bind="query-params",
+        disabled=str(source).startswith("saved:"),
         help="Where the prompts of a pair differ, what they carry is read over them, and what the model makes of it at "
         "their last token.",
     )  # fmt: skip
@@ -73,8 +77,9 @@ def choose(lm: Model, sae: Sae | None) -> Study | None:
         bind="query-params",
     )  # fmt: skip
     layers = list(range(lm.n_layers))
+    current.follow("calibrate_layer", same and same.layer, sae.site.layer if sae else lm.n_layers // 2, layers)
     layer = d.selectbox(
-        "Layer", layers, index=sae.site.layer if sae else lm.n_layers // 2, key="calibrate_layer", bind="query-params",
+        "Layer", layers, key="calibrate_layer", bind="query-params",
         disabled=space == "feature", help="A direction of features lives at its SAE's site.",
     )  # fmt: skip
     concept, other = _texts(lm)
@@ -86,8 +91,11 @@ def choose(lm: Model, sae: Sae | None) -> Study | None:
     at = None if space == "feature" else int(layer)
     made, bench = Source(str(source), space=str(space), position=str(read_at), layer=at), services.workbench(lm.name)
     key = ("calibrate", made)
-    texts = f"The pairs of {choices[str(source)]} and {len(concept) + len(other)} texts go through the model, once."
-    if bench.find(key) is None and not readings.asked("calibrate", "Read the direction and the texts", texts):
+    cost = f"The pairs of {choices[str(source)]} and {len(concept) + len(other)} texts go through the model, once."
+    texts = 2 * len(bench.pair_set(made)) + len(concept) + len(other)
+    if bench.find(key) is None and not readings.asked(
+        bench, "calibrate", "Read the direction and the texts", cost, texts
+    ):
         return None
     read = readings.value(bench, key, lambda: bench.direction(made), "Reading the direction")
     return None if read is None else Study(read, made, step, concept, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ...plots import figures
 from ...plots.acceptance import acceptance
 from ...plots.radar import radar
 from ..shared import objects as services
-from ..shared import state
+from ..shared import readings, state
 from ..widgets import theme
 from ..widgets.basics import chart, literal, option
 from . import seen
@@ -80,7 +81,24 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
         measure.keep(name, "Experiment", lm.name, files, experiment.title)
         return result
 
-    return measure.launch("evaluate", name, work, "Run the experiment")
+    job = measure.launch("evaluate", name, work, "Run the experiment")
+    if job is None or not (job.active or job.state == "done"):
+        trials, tokens = price(experiment.data)
+        if (times := readings.about(services.workbench(lm.name), trials * tokens)) is not None:
+            st.caption(f"At most {trials:,} answers: up to {times[0]} here. A stopped run goes on from where it was.")
+    return job
+
+
+def price(data: Mapping[str, Any]) -> tuple[int, int]:
+    """At most how many answers an experiment asks for, and about how many tokens one of them costs."""
+    from ...experiments.config import points
+
+    items = sum(int(one.get("limit", 400)) for one in data["sets"])
+    controls = data.get("controls", {})
+    variants = sum(len(points(arm)) for arm in data["arms"])
+    arms = 1 + variants * (1 + int(controls.get("random", 0))) + bool(controls.get("reconstruction"))
+    tokens = int(data.get("settings", {}).get("max_new_tokens", 64))
+    return items * (arms + bool(controls.get("prompting"))), 50 + tokens
 
 
 def show(job: Job | None, experiment: Experiment | None = None) -> None:

@@ -10,8 +10,8 @@ import streamlit as st
 
 from ...recipes.steps import Step, Variant
 from ...recipes.tables import recipe_tables, to_toml
+from ..shared import current, state
 from ..shared import directions as services
-from ..shared import state
 from ..steer import editor
 from ..widgets.basics import clear_errors
 from . import separation as measure
@@ -30,8 +30,7 @@ def own(bench: Workbench) -> Experiment | None:
     """Draw the form; return the experiment it describes, or None while something is missing or wrong."""
     lm, sae = bench.lm, bench.sae
     sets = _sets(lm)
-    if RECIPE not in st.session_state:
-        editor.load(RECIPE, (Variant("", (first_step(list(services.direction_choices())),)),))
+    editor.follow(RECIPE, current.recipe(), (Variant("", (first_step(list(services.direction_choices())),)),))
     recipe = editor.edit(RECIPE, bench, services.direction_choices())
     controls = _controls(sae)
     left, right = st.columns(2)
@@ -67,7 +66,8 @@ def first_step(choices: list[str]) -> Step:
     """The step that the form begins with: the sycophancy direction at the last prompt token, else any direction."""
     if "pairs:pressure" in choices:
         return Step("ablate", direction="pairs:pressure", position="prompt_last", everywhere=True)
-    return Step("ablate", direction=choices[0] if choices else "texts", everywhere=True)
+    usual = next((name for name in choices if "sycophancy" in name), choices[0] if choices else "texts")
+    return Step("ablate", direction=usual, everywhere=True)
 
 
 def _sets(lm: Model) -> list[dict[str, Any]]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ..widgets import theme
+from ..widgets import prompt_notes, theme
 from ..widgets.basics import literal
-from . import loading, prompt_notes, state
+from . import loading, state
 from . import objects as services
 from .job_cards import stop_button, title
 
@@ -31,10 +31,13 @@ def sidebar() -> None:
     """Draw the model card. A model that cannot be loaded is reported here in one sentence, and the page still runs."""
     state.publish(state.MODEL, state.DEFAULT_MODEL)
     state.publish(state.SAE)
+    services.warm()
+    # The page itself says how far a model is that is still being loaded: without it there is nothing to draw.
+    shown = None if services.is_loaded() else st.empty()
     with st.sidebar, st.container(border=True, key="model_card", gap="xsmall"):
         problem = None
         try:
-            lm = services.model()
+            lm = services.model(shown=shown)
             _card(lm)
         except ValueError as error:
             problem = str(error)

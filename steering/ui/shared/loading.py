@@ -108,7 +108,7 @@ def sidebar() -> None:
         if job.state == "done" and is_used(model, choice):  # a link named it, and it is loaded now
             leave(name)
             st.rerun()
-        what = literal(choice[1] or choice[0] if choice else model, 60)
+        what = literal(choice[1] or choice[0] if choice else Path(model).name or model, 60)
         with st.container(border=True, gap="xsmall", key=f"loading_card_{number}"):
             if job.active:
                 st.progress(job.fraction, text=what)

@@ -17,6 +17,8 @@ from ..widgets.basics import literal
 from . import state
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from ...engine.engine import Engine
     from ...jobs.jobs import Job, Jobs
     from ...library.shelf import Shelf
@@ -56,8 +58,11 @@ def shelf() -> Shelf:
         raise ValueError(f"TILLER_MEMORY_GB is a number of gigabytes; got {limit!r}.") from error
 
 
-def model(name: str | None = None) -> Model:
+def model(name: str | None = None, shown: DeltaGenerator | None = None) -> Model:
     """The model of that name (by default the visitor's choice), loaded once for all visitors; never downloaded here.
+
+    Args:
+        shown: a place that says how far the loading is.
 
     Raises:
         ValueError: it cannot be loaded; the message is one sentence to show.
@@ -68,8 +73,27 @@ def model(name: str | None = None) -> Model:
         raise ValueError(f"{name} is not on this machine. Download it on the page Models.")
     if shelf().has(name):
         return shelf().model(name)
-    with st.spinner(f"Loading the model {literal(name)}"):
-        return shelf().model(name)
+    what = f"Loading the model {literal(name)}"
+    if shown is None:
+        with st.spinner(what):
+            return shelf().model(name)
+    bar = shown.progress(0.0, text=what)
+
+    def tick(done: int, total: int, note: str) -> None:
+        bar.progress(min(1.0, done / total) if total else 0.0, text=f"{what}. {note}: {done} of {total}")
+
+    try:
+        return shelf().model(name, tick=tick)
+    finally:
+        shown.empty()
+
+
+def is_loaded() -> bool:
+    """Whether the visitor's model is loaded."""
+    try:
+        return shelf().has(state.model_name())
+    except ValueError:  # the shelf cannot be made; whoever needs it says so
+        return False
 
 
 def engine(name: str | None = None) -> Engine:

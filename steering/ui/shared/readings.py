@@ -25,13 +25,17 @@ T = TypeVar("T")
 QUICK = 0.5  # seconds that a page waits before it draws a progress bar
 
 
-def asked(page: str, label: str, cost: str) -> bool:
+TEXT = 50  # tokens of a text of a pair with what a chat template adds, about
+
+
+def asked(bench: Workbench, page: str, label: str, cost: str, texts: int) -> bool:
     """Draw the button that lets this page read texts with the model; return whether it was pressed.
 
     Once pressed, other choices on the page are read without asking again; the link of the page keeps it.
 
     Args:
-        cost: what will be read, in a sentence.
+        cost: what will be read, in a sentence; about how long it takes here is added.
+        texts: how many texts that is.
     """
     key = f"{page}_asked"
     if key not in st.session_state:
@@ -40,7 +44,8 @@ def asked(page: str, label: str, cost: str) -> bool:
     if not here:
         with st.container(border=True, key=f"{page}_ask"):
             st.button(label, type="primary", icon=":material/play_arrow:", key=f"{page}_go", on_click=_ask, args=(key,))
-            st.caption(literal(cost, 400))
+            times = about(bench, TEXT * texts)
+            st.caption(literal(cost, 400) + (f" About {times[0]} here." if times else ""))
     elif st.query_params.get(key) != "1":
         st.query_params[key] = "1"
     return here
@@ -80,6 +85,28 @@ def value(bench: Workbench, key: Hashable, make: Callable[[], T], what: str) -> 
         return bench.kept(key, make)
     job_cards.progress(job, "What is read is kept.")
     return None
+
+
+def about(bench: Workbench, *tokens: float) -> list[str] | None:
+    """About how long the model takes here to read so many tokens, each in words; None while it is being timed.
+
+    Every long measurement says so before it starts.
+    """
+    from ...measurements.pace import seconds_per_token
+
+    pace = value(bench, ("pace",), lambda: seconds_per_token(bench.lm), "Timing the model")
+    return None if pace is None else [job_cards.duration(pace * count) for count in tokens]
+
+
+def ahead(bench: Workbench) -> None:
+    """Read the typical norms in the background before they are asked for: every strength is in units of them."""
+    key = ("norms read",)
+    if bench.find(("norms",)) is not None:
+        return
+    name = f"Measuring the layers {hashlib.sha256(repr((bench.lm.fingerprint, key)).encode()).hexdigest()[:10]}"
+    if services.newest(name, services.readings()) is None:
+        site = bench.site_of(None, bench.lm.streams[-1])
+        services.start(name, _work(bench, key, lambda: bench.typical_norm(site)), services.readings())
 
 
 def _work(bench: Workbench, key: Hashable, make: Callable[[], Any]) -> Callable[[Job], None]:

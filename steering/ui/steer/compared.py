@@ -8,10 +8,11 @@ import streamlit as st
 
 from ...interventions.knobs import Vector
 from ...recipes.steps import from_data, steps_of
+from ..shared import readings
 from ..strips import panel
 from ..strips.parted import parted
 from ..widgets.basics import literal, terms
-from . import comparing, editor, evidence, running
+from . import comparing, editor, evidence, running, sending
 from .results import Run, RunRow
 from .running import Slots
 from .step_form import thresholds
@@ -54,13 +55,14 @@ def draw(result: Run, slots: Slots, bench: Workbench) -> None:
         terms("projection", "repetition", "surprise", "baseline", "receipt", "random controls", key="compare_terms")
     _cards(result, slots, label, str(tint))
     problems(result, slots.which)
+    sending.onward(result.settings.prompts[slots.which], from_data(result.recipe))
     panels = {
         "Along text": lambda: _along(result, slots.which, label),
         "Where they part": lambda: parted(bench, result, slots.which),
         "Strengths": lambda: panel.unrolled(bench, result.settings, from_data(result.recipe), slots.which),
-        "Threshold": lambda: _threshold(result, slots.which, label, _groups(result, bench, label)),
+        "Threshold": lambda: _threshold(result, slots.which, label, bench),
         "Receipts": lambda: _receipts(result, slots.which, bench),
-        "Similarity": lambda: evidence.similarity(result, slots.which, _matrices(result, bench)),
+        "Similarity": lambda: _similarity(result, slots.which, bench),
         "Controls": lambda: _controls(result, slots.which),
     }
     panels[view or VIEWS[0]]()
@@ -109,9 +111,19 @@ def _along(result: Run, prompt: int, label: str | None) -> None:
         evidence.next_tokens(result, prompt, st.session_state.get(evidence.TOKEN))
 
 
-def _threshold(result: Run, prompt: int, label: str | None, groups: dict[str, list[float]]) -> None:
+def _similarity(result: Run, prompt: int, bench: Workbench) -> None:
+    matrices = _matrices(result, bench)
+    if matrices is not None:
+        evidence.similarity(result, prompt, matrices)
+
+
+def _threshold(result: Run, prompt: int, label: str | None, bench: Workbench) -> None:
+    groups = _groups(result, bench, label)
+    if groups is None:
+        return
     with st.container(border=True):
-        tau = evidence.distributions(result, prompt, label, groups)
+        chosen = (one["tau"] for variant in result.raw for one in variant if isinstance(one.get("tau"), float))
+        tau = evidence.distributions(result, prompt, label, groups, next(chosen, None))
         if tau is None:
             return
         st.caption(
@@ -139,7 +151,9 @@ def _receipts(result: Run, prompt: int, bench: Workbench) -> None:
             help="Runs each text once more in one pass without the key-value cache and compares log-probabilities.",
         )
         if check:
-            for title, worst, agrees in running.cache_checks(result, bench, prompt):
+            with st.spinner(f"Reading {len(rows)} texts once more, each in one pass"):
+                checks = running.cache_checks(result, bench, prompt)
+            for title, worst, agrees in checks:
                 said = "the same" if agrees else "not the same"
                 st.text(f"{title}: {said}, log-probabilities differ by at most {worst:.2g}")
 
@@ -167,20 +181,27 @@ def _directions(result: Run, bench: Workbench) -> list[tuple[Direction, Source]]
     return list({direction.fingerprint: (direction, source) for direction, source in found}.values())
 
 
-def _groups(result: Run, bench: Workbench, label: str | None) -> dict[str, list[float]]:
-    """Projections of the shown direction's pair set, and of neutral text."""
+def _groups(result: Run, bench: Workbench, label: str | None) -> dict[str, list[float]] | None:
+    """Projections of the pair set behind the shown direction, and of neutral text; None while they are being read."""
     from ...engine.plan import direction_label
 
     for direction, source in _directions(result, bench):
         if direction_label(direction) == label:
-            groups = bench.projections(direction, source.direction)
+            key = ("groups", direction.fingerprint, source.direction)
+            read = lambda: bench.projections(direction, source.direction)  # noqa: B023, E731  called before the next
+            groups = readings.value(bench, key, read, "Reading the pairs and neutral text")
+            if groups is None:
+                return None
             names = {"positive": "positive pairs", "negative": "negative pairs", "neutral": "neutral text"}
             return {names[name]: values for name, values in groups.items()}
     return {}
 
 
-def _matrices(result: Run, bench: Workbench) -> dict[str, tuple[list[str], list[list[float]]]]:
-    """Cosine matrices of the directions against each other, and of the first one's pairs across the layers."""
+def _matrices(result: Run, bench: Workbench) -> dict[str, tuple[list[str], list[list[float]]]] | None:
+    """Cosine matrices of the directions against each other, and of the first one's pairs across the layers.
+
+    None while the pairs are being read.
+    """
     from ...measurements.numbers import cosine_similarity
 
     found = _directions(result, bench)
@@ -190,7 +211,12 @@ def _matrices(result: Run, bench: Workbench) -> dict[str, tuple[list[str], list[
         matrices["The directions against each other"] = (labels, cosine_similarity([d for d, _ in found]).tolist())
     for direction, source in found:
         if source.kind == "pairs" and direction.sae is None:
-            labels, made = bench.across_layers(source, direction.site.stream, source.read_at)
+            key = ("similarity", source, direction.site.stream)
+            read = lambda: bench.across_layers(source, direction.site.stream, source.read_at)  # noqa: B023, E731
+            across = readings.value(bench, key, read, "Reading the pairs at every layer")
+            if across is None:
+                return None
+            labels, made = across
             matrices[f"{direction.name}: the same pairs at every layer"] = (labels, cosine_similarity(made).tolist())
             break
     return matrices

@@ -10,11 +10,12 @@ from ...checkpoints.bundled import trained_here
 from ...recipes.links import decode, encode
 from ...recipes.steps import Recipe
 from ...showing.glossary import explain
+from ..shared import current, state
 from ..shared import objects as services
-from ..shared import prompt_notes, state
 from ..shared.examples import CompareExample, examples
 from ..shared.first_look import FRESH, FULL, RAN, RECIPE
 from ..strips import playable
+from ..widgets import prompt_notes
 from ..widgets.basics import clear_errors, copy_link, literal
 from . import editor, export
 from .results import Run, RunSettings
@@ -30,7 +31,7 @@ def available(lm: Model) -> tuple[CompareExample, ...]:
     """The examples for a model."""
     from ...directions.pairs import bundled_pairs
 
-    return examples(bundled_pairs() if trained_here(lm.name) else [], lm.has_chat_template)
+    return examples(bundled_pairs() if trained_here(lm.name) else [], lm.has_chat_template, lm.n_layers)
 
 
 def _use(found: dict[str, CompareExample]) -> None:
@@ -64,6 +65,7 @@ def publish(recipe: Recipe) -> None:
             st.query_params[name] = value
         elif not value:
             st.query_params.pop(name, None)
+    current.note(str(st.session_state.get("compare_prompt") or "").partition("\n---\n")[0], recipe)
 
 
 def choose_example(lm: Model) -> None:
@@ -76,8 +78,8 @@ def choose_example(lm: Model) -> None:
         st.caption(found[name].see)
 
 
-def choose_settings(lm: Model) -> RunSettings:
-    """The prompt and the sampling as chosen."""
+def choose_prompts() -> tuple[str, ...]:
+    """The prompts as written."""
     text = st.text_area(
         "Prompt",
         key="compare_prompt",
@@ -86,7 +88,11 @@ def choose_settings(lm: Model) -> RunSettings:
         max_chars=20_000,
         help="Several prompts: put a line of three dashes (---) between them.",
     )
-    prompts = tuple(part.strip("\n") for part in (text or "").split("\n---\n"))
+    return tuple(part.strip("\n") for part in (text or "").split("\n---\n"))
+
+
+def choose_settings(lm: Model, prompts: tuple[str, ...]) -> RunSettings:
+    """The sampling as chosen, for these prompts."""
     a, b, c = st.columns(3, gap="small")
     tokens = a.number_input("Tokens", 1, 512, 48, key="compare_tokens", bind="query-params")
     temperature = b.number_input(

@@ -196,8 +196,10 @@ def visible_piece(piece: str) -> str:
     return visible(piece)
 
 
-def distributions(result: Run, prompt: int, label: str | None, groups: dict[str, list[float]]) -> float | None:
-    """Draw where the groups lie along the direction; return the tau of the line."""
+def distributions(
+    result: Run, prompt: int, label: str | None, groups: dict[str, list[float]], tau: float | None = None
+) -> float | None:
+    """The tau at which the line stands (at first the given one), after drawing where the groups lie."""
     if label is None:
         st.caption("No step of this recipe uses a direction, so there is nothing to distribute.")
         return None
@@ -220,6 +222,7 @@ def distributions(result: Run, prompt: int, label: str | None, groups: dict[str,
         colors={**{row.title: colors.series[max(0, row.variant) % len(colors.series)] for row in rows}, **fixed},
         key=f"compare_tau_{label}",
         title=f"Where {label} separates",
+        tau=tau,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from ...recipes.building import Built, build
 from ...recipes.controls import controllable, controls
 from ...recipes.steps import Recipe, Variant, from_data, to_data
 from ..shared import objects as services
-from ..shared import state
+from ..shared import readings, state
 from ..widgets.basics import literal
 from .results import PlannedRow, Run, RunRow, RunSettings, about_run, fill, plan, stream
+from .step_form import without_strengths
 
 if TYPE_CHECKING:
     from ...engine.engine import Engine
@@ -65,7 +67,10 @@ class Slots:
         """Draw what the engine is doing while this run waits for its turn."""
         if seconds > 0.4:
             running, waiting = busy
-            self.note.caption(f"Waiting for the engine: {running} rows are being written, {waiting} wait.")
+            others = (
+                f"{running} texts are being written, {waiting} wait" if running or waiting else "reading the prompt"
+            )
+            self.note.caption(f"Waiting for the engine, {seconds:.0f} s: {others}.")
 
 
 def key_of(settings: RunSettings, recipe: Recipe) -> str:
@@ -113,12 +118,26 @@ def cache_checks(result: Run, bench: Workbench, prompt: int) -> list[tuple[str, 
     return found
 
 
-def run(settings: RunSettings, recipe: Recipe, bench: Workbench, slots: Slots) -> Run:
-    """Generate a result and return it; its texts stream into the slots meanwhile.
+def ready(bench: Workbench, recipe: Recipe, controls: int, build_all: Callable[[], object]) -> bool:
+    """Whether everything that a recipe needs of the model is read; else it is being read, and how far is drawn."""
+    steps = [step for variant in recipe if variant.on for step in variant.active]
+    key = ("ready", controls > 0, *(without_strengths(step).key for step in steps))
+    names = [source.name.removeprefix("general_").replace("_", " ") for step in steps for source in step.sources
+             if source.kind == "pairs"]  # fmt: skip
+    what = f"Reading the pairs of {', '.join(dict.fromkeys(names))}" if names else "Reading the layers"
+    return readings.value(bench, key, lambda: bool(build_all()), what) is not None
+
+
+def run(settings: RunSettings, recipe: Recipe, bench: Workbench, slots: Slots) -> Run | None:
+    """A new result; its texts stream into the slots while it is made. None while its directions are still being read.
 
     Raises:
         ValueError: something chosen does not fit; the message is one sentence.
     """
+    with slots.note.container():
+        if not ready(bench, recipe, settings.controls, lambda: jobs_of(settings, recipe, bench)):
+            return None
+    slots.note.empty()
     active, built, jobs = jobs_of(settings, recipe, bench)
     engine, began = services.engine(settings.model), time.perf_counter()
     handles = engine.submit_all([job.request for job in jobs])

@@ -1,4 +1,4 @@
-"""From any page to Compare: open it with one step, or add the step to the recipe that is there."""
+"""From any page to Compare: open it with one step, or put the step beside what is there; and from Compare onward."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ...recipes.steps import MAX_VARIANTS, Step, Variant
+from ...recipes.steps import MAX_VARIANTS, Recipe, Step, Variant
+from ..chat import chatting
+from ..shared import current
 from ..shared.first_look import FULL
 from ..strips.panel import SEEK
 from . import comparing, editor
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from ...models.model import Model
 
 PAGE = "pages/steer/compare.py"
+TOKENS, EVALUATE = "pages/explore/tokens.py", "pages/measure/evaluate.py"
 
 
 def steer_with(lm: Model, *variants: Variant, seek: bool = False) -> None:
@@ -39,3 +42,21 @@ def add_to_recipe(lm: Model, step: Step, name: str) -> str:
         return f"The recipe already has {MAX_VARIANTS} variants. Remove one on Compare first."
     cards.append(editor.Card(Variant(name, (step,))))
     return f"{name} is now variant {len(cards)} of the recipe on Compare."
+
+
+def onward(prompt: str, recipe: Recipe) -> None:
+    """Draw the buttons that take the prompt and the recipe to other pages."""
+    on = tuple(variant for variant in recipe if variant.on)
+    with st.container(horizontal=True, gap="small", key="compare_onward"):
+        if st.button("Continue in Chat", icon=":material/forum:", type="tertiary", key="compare_to_chat"):
+            chatting.begin(prompt, on[:1])
+            st.switch_page(chatting.PAGE, query_params={})
+        if st.button("Look at the tokens", icon=":material/text_fields:", type="tertiary", key="compare_to_tokens"):
+            st.session_state["tokens_text"] = prompt
+            if step := current.step():
+                st.session_state["tokens_direction"] = step.direction
+            st.switch_page(TOKENS, query_params={})
+        if st.button("Measure this", icon=":material/fact_check:", type="tertiary", key="compare_to_evaluate"):
+            editor.load("evaluate_recipe", on or (Variant(),))
+            st.session_state["evaluate_kind"] = "own"
+            st.switch_page(EVALUATE, query_params={})

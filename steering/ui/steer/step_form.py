@@ -25,6 +25,7 @@ from ...recipes import building
 from ...recipes.sources import CONTRASTS, MAX_TEXT, POSITIONS, SPACES, Source, shown_position
 from ...recipes.steps import MAIN, MAX_START, WHERE, Step, parse_features, show_features
 from ...showing.glossary import GLOSSARY
+from ..shared import readings
 from ..widgets.basics import literal
 from ..widgets.strength import strength
 from . import feature_picker
@@ -54,7 +55,7 @@ def draw(prefix: str, step: Step, bench: Workbench, directions: dict[str, str], 
         help=step.setup.help,
     )
     step = step.but(method=method) if method != step.method else step
-    with row.popover("", icon=":material/tune:", width="content", help="Layer, stream, tokens, how it is made"):
+    with row.popover("Details", icon=":material/tune:", width="content", help="Layer, stream, tokens, how it is made"):
         step = _settings(prefix, step, bench, directions)
     step = _material(prefix, step, bench, directions)
     step = _sliders(prefix, step, bench)
@@ -265,10 +266,13 @@ def _help(knob: Number) -> str:
 
 
 def _threshold(prefix: str, step: Step, knob: Number, bench: Workbench) -> Step:
-    low, high, middle = tau_range(bench, step)
+    made = (step.direction, step.space, step.layer, step.stream, step.contrast, step.position)
+    reach = readings.value(bench, ("tau range", *made), lambda: tau_range(bench, step), "Reading where the pairs lie")
+    if reach is None:
+        return step
+    low, high, middle = reach
     size = max((high - low) / 200, 1e-4)
     value = getattr(step, knob.name)
-    made = (step.direction, step.space, step.layer, step.stream, step.contrast, step.position)
     set_to = strength(
         knob.long_label,
         value if isinstance(value, float) else middle,
@@ -302,24 +306,27 @@ def tau_range(bench: Workbench, step: Step) -> tuple[float, float, float]:
 
 
 def raw_note(bench: Workbench, step: Step, norms: float) -> str:
-    """A strength in layer norms as a raw number, for the slider's note; empty if it is not known."""
+    """The raw value behind a strength in layer norms; empty where it cannot be said without reading the model."""
     try:
+        if not bench.at_hand(*step.sources):
+            return ""
         if step.setup.make:  # making one means reading its texts, which is too much for a note
             return f"largest shift {norms * bench.typical_norm(bench.site_of(step.layer, step.stream)):.3g}"
         if any(getattr(step, knob.name).strip() for knob in step.setup.of(Within) if isinstance(knob, Within)):
             return f"shift {norms * bench.typical_norm(bench.direction(step.source(Vector())).site):.3g}"
-        made = bench.kept(("unit", _without_strengths(step).key), lambda: _unit(bench, step))
+        made = bench.kept(("unit", without_strengths(step).key), lambda: _unit(bench, step))
         return f"raw {norms * made[0] / max(made[1], 1e-12):.3g}, shift {norms * made[0]:.3g}"
     except ValueError:
         return ""
 
 
-def _without_strengths(step: Step) -> Step:
+def without_strengths(step: Step) -> Step:
+    """The step with every strength at its default, so that steps that need the same readings are equal."""
     return step.but(**{knob.name: knob.default for knob in step.setup.knobs if isinstance(knob, Number)})
 
 
 def _unit(bench: Workbench, step: Step) -> tuple[float, float]:
-    made = building.make(bench, _without_strengths(step)).intervention
+    made = building.make(bench, without_strengths(step)).intervention
     return bench.typical_norm(made.place), made.unit_shift
 
 

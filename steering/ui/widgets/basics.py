@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.components import v2 as components
 
+from ...plots.words import in_words
 from ...showing.glossary import explain
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:$<&\"'])")
@@ -26,6 +28,12 @@ def option(text: str, length: int = 80) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
+def file_stem(text: str) -> str:
+    """The name of a download without its ending: "tiller-" with the first words of a text and the time of day."""
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-") or "run"
+    return f"tiller-{words}-{time.strftime('%H%M')}"
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Show a user's mistake (a ValueError) as one sentence instead of a traceback, and continue after the block."""
@@ -36,12 +44,19 @@ def clear_errors() -> Iterator[None]:
 
 
 def chart(
-    figure: go.Figure, *, title: str, caption: str = "", key: str, select: bool | Callable[[], None] = False
+    figure: go.Figure,
+    *,
+    title: str,
+    caption: str = "",
+    key: str,
+    select: bool | Callable[[], None] = False,
+    says: str = "",
 ) -> dict | None:
     """Draw a chart under a title that says what to see; return the clicked point (a dict) or None.
 
     Args:
         caption: for a newcomer.
+        says: what the figure shows, in words, for who cannot see it; by default `in_words` of the figure.
         select: whether points can be clicked; a function is called before the page is drawn again.
     """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -53,7 +68,7 @@ def chart(
         config={"displayModeBar": False, "responsive": True},
         on_select=select if callable(select) else "rerun" if select else "ignore",
         selection_mode="points",
-        alt=title,
+        alt=says or f"{title}. {in_words(figure)}",
     )
     if caption:
         st.caption(caption)

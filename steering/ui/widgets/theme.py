@@ -89,6 +89,7 @@ def palette() -> Palette:
     return DARK if is_dark() else LIGHT
 
 
+FIRST = """[data-testid="stHorizontalBlock"]:has(.st-key-first_compare) > [data-testid="stColumn"]:first-child"""
 CSS = """<style>
 [data-testid="stMainBlockContainer"] { padding-left: 2rem; padding-right: 2rem; max-width: 1680px; }
 [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -109,7 +110,15 @@ CARDS
   outline: 2px solid ACCENT; outline-offset: -2px; }
 [data-testid="stAlertContainer"] { border: 1px solid EDGE; }
 [data-testid="stAlertContainer"] p { font-size: 0.93rem; }
-@media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; } }
+@media (max-width: 640px) {
+  [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; }
+  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] [class*="st-key-answers_"])
+    > [data-testid="stColumn"]:first-child { order: 2; }
+  /* The controls' column dissolves, so that its first part comes before the answers and the rest after them. */
+  FIRST, FIRST > * { display: contents; }
+  FIRST > * > * { order: 2; min-width: 100%; }
+  FIRST > * > *:has(.st-key-first_compare), FIRST > * > .st-key-first_compare { order: -1; }
+}
 </style>"""
 
 
@@ -121,4 +130,9 @@ def style() -> None:
         f"[class*=st-key-card_steered_{number}] {{ border-top-color: {colors.series[number % len(colors.series)]}; }}"
         for number in range(8)
     ]
-    st.html(CSS.replace("EDGE", colors.rule).replace("ACCENT", colors.accent).replace("CARDS", "\n".join(edges)))
+    st.html(
+        CSS.replace("FIRST", FIRST)
+        .replace("EDGE", colors.rule)
+        .replace("ACCENT", colors.accent)
+        .replace("CARDS", "\n".join(edges))
+    )

@@ -119,6 +119,34 @@ def _value(spelling: str, others: frozenset[str], subject: frozenset[str]) -> Va
     return Value(frozenset(word.key for word in own), (len(own) + 1) // 2)
 
 
+_TAGS = re.compile(
+    r"[,.;:]?\s*(?:right|correct|true|isn't it|isn't that so|don't you (?:think|agree)|do you agree|you agree|agreed|"
+    r"am i right|is (?:that|this|it) (?:right|true|correct|so)|yes|no)\s*\??\s*$",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(
+    r"\b(?:that|whether|if|true or false:?|fact check:?|i (?:think|believe|know|guess|say|heard|read))\s+(?=\w+\s+\w+)",
+    re.IGNORECASE,
+)
+_COPULA = re.compile(r"\s(?:is|are|was|were|has|have|had|equals|lasts|means)\s+(?!that\b)", re.IGNORECASE)
+
+
+def claim_in(prompt: str) -> tuple[str, str]:
+    """The statement that a prompt is about and its value, as far as they can be told from the wording alone."""
+    for sentence in re.split(r"(?<=[.?!])\s+", plain(prompt)):
+        said = _TAGS.sub("", sentence.strip()).rstrip(" .?!")
+        after = list(_AFTER.finditer(said))
+        said = said[after[-1].end() :] if after else said
+        said = _TAGS.sub("", said).rstrip(" .?!")
+        split = _COPULA.search(said)
+        if split is not None and not re.match(r"(?:i|you|we|my name)\b", said, re.IGNORECASE):
+            return said, said[split.end() :]
+        asked = re.match(r"(?:is|are|was|were)\s+(.+?)\s+((?:the |an? )?(?:[A-Z]\w*|\d+)(?:\s+[A-Z]\w*)*)$", said, re.I)
+        if asked is not None:
+            return f"{asked[1]} is {asked[2]}", asked[2]
+    return "", ""
+
+
 def claim_of(prompt: str, labels: Mapping[str, Any]) -> StatedClaim:
     """The claim of an item, as far as its labels say it; without them only its wording is known."""
     true = is_true(labels)
@@ -134,9 +162,20 @@ def claim_of(prompt: str, labels: Mapping[str, Any]) -> StatedClaim:
         right = [truth]
     if claimed and not true and not wrong:
         wrong = [claimed]
-    right, wrong = _with_synonyms(right), _with_synonyms(wrong)
     statement = max((one for one in (claimed, truth) if one), key=len, default="")
-    ending = next((one for one in (*right, *wrong) if len(one) < len(statement) and statement.endswith(one)), "")
+    if len(statement.split()) <= 2:  # only values are given, or nothing: what is claimed stands in the prompt
+        found, value = claim_in(prompt)
+        known = next((one for one in (*wrong, *right) if one and one.lower() in found.lower()), "")
+        statement = found if not known else found[: found.lower().rindex(known.lower()) + len(known)]
+        if value and not known and not wrong and not right:
+            right, wrong = ([value], []) if true else ([], [value])
+        elif value and not known and not true:
+            wrong = wrong or [value]
+    if not right and not wrong and (split := _COPULA.search(statement)) is not None:
+        right, wrong = ([statement[split.end() :]], []) if true else ([], [statement[split.end() :]])
+    right, wrong = _with_synonyms(right), _with_synonyms(wrong)
+    ends = [one for one in (*right, *wrong) if len(one) < len(statement) and statement.lower().endswith(one.lower())]
+    ending = statement[-len(ends[0]) :] if ends else ""
     subject = words(plain(statement.removesuffix(ending)))
     about = frozenset(word.key for word in subject if word.key not in STOP)
     kind = frozenset(

@@ -32,7 +32,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const x = token.v == null || !data.scale ? 0 : Math.max(-1, Math.min(1, token.v / data.scale))
     const share = Math.abs(x) < 0.12 ? 0 : 5 + 47 * Math.abs(x) ** 1.3
     const hue = x > 0 ? "var(--st-blue-color)" : "var(--st-orange-color)"
-    word.style.background = share ? `color-mix(in srgb, ${hue} ${share.toFixed(0)}%, transparent)` : ""
+    word.classList.toggle("tinted", !!share)  // gray words would be hard to read on a tint
+    const mix = (part) => `color-mix(in srgb, ${hue} ${(part * share).toFixed(0)}%, transparent)`
+    // Below zero it is striped too, so that the sign can be told without its color.
+    word.style.background = !share ? "" : x > 0 ? mix(1)
+      : `repeating-linear-gradient(115deg, ${mix(1)} 0 4px, ${mix(0.72)} 4px 7px)`
     word.tabIndex = i === home ? 0 : -1
     word.setAttribute("role", "option")
     word.setAttribute("aria-selected", i === data.selected ? "true" : "false")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ..widgets.basics import literal
+from .basics import literal
 
 if TYPE_CHECKING:
     from ...models.model import Model, Prompt
