@@ -106,3 +106,30 @@ def test_a_student_joins_with_a_name(folder: Path) -> None:
     clean(press(at, "Join"))
     assert Rooms(folder).students(room.code) == 1 and at.query_params["student"]
     assert "Reveal" not in [button.label for button in clean(open_page(CLASS)).button]
+
+
+def test_a_question_of_ones_own_is_written_live() -> None:
+    at = clean(open_page(LESSONS, lesson="1_push", on="organism", step="3"))
+    guess(at, "turn", ())
+    field = next(one for one in at.text_input if one.label == "Your question")
+    before = len(at.text)
+    field.set_value("Is 3 plus 4 equal to 7?")
+    clean(press(at, "Write"))
+    assert len(at.text) == before + 2 and all(one.value.strip() for one in at.text)
+    field = next(one for one in at.text_input if one.label == "Your question")
+    field.set_value("   ")
+    press(at, "Write")
+    assert "The question is empty" in at.error[0].value
+
+
+def test_coins_are_flipped_and_arrows_share_a_plane() -> None:
+    at = clean(open_page(LESSONS, lesson="3_real", on="organism"))
+    guess(at, "number", ())
+    clean(press(at, "Flip 10 coins 20 times"))
+    assert any("of 10** heads" in one.value for one in at.markdown)
+    at = clean(open_page(LESSONS, lesson="5_feature", on="organism", step="3"))
+    guess(at, "choose", ("When two of them are there at once",))
+    for slider in at.slider[:2]:
+        slider.set_value(1.0)
+    clean(at.run())
+    assert [one.value for one in at.metric] == ["0.50", "0.50", "0.00"]
