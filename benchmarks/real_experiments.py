@@ -27,6 +27,13 @@ def table(name: str, folder: Path, fresh: bool) -> str:
     return (out / "report.md").read_text(encoding="utf-8")
 
 
+def without_section(text: str, mark: str) -> tuple[str, str]:
+    """What stands before a section of a Markdown text, and what stands after it, from the next one of its level on."""
+    before, _, after = text.partition(mark)
+    _, heading, rest = after.partition("\n## ")
+    return before.rstrip(), heading.lstrip("\n") + rest
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_experiments", description=__doc__)
     parser.add_argument("--fresh", action="store_true")
@@ -34,14 +41,14 @@ def main() -> None:
     given = parser.parse_args()
     names = [name for name in experiments.bundled() if experiments.read(name).model == CHAT_MODEL]
     path = HERE / "EXPERIMENTS.md"
-    head = path.read_text(encoding="utf-8").partition(MARK)[0].rstrip()
+    head, rest = without_section(path.read_text(encoding="utf-8"), MARK)
     said = (
         "`python -m benchmarks.real_experiments`. SmolLM2-135M-Instruct, matrix products in bfloat16. Claims are read "
         "by preference: the log-probability a token of the true against the false statement, after the claim. What is "
         'chosen is chosen on the set "chosen on", which shares no fact with the others. Verdicts count all '
         "comparisons of a report."
     )
-    parts = [head, "", MARK, "", said, "", *(table(name, given.reports, given.fresh) for name in names)]
+    parts = [head, "", MARK, "", said, "", *(table(name, given.reports, given.fresh) for name in names), rest]
     path.write_text("\n".join(parts), encoding="utf-8")
     print(f"wrote {path.name}: {', '.join(names)}")
 

@@ -102,20 +102,22 @@ def _sentence(result: Result, name: str, spots: Sequence[Spot], best: Spot | Non
             f"{100 * unread:.0f}% of the answers could not be read, so the shares are ranges and nothing is concluded; "
             "a scorer by log-probability would read them."
         )
-    told = [
-        f"{said} {round(mine.value * mine.n)} of {mine.n} {of} claims (baseline {round(theirs.value * theirs.n)})"
-        for said, of, mine, theirs in zip(("accepts", "denies"), ("false", "true"), cells, before, strict=True)
-    ]
-    change = result.table.change(best.name, name, ACCEPTS)
+    told = []
+    for said, of, measure, mine, theirs in zip(
+        ("accepts", "denies"), ("false", "true"), (ACCEPTS, DENIES), cells, before, strict=True
+    ):
+        change = result.table.change(best.name, name, measure)
+        judged = f"; {change.verdict}" if change is not None else ""
+        counts = f"{round(mine.value * mine.n)} of {mine.n} {of} claims"
+        told.append(f"{said} {counts} (baseline {round(theirs.value * theirs.n)}{judged})")
     random = [spot for spot in spots if spot.kind == "random"]
     beside = ""
     if random:
         low, high = (100 * f(spot.accepts[0] for spot in random) for f in (min, max))
         span = f"{low:.0f}%" if round(low) == round(high) else f"{low:.0f} to {high:.0f}%"
         beside = f"; random directions of equal norm accept {span} of the false"
-    judged = f" ({change.verdict})" if change is not None else ""
     how = "Chosen on other items as nearest" if result.experiment.data.get("choose") else "Nearest"
-    return f"{how} to the ideal, {best.name} {' and '.join(told)}{judged}{beside}."
+    return f"{how} to the ideal, {best.name} {' and '.join(told)}{beside}."
 
 
 FOUNDATION = "foundation: "

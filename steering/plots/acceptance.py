@@ -41,7 +41,7 @@ def acceptance(spots: Sequence[Spot], palette: Palette, *, best: str = "", heigh
         type="line", x0=0, y0=1, x1=1, y1=0, line={"color": palette.rule, "dash": "dot", "width": 1.5}, layer="below"
     )
     figure.add_annotation(
-        x=0.72, y=0.3, text="answers that do not depend on the claim", showarrow=False, xanchor="left",
+        x=0.52, y=0.5, text="indifferent to the claim", showarrow=False, xanchor="left",
         font={"color": palette.muted, "size": 11},
     )  # fmt: skip
     looks = {
@@ -70,7 +70,8 @@ def acceptance(spots: Sequence[Spot], palette: Palette, *, best: str = "", heigh
             font={"color": palette.accent if spot.kind == "steered" else palette.muted, "size": 12},
         )  # fmt: skip
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", showgrid=True)
-    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    top = min(1.03, max([0.6, *(spot.denies[2] + 0.1 for spot in spots)]))
+    figure.update_yaxes(range=[-0.03, top], tickformat=".0%")
     return figure
 
 
