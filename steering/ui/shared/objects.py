@@ -139,7 +139,7 @@ def readings() -> Jobs:
     """The jobs that read what a page is about to show, in threads of their own so that none waits for a measurement."""
     from ...jobs.jobs import Jobs
 
-    return Jobs(workers=2)
+    return Jobs(workers=8)  # they wait for the model more than they work, and a class asks all at once
 
 
 @st.cache_resource(show_spinner=False)

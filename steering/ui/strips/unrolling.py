@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ...interventions.knobs import NORMS
+from ...interventions.knobs import NORMS, PROJECTION
 from ...recipes.doses import Dial, built, moved, strengths, value_of
 from ...recipes.steps import Variant, to_data
 from ...showing.player import PARTS, player_data, said
@@ -251,12 +251,19 @@ def _main(step: Any) -> Any:
 
 def before(bench: Workbench, asked: Asked, look: Look, *, key: str) -> None:
     """Draw the slider and the drawing before anything was written; only the arrow moves yet."""
+    if asked.dial.knob.unit == PROJECTION:  # where a threshold's strengths lie is read from its pairs
+        st.caption(look.idle)
+        return
+    player(_empty(bench, asked, look), key=f"{key}_before")
+
+
+def _empty(bench: Workbench, asked: Asked, look: Look) -> dict[str, Any]:
+    """The data of a player whose texts are not written yet."""
     values = [None, *strengths(bench, asked.variant, asked.dial)]
     doses = [{"strength": value, "text": ""} for value in values]
     now = min(range(len(values)), key=lambda k: abs((values[k] or 0.0) - _now(asked)))
     parts = [part for part in look.parts if part in ("drawing", "dial", "cards")]
-    data = {**_look(bench, asked, look), "parts": parts}
-    player(player_data({"doses": doses}, best=now, running=True, **data), key=f"{key}_before")
+    return player_data({"doses": doses}, best=now, running=True, **{**_look(bench, asked, look), "parts": parts})
 
 
 def _growing(bench: Workbench, asked: Asked, look: Look, job: Job, key: str) -> None:
@@ -265,6 +272,8 @@ def _growing(bench: Workbench, asked: Asked, look: Look, job: Job, key: str) -> 
         player(data_of(bench, asked, look, done[-1]), key=key)
     elif job.partial:
         player(_unfinished(bench, asked, look, job.partial[0]), key=key)
+    else:
+        before(bench, asked, look, key=key)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         job_cards.stop_button(job, "Stop", f"{key}_stop")
         st.caption(literal(_says(job, asked)), width="content")
