@@ -10,6 +10,7 @@ import streamlit as st
 from ...jobs.watching import progressed
 from ...recipes.sources import CONTRASTS, POSITIONS, SPACES
 from ...recipes.steps import Step, Variant
+from ...showing.glossary import explain
 from ..shared import current, readings
 from ..shared import objects as services
 from ..shared.frame import short_name
@@ -70,11 +71,16 @@ def choose(lm: Model, sae: Sae | None) -> Choice:
         right.text_input("Site", str(sae.site), disabled=True, help="A direction of features lives at its SAE's site.")
         return Choice(contrast, space, sae.site, position, sae)
     stream = right.selectbox(
-        "Stream", list(lm.streams), index=len(lm.streams) - 1, key="direction_stream", bind="query-params"
+        "Stream",
+        list(lm.streams),
+        index=len(lm.streams) - 1,
+        key="direction_stream",
+        bind="query-params",
+        help=explain("stream"),
     )
     known = step.layer if step is not None and step.space == "residual" else None
     current.follow("direction_layer", known, lm.n_layers // 2, range(lm.n_layers))
-    layer = st.slider("Layer", 0, lm.n_layers - 1, key="direction_layer", bind="query-params")
+    layer = st.slider("Layer", 0, lm.n_layers - 1, key="direction_layer", bind="query-params", help=explain("layer"))
     return Choice(contrast, space, Site(int(layer), stream), position, None)
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from ...plots import charts, figures
 from ...recipes.sources import Source
+from ...showing.glossary import explain
 from ..shared import job_cards
 from ..shared import objects as services
 from ..widgets import theme
@@ -36,7 +37,9 @@ def leaks(bench: Workbench) -> None:
         return
     left, right = st.columns(2, gap="small")
     chosen = left.selectbox("Take out the direction of", known, key="leaks_direction", format_func=_said)
-    layer = right.slider("Layer", 0, bench.lm.n_layers - 1, bench.lm.n_layers // 2, key="leaks_layer")
+    layer = right.slider(
+        "Layer", 0, bench.lm.n_layers - 1, bench.lm.n_layers // 2, key="leaks_layer", help=explain("layer")
+    )
     others = [name for name in known if name != chosen]
     watched = st.multiselect("Watch", others, others[:6], key="leaks_watched", format_func=_said)
     name = f"Leaks: {chosen}, layer {layer}, {','.join(watched)}, {bench.lm.name.rsplit('/', 1)[-1]}"

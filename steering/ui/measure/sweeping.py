@@ -11,6 +11,7 @@ import streamlit as st
 from ...plots import figures, matrices
 from ...recipes.sources import Source
 from ...recipes.steps import Variant
+from ...showing.glossary import explain
 from ..shared import objects as services
 from ..steer import sending
 from ..widgets import theme
@@ -61,8 +62,12 @@ def tau_lambda(lm: Model, study: Study, tau: float) -> None:
     low, high = tau - abs(tau) * 0.75 - 1, tau + abs(tau) * 0.75 + 1
     taus = [float(f"{low + (high - low) * k / 4:.4g}") for k in range(5)]
     a, b, c = st.columns([3, 3, 2], gap="small")
-    said = a.text_input("Tau", ", ".join(f"{t:g}" for t in taus), key=f"calibrate_taus_{study.key}")
-    gains = b.text_input("Lambda", ", ".join(f"{v:g}" for v in LAMBDAS), key="calibrate_lambdas")
+    said = a.text_input(
+        "Tau", ", ".join(f"{t:g}" for t in taus), key=f"calibrate_taus_{study.key}", help=explain("tau")
+    )
+    gains = b.text_input(
+        "Lambda", ", ".join(f"{v:g}" for v in LAMBDAS), key="calibrate_lambdas", help=explain("lambda")
+    )
     items = c.slider("Items of each set", 8, 60, 24, 4, key="calibrate_items")
     with clear_errors():
         job = _start_grid(lm, study, numbers(said or ""), numbers(gains or ""), int(items))

@@ -13,6 +13,8 @@ from typing import Any
 import streamlit as st
 from streamlit.components import v2 as components
 
+from ...showing.glossary import GLOSSARY
+from ..widgets.basics import terms
 from . import state
 
 PRESENT, GUESS = "present", "guess"
@@ -85,8 +87,9 @@ def frame(page: str) -> None:
     state.publish(PRESENT)
     if not on():
         st.query_params.pop(GUESS, None)
-        with st.sidebar:
+        with st.sidebar, st.container(horizontal=True, gap="small"):
             choose()
+            terms(*GLOSSARY, key="all_terms")
         return
     state.publish(GUESS, "1")
     st.html(_CSS)
