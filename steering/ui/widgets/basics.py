@@ -115,6 +115,6 @@ def copy_link(key: str, label: str = "Copy link") -> None:
 
 def terms(*words: str, key: str) -> None:
     """A button that opens what the words on the page mean, each in a sentence or two."""
-    with st.popover("", icon=":material/help:", help="What the words here mean", key=key):
+    with st.popover("Words", icon=":material/help:", help="What the words here mean", key=key):
         for word in words:
             st.markdown(f"**{literal(word[:1].upper() + word[1:])}**: {literal(explain(word), 400)}")
