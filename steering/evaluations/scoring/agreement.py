@@ -104,7 +104,8 @@ def agreement(scorer: str, rows: Iterable[Mapping[str, Any]]) -> ScorerAgreement
 
 
 def between_passes(rows: Sequence[Mapping[str, Any]]) -> ScorerAgreement:
-    """The second pass of reading beside the first."""
+    """The second pass of reading beside the first, of the answers that were read twice."""
+    rows = [row for row in rows if "label_second" in row]
     return ScorerAgreement(
         "second reading", rows[0]["kind"], Counter((row["label_first"], row["label_second"]) for row in rows)
     )
