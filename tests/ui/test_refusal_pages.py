@@ -68,6 +68,9 @@ def test_the_organism_s_candidates_are_drawn_tried_and_saved():
     fine(at.button(key="refusal_try").click().run())
     folded = [one for one in at.expander if "harmful" in one.label]
     assert len(folded) == 1 and not folded[0].proto.expanded
+    shown = len(at.text)
+    fine(at.toggle(key="refusal_show").set_value(True).run())
+    assert len(at.text) == shown + 3  # the harmful request and two answers
     assert at.button(key="refusal_write").disabled  # until its confirmation
     fine(at.checkbox(key="refusal_agreed").check().run())
     fine(at.button(key="refusal_write").click().run())
@@ -102,11 +105,12 @@ def test_harmful_answers_are_sent_only_when_asked_for(monkeypatch):
     small = refusal.run_refusal
     monkeypatch.setattr(refusal, "run_refusal", lambda engine, n, tick: small(engine, n=8, max_new_tokens=8, tick=tick))
     at = fine(open_page(PAIR, "organism", models_view="Refusal in every form"))
+    calm = len(at.text)  # the sidebar's
     fine(at.button(key="refusal_table_go").click().run())
     at = finished(at)
     table = at.dataframe[0].value
     assert list(table[""][:3]) == ["Baseline", "Ablated everywhere", "Orthogonalized weights"]
     before = len(at.text)
-    assert before == 4  # harmless answers only
+    assert before == calm + 4  # harmless answers only
     fine(at.toggle(key="refusal_table_show").set_value(True).run())
     assert len(at.text) > before and refusal_table.SIZES

@@ -17,6 +17,7 @@ from ...statistics import LEVEL, Estimate, holm, wilson
 
 DRAWS = 500
 MIN_WORD = 8  # answers with and without a word, below which nothing is said of it
+MIN_EXTRA = 0.1  # of the way from no reward to a full one: what is smaller is no rule that a tuning followed
 CONFIDENCE = 0.95
 
 
@@ -135,8 +136,8 @@ def shortcuts(
 ) -> tuple[Shortcut, ...]:  # fmt: skip
     """The words that explain where a reward parts from the true one, the strongest first, each beyond those before.
 
-    Looked for among the answers of each kind apart, since what they have in common is no shortcut: the word with the
-    largest |t| is taken, its effect subtracted, and so on while a word stays significant with all words counted.
+    Looked for among the answers of each kind apart, since what they have in common is no shortcut: of the significant
+    words (all words counted) the one that explains most is taken, its effect subtracted, and so on.
     """
     left = np.asarray(residual, float).copy()
     texts = [(where, [_words(text) for text in side]) for where, side in (("prompt", prompts), ("answer", answers))]
@@ -155,19 +156,22 @@ def shortcuts(
                     tested.append((kind, where, word, inside, has))
         if not tested:
             break
+        # Where every answer has the same residual there is nothing to test, and scipy says so in a warning.
         results: list[Any] = [
             stats.ttest_ind(left[inside[has]], left[inside[~has]], equal_var=False) for *_, inside, has in tested
         ]
-        p = np.nan_to_num([float(one.pvalue) for one in results], nan=1.0)
-        t = np.nan_to_num([abs(float(one.statistic)) for one in results], nan=0.0)
-        adjusted = holm(np.clip(p, 0, 1))
-        best = int(np.argmax(t))
-        if adjusted[best] >= LEVEL:
+        adjusted = holm(np.nan_to_num([float(one.pvalue) for one in results], nan=1.0))
+        gaps = [float(left[inside[has]].mean() - left[inside[~has]].mean()) for *_, inside, has in tested]
+        explained = [
+            gap**2 * has.sum() * (~has).sum() / len(has) if p < LEVEL and abs(gap) >= MIN_EXTRA else 0.0
+            for gap, p, (*_, has) in zip(gaps, adjusted, tested, strict=True)
+        ]
+        best = int(np.argmax(explained))
+        if not explained[best]:
             break
         kind, where, word, inside, has = tested[best]
-        with_it, without = left[inside[has]], left[inside[~has]]
         interval = results[best].confidence_interval(CONFIDENCE)
-        extra = float(with_it.mean() - without.mean())
+        extra = gaps[best]
         estimate = Estimate(extra, float(interval.low), float(interval.high))
         found.append(Shortcut(word, where, kind, int(has.sum()), estimate, adjusted[best]))
         left[inside[has]] -= extra

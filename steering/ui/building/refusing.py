@@ -158,7 +158,7 @@ def _grid(found: RefusalDirection, which: str) -> tuple[int, int] | None:
         selected = best
     figure = matrices.candidate_grid(
         values, [f"{k - n}  {text}" for k, text in enumerate(found.template)],
-        [[_said(found, row) for row in line] for line in lines],
+        [[plain(_said(found, row), 200) for row in line] for line in lines],
         [[bool(row["excluded"]) for row in line] for line in lines],
         theme.palette(), chosen=best, selected=selected, unit="nats" if which == "kl" else "log-odds",
         limit=None if which == "kl" else max([*known, 1.0]),
@@ -175,7 +175,7 @@ def _said(found: RefusalDirection, row: dict[str, Any]) -> str:
     scores = f"bypass {row['bypass']:.2f}, induce {row['induce']:.2f}, KL {row['kl']:.3f}"
     state = "chosen" if row["chosen"] else f"excluded: {row['excluded']}" if row["excluded"] else "passed"
     token = found.template[row["position"]]
-    return plain(f"layer {row['layer']}, token {row['position']} “{token}”: {scores}; {state}", 200)
+    return f"layer {row['layer']}, token {row['position']} “{token}”: {scores}; {state}"
 
 
 def _candidate(bench: Workbench, found: RefusalDirection, position: int, layer: int) -> None:
@@ -227,12 +227,13 @@ def _answers(harmless: list[str], harmful: list[str]) -> None:
         with column.container(border=True, gap="xsmall"):
             st.caption(title)
             st.text(text or "(nothing)")
-    with st.expander("A harmful request, and the answers to it (hidden until opened)", key="refusal_hidden"):
+    with st.expander("A harmful request, and the answers to it (hidden until asked for)", key="refusal_hidden"):
         st.caption("Written by a model whose refusal was taken out. Not advice.")
-        st.text(harmful[0])
-        for title, text in (("Unsteered", harmful[1]), ("Ablated everywhere", harmful[3])):
-            st.caption(title)
-            st.text(text or "(nothing)")
+        if st.toggle("Show them", key="refusal_show"):
+            st.text(harmful[0])
+            for title, text in (("Unsteered", harmful[1]), ("Ablated everywhere", harmful[3])):
+                st.caption(title)
+                st.text(text or "(nothing)")
 
 
 def _export(bench: Workbench, direction: Any) -> None:
