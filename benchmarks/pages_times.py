@@ -151,7 +151,7 @@ def real_model(table: Table, browser: Browser, url: str) -> None:
     one = visitor(browser, url)
     file = chat_model_file()
     assert file is not None, "the real model's package is not installed"
-    one.open("models", models_view="folder", model="organism")
+    one.open("models", models_view="A folder", model="organism")
 
     def read() -> None:
         box = one.page.get_by_role("textbox", name="Folder of a model or an SAE")

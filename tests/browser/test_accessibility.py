@@ -9,7 +9,7 @@ from served_app import Visitor
 
 # States of pages that are no first sight: a result, a conversation, evidence.
 STATES: dict[str, list[dict[str, str]]] = {
-    "compare": [{}, {"run": "1", "compare_tokens": "8"}],
+    "compare": [{}, {"run": "1", "compare_tokens": "8", "first": "0"}],
     "tokens": [{"tokens_layers": "What each layer would say next"}],
     "direction": [{"direction_asked": "1"}],
     "calibrate": [{"calibrate_asked": "1"}],

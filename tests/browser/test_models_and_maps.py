@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 def test_a_gguf_file_is_opened_from_the_models_page_and_steered(visitor, checkpoint: Callable[[str], Path], tmp_path):
     file = write_gguf("llama", checkpoint("llama"), tmp_path / "mine.gguf")
-    page = visitor.open("models", models_view="folder")
+    page = visitor.open("models", models_view="A folder")
     box = page.get_by_role("textbox", name="Folder of a model or an SAE")
     box.fill(str(file))
     box.press("Enter")
