@@ -23,7 +23,7 @@ def test_a_gguf_file_is_opened_from_the_models_page_and_steered(visitor, checkpo
     expect(page.get_by_text("You are using this model")).to_be_visible()
     visitor.idle()
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Compare", exact=True).click()
-    page.locator(".st-key-first_more button").click()
+    page.locator(".st-key-first_more button").first.click()
     page.get_by_role("button", name="Generate").click()
     expect(page.locator(".st-key-tokens_0 .tv")).to_be_visible()
     expect(page.get_by_test_id("stSidebar")).to_contain_text("mine.gguf")

@@ -108,6 +108,8 @@ CARDS
 [data-testid="stTab"][aria-selected="true"] p { color: ACCENT; }
 [data-testid="stSidebarNavLink"]:focus-visible, [data-testid="stPageLink-NavLink"]:focus-visible {
   outline: 2px solid ACCENT; outline-offset: -2px; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: MUTED; }
+[data-testid="stBaseButton-primary"] kbd { color: inherit; opacity: 1; }
 [data-testid="stAlertContainer"] { border: 1px solid EDGE; }
 [data-testid="stAlertContainer"] p { font-size: 0.93rem; }
 @media (max-width: 640px) {
@@ -134,5 +136,6 @@ def style() -> None:
         CSS.replace("FIRST", FIRST)
         .replace("EDGE", colors.rule)
         .replace("ACCENT", colors.accent)
+        .replace("MUTED", colors.muted)
         .replace("CARDS", "\n".join(edges))
     )

@@ -40,6 +40,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     word.tabIndex = i === home ? 0 : -1
     word.setAttribute("role", "option")
     word.setAttribute("aria-selected", i === data.selected ? "true" : "false")
+    word.setAttribute("aria-label", token.t.trim() || "space")  // a token may be a space and nothing else
     word.dataset.i = i
   }
   view.setAttribute("aria-label", data.label || "Tokens")
