@@ -15,7 +15,8 @@ from steering.checkpoints.places import default_threads
 
 from . import models
 from .machine import load
-from .report import markdown
+from .report import REAL_MODEL, markdown
+from .sections import section, with_section
 from .speed import Bench, Targets, plain_copy
 
 MODELS = {
@@ -58,7 +59,9 @@ def main() -> None:
         found[model.name] = about, Bench(model, targets, repeats, short, plain).run()
     arguments = [*(["--quick"] if options.quick else []), *([f"--only {options.only}"] if options.only else [])]
     command = "make bench" + (f' ARGS="{" ".join(arguments)}"' if arguments else "")
-    options.out.write_text(markdown(command, found, time.perf_counter() - start, (before, load())))
+    text = markdown(command, found, time.perf_counter() - start, (before, load()))
+    kept = section(options.out.read_text(), REAL_MODEL) if options.out.is_file() else ""
+    options.out.write_text(with_section(text, REAL_MODEL, kept) if kept else text)
     print(f"Wrote {options.out.name} after {time.perf_counter() - start:.0f} s.")
 
 

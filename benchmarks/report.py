@@ -12,6 +12,7 @@ import torch
 from . import machine, peers
 from .speed import NEW, PROMPT, Line
 
+REAL_MODEL = "The real chat model"
 _PACKAGES = ("torch", "transformers", "transformer-lens", "sae-lens", "steering-vectors", "repeng")
 
 _NOTES = f"""
@@ -54,19 +55,26 @@ def markdown(
         f"{'MKL' if torch.backends.mkl.is_available() else 'no MKL'}.",
         "",
     ]
-    # The load afterwards is the benchmark's own.
-    if _number(load[0]) > 0.5 * (os.cpu_count() or 1):
-        out += [
-            "**The machine was busy with other work: neither times nor ratios are to be quoted. Run it again.**",
-            "",
-        ]
+    out += busy(load[0])
     for name, (about, lines) in models.items():
-        out += [f"## {name}", "", about, "", "| | measured | target | met | |", "| --- | --- | --- | --- | --- |"]
-        for line in lines:
-            met = "" if line.met is None else "yes" if line.met else "**no**"
-            out.append(f"| {line.what} | {line.value} | {line.target} | {met} | {line.detail} |")
-        out.append("")
+        out += [f"## {name}", "", about, "", *table(lines), ""]
     return "\n".join([*out, "## How to read this"]) + "\n" + _NOTES
+
+
+def table(lines: Sequence[Line]) -> list[str]:
+    """Lines of the report as a table in Markdown."""
+    out = ["| | measured | target | met | |", "| --- | --- | --- | --- | --- |"]
+    for line in lines:
+        met = "" if line.met is None else "yes" if line.met else "**no**"
+        out.append(f"| {line.what} | {line.value} | {line.target} | {met} | {line.detail} |")
+    return out
+
+
+def busy(before: str) -> list[str]:
+    """A warning where the machine did other work when a benchmark began; the load afterwards is its own."""
+    if _number(before) <= 0.5 * (os.cpu_count() or 1):
+        return []
+    return ["**The machine was busy with other work: neither times nor ratios are to be quoted. Run it again.**", ""]
 
 
 def _number(load: str) -> float:

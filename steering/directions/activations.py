@@ -1,7 +1,7 @@
 """Activations of texts at sites, at the position that matters, in the residual stream or an SAE's feature space.
 
-Texts are batched by length, padded on the left, and a pass stops at the last site asked for. Padding and BOS never
-enter a mean.
+Texts are batched by length, padded on the left, and a pass stops at the last site asked for; what texts have in common
+at the front is read once. Padding and BOS never enter a mean.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..jobs.watching import progressed
+from ..models.caching.reading import pieces
 from ..models.checks.overflow import check_finite
 from ..models.model import Model
 from ..models.passages import Passage, passage
@@ -82,6 +83,19 @@ def of_pairs(
     Raises:
         ValueError: a text that cannot be read there, by the number of its pair.
     """
+    tokens, where = located(lm, pairs, position, chat)
+    found = read(lm, tokens, where, sites, sae=sae, progress=progress)
+    return {site: (h[: len(pairs)], h[len(pairs) :]) for site, h in found.items()}
+
+
+def located(
+    lm: Model, pairs: PairSet, position: Position = "completion_mean", chat: bool | None = None
+) -> tuple[list[tuple[int, ...]], list[list[int]]]:
+    """The tokens of all positive and then all negative texts of a pair set, and the indices that a position means.
+
+    Raises:
+        ValueError: a text that cannot be read there, by the number of its pair.
+    """
     sides: tuple[list[Passage], list[Passage]] = ([], [])
     where: tuple[list[list[int]], list[list[int]]] = ([], [])
     for number, pair in enumerate(pairs):
@@ -89,9 +103,7 @@ def of_pairs(
         for i in (0, 1):
             sides[i].append(both[i])
             where[i].append(_numbered("Pair", number, lambda i=i, both=both: picked(both[i], position, both[1 - i])))
-    tokens = [item.tokens for side in sides for item in side]
-    found = read(lm, tokens, where[0] + where[1], sites, sae=sae, progress=progress)
-    return {site: (h[: len(pairs)], h[len(pairs) :]) for site, h in found.items()}
+    return [item.tokens for side in sides for item in side], where[0] + where[1]
 
 
 def read(
@@ -118,21 +130,20 @@ def read(
     if sae is not None and sites != [sae.site]:
         raise ValueError(f"{sae.name} reads {sae.site}; asked for {', '.join(map(str, sites))}.")
     found = {site: torch.empty(len(sequences), sae.d_sae if sae else lm.width(site)) for site in sites}
-    done = 0
-    for batch in batches([len(sequence) for sequence in sequences], batch_tokens or lm.piece_tokens):
-        progressed(done, len(sequences))
-        streams, mask = lm.activations([sequences[row] for row in batch], sites)
-        n = mask.shape[1]
-        rows = torch.tensor([k for k, row in enumerate(batch) for _ in where[row]])
-        # Padding stands on the left, so token i of a sequence is at i + (columns - length).
-        columns = torch.tensor([n - len(sequences[row]) + i for row in batch for i in where[row]])
-        counts = torch.tensor([len(where[row]) for row in batch])
-        for site, h in streams.items():
+    done, texts = 0, [tuple(sequence) for sequence in sequences]
+    for piece in pieces(lm, texts, sites, [min(some) for some in where], batch_tokens or lm.piece_tokens):
+        progressed(done, len(texts))
+        n = piece.real.shape[1]
+        rows = torch.tensor([k for k, row in enumerate(piece.numbers) for _ in where[row]])
+        # Texts end at the same column, so token i of a text is at i + (columns - length).
+        columns = torch.tensor([n - len(texts[row]) + i for row in piece.numbers for i in where[row]])
+        counts = torch.tensor([len(where[row]) for row in piece.numbers])
+        for site, h in piece.activations.items():
             means = _means(h[rows.to(h.device), columns.to(h.device)], rows, counts, sae)
-            found[site][batch] = check_finite(lm, means)
-        done += len(batch)
+            found[site][piece.numbers] = check_finite(lm, means)
+        done += len(piece.numbers)
         if progress is not None:
-            progress(done / len(sequences))
+            progress(done / len(texts))
     return found
 
 

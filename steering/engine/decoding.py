@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..models.caching.beginnings import After
+from ..models.caching.cache import RowCache
 from ..models.model import Model
 from ..models.rope import turning_point
-from .cache import RowCache
 from .plan import Plan
 from .rows import Row
 from .sampling import choose
@@ -25,14 +27,46 @@ from .sampling import choose
 WHOLE_ROWS = ("BloomForCausalLM", "GPTBigCodeForCausalLM")
 
 
+@dataclass(frozen=True, eq=False)
+class AfterRows:
+    """Rows that were read, with their keys and values, and which of them each row of another pass goes on from."""
+
+    rows: Sequence[Row]
+    cache: RowCache
+    owners: Sequence[int] = ()
+
+    def of(self, owners: Sequence[int]) -> AfterRows:
+        return replace(self, owners=owners)
+
+    def begin(self, cache: RowCache, rows: Sequence[Row], unique: Sequence[int], block: int) -> int:
+        """Fills a cache with what the rows go on from, and their ledgers; returns its columns.
+
+        Args:
+            unique: the rows that stand for all of the same sequence in the layers below `block`.
+        """
+        after = After([len(row.sequence) for row in self.rows], self.cache, self.owners)
+        lengths = [len(row.sequence) for row in rows]
+        for row, k, n in zip(rows, self.owners, after.kept(lengths)[1], strict=True):
+            # An intervention that leaves the beginning alone may be missing there.
+            for mine, theirs in zip(row.ledgers, self.rows[k].ledgers, strict=False):
+                mine.inherit(theirs, n)
+        return after.begin(cache, lengths, unique, block)
+
+
 @torch.inference_mode()
 def run_sequences(
-    model: Model, rows: Sequence[Row], cache: RowCache | None = None, *, keep: int | Tensor = 1
+    model: Model,
+    rows: Sequence[Row],
+    cache: RowCache | None = None,
+    *,
+    keep: int | Tensor = 1,
+    after: AfterRows | None = None,
 ) -> tuple[Float[Tensor, "rows pos vocab"], Bool[Tensor, "rows pos"]]:
     """Logits of one steered pass over the rows' whole sequences, padded on the left, and the mask of real tokens.
 
     `keep` says which positions' logits are computed: the last so many (0: all), or those columns. Rows of the same
-    sequence run as one row up to the first block in which one of them is steered, and are split there.
+    sequence run as one row up to the first block in which one of them is steered, and are split there. With `after`
+    only the columns that are not in its cache yet are computed.
     """
     sequences = [row.sequence for row in rows]
     parts = type(model.hf).__name__ not in WHOLE_ROWS
@@ -45,13 +79,19 @@ def run_sequences(
     first = plan.first_edit()
     shared = len(unique) < len(rows)
     block = model.n_layers if first is None else first.layer + (first.stream == "resid_post")
+    whole, kept = real.long(), cache is not None
+    if after is not None:
+        cache = RowCache() if cache is None else cache
+        firsts = [sequences.index(one) for one in unique] if parts else range(len(rows))
+        columns = after.begin(cache, rows, firsts, block)
+        tokens, real, positions = tokens[:, columns:], real[:, columns:], positions[:, columns:]
     with ExitStack() as stack:
         stack.enter_context(model.lock)
         if shared:
             stack.enter_context(_parting(model, block, owner, len(unique)))
         logits = model.forward(
             tokens,
-            attention_mask=real.long() if padded else None,
+            attention_mask=whole if padded else None,
             positions=positions if padded else None,
             cache=cache,
             hooks=plan.prompt_hooks(positions[owner], real[owner], owner if shared else None, first),
@@ -59,7 +99,7 @@ def run_sequences(
             keep=keep,
         )
     if shared:
-        if cache is not None:
+        if cache is not None and kept:
             cache.take(owner, layers=block)
         if logits.shape[0] != len(rows):
             logits = logits.index_select(0, owner)

@@ -209,7 +209,7 @@ class Engine:
         row.targets = tuple(completion.tokens)
         (uncached,) = score([row]) if row.targets else ([],)
         pairs = list(zip(uncached, completion.logprobs, strict=True))
-        allowed = [tolerance(self.model.dtype, a) if tolerated is None else tolerated for a, _ in pairs]
+        allowed = [tolerance(self.model.rounds_to, a) if tolerated is None else tolerated for a, _ in pairs]
         agrees = all(abs(a - b) <= most for (a, b), most in zip(pairs, allowed, strict=True))
         return CacheCheck(max((abs(a - b) for a, b in pairs), default=0.0), agrees, max(allowed, default=0.0))
 

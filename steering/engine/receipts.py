@@ -113,6 +113,13 @@ class Entry:
     fired: Bool[Tensor, "tokens"] | None = None
     size: float = 0.0
 
+    def before(self, position: int) -> Entry:
+        """The part about the tokens before a position."""
+        keep = [n for n, at in enumerate(self.positions) if at < position]
+        fired = None if self.fired is None else self.fired[keep]
+        positions = [self.positions[n] for n in keep]
+        return Entry(self.site, positions, self.expected[keep], self.measured[keep], fired, self.size)
+
 
 @dataclass
 class Ledger:
@@ -120,6 +127,11 @@ class Ledger:
 
     entries: list[Entry] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)  # sites whose hook should have run and did not
+
+    def inherit(self, other: Ledger, position: int) -> None:
+        """Takes over what another ledger says of the tokens before a position, which both rows have in common."""
+        self.entries += [part for entry in other.entries if (part := entry.before(position)).positions]
+        self.silent |= other.silent
 
     def receipt(self, intervention: str, notes: Sequence[str] = (), dtype: torch.dtype = torch.float32) -> Receipt:
         """The sum of the entries."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ..directions.direction import Direction
 from ..interventions.protocol import Edit, Gate, Intervention, Placement, span_of
+from ..models.caching.cache import can_cache
 from ..models.model import Model
-from .cache import can_cache
 from .receipts import Ledger, Receipt
 from .sampling import Sampling
 from .text import TextStream
@@ -33,6 +33,7 @@ class Row:
         cached: decode with the key-value cache; without it every step runs over the whole sequence.
         targets: tokens to be scored instead of generating (teacher forcing).
         given: the first generated tokens, whatever the model would choose.
+        first: only so many tokens are read, for others to go on from.
     """
 
     model: Model
@@ -48,6 +49,7 @@ class Row:
     cached: bool = True
     targets: tuple[int, ...] = ()
     given: tuple[int, ...] = ()
+    first: int | None = None
 
     generated: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -76,7 +78,7 @@ class Row:
     @property
     def sequence(self) -> tuple[int, ...]:
         """All tokens the model reads: the prompt, and those generated or to be scored."""
-        return (*self.prompt, *self.generated, *self.targets)
+        return (*self.prompt, *self.generated, *self.targets)[: self.first]
 
     @property
     def position(self) -> int:

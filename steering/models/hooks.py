@@ -12,6 +12,10 @@ from torch import Tensor, nn
 Hook = Callable[[Float[Tensor, "rows pos d_model"]], Float[Tensor, "rows pos d_model"] | None]
 
 
+class Enough(Exception):
+    """Raised by a hook to leave a forward pass whose rest is not needed."""
+
+
 class Place(NamedTuple):
     """A stream inside a block: the path of a module there ("" is the block itself), its input or its output.
 

@@ -95,7 +95,7 @@ def to_logits(lm: Model, h: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*
         last = Site(lm.n_layers - 1)
         own = lm.forward(torch.tensor([ids], device=lm.device)).float()
         ours = _logits(lm, lm.activations([ids], [last])[0][last])
-        slack = 64 * torch.finfo(lm.dtype).eps * float(own.abs().max())
+        slack = 64 * torch.finfo(lm.rounds_to).eps * float(own.abs().max())
         _exact[lm] = bool(((ours - own).abs() <= slack).all())
     if not _exact[lm]:
         raise ValueError(

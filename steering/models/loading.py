@@ -25,9 +25,11 @@ from ..checkpoints.places import (
     source_of,
 )
 from ..checkpoints.wholeness import check_folder, check_weights, is_json
+from ..jobs.files import home
 from ..jobs.jobs import Cancelled
 from .checks.rows_check import check_rows
 from .gguf_reading import unpack
+from .mapped import map_later
 from .model import Model
 from .packing import Products, bfloat16_is_native
 from .rope import by_rows
@@ -125,6 +127,8 @@ def load_model(
     if from_file:
         file = read_gguf(source)
         model.file = {**file.about, "sha256": file.fingerprint()}
+        if device == "cpu" and counted == "float32":
+            map_later(hf, home() / "unpacked" / f"{model.file['sha256'][:24]}.safetensors", model.lock)
     if threads:
         torch.set_num_threads(threads)
     elif device == "cpu":

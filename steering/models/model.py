@@ -32,16 +32,12 @@ from .chat import END_OF_TURN
 from .checks.identities import MOST_TOKENS, TEXT, Places, located
 from .fused.choice import FusedSteps
 from .hashing import roundings, weights_hash
-from .hooks import Hook, Place, on_device, register
+from .hooks import Enough, Hook, Place, on_device, register
 from .packing import PackedLinears, Products
 from .tokenizing import added, encode, padded, rendered, token_texts
 from .turns import Turns, piece_tokens
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
-
-
-class _Enough(Exception):
-    """Raised by a hook to leave a forward pass whose rest is not needed."""
 
 
 @dataclass(eq=False)
@@ -121,6 +117,11 @@ class Model:
     def dtype(self) -> torch.dtype:
         return next(self.hf.parameters()).dtype
 
+    @property
+    def rounds_to(self) -> torch.dtype:
+        """The dtype that results are rounded to on the way: of the weights, or of the products where it is coarser."""
+        return torch.bfloat16 if self.products == "bfloat16" else self.dtype
+
     @cached_property
     def d_vocab(self) -> int:
         return int(self.text_config.vocab_size)
@@ -156,8 +157,7 @@ class Model:
     def identity(self) -> dict[str, Any]:
         """The model's name, revision, loading mode and hashes, which a saved direction carries."""
         known = {"model": self.name, "revision": self.revision, "loading": "raw", "fingerprint": self.fingerprint}
-        known |= self.rounded_fingerprints
-        return {**known, "file": self.file} if self.file else known
+        return known | self.rounded_fingerprints | ({"file": self.file} if self.file else {})
 
     # Sites ----------------------------------------------------------------------------------------------------------
 
@@ -326,11 +326,11 @@ class Model:
             def read(h: Tensor) -> None:
                 found[site] = h.detach().clone()
                 if len(found) == len(set(wanted)):
-                    raise _Enough
+                    raise Enough
 
             return read
 
-        with suppress(_Enough):
+        with suppress(Enough):
             self.forward(
                 tokens,
                 attention_mask=None if bool(mask.all()) else mask.long(),

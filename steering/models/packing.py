@@ -3,7 +3,8 @@
 A decoding step multiplies every weight with a handful of rows. MKL, which torch ships, is made for large products and
 takes a slow path on processors that are not Intel's; oneDNN, on weights in an order of its own, is faster from two rows
 on. It also gives a row the same bits whatever rows stand beside it, which MKL does not. The price is the memory of the
-copies. Layers that read the same input (query, key and value; gate and up) are one product.
+copies; the weights themselves leave it meanwhile where they are mapped from a file (mapped.py). Layers that read the
+same input (query, key and value; gate and up) are one product.
 
 Products may also be in bfloat16, where the processor multiplies it natively: half the bytes are read. What goes into a
 product and what comes out of it is rounded to 8 bits of mantissa then; everything else stays in float32.
@@ -21,6 +22,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from .mapped import release
 
 Products = Literal["float32", "bfloat16"]
 Product = Callable[[Tensor], Tensor]  # [..., in] -> [..., out], float32 on both sides
@@ -133,6 +136,7 @@ class PackedLinears:
             for module in group
             for name, weight in module.named_parameters(recurse=False)
         ]
+        release(module.get_parameter("weight") for group in groups for module in group)
 
 
 class _Together:

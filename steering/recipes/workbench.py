@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..directions.activations import ENCODE_TOKENS, Position, batches, of_pairs
+from ..directions.agreement import FITS
 from ..directions.class_means import class_mean
-from ..directions.contrasts import CONTRASTS
+from ..directions.contrasts import fitted
 from ..directions.direction import Direction, random_like
 from ..directions.geometry.manifold import Manifold, manifold
 from ..directions.pairs import PairSet, bundled_pairs
@@ -26,8 +27,9 @@ from ..engine.engine import Engine
 from ..jobs.kept import Kept
 from ..jobs.watching import progressed
 from ..measurements.calibration import peaks
+from ..measurements.known import Known
 from ..measurements.neutral import neutral_texts
-from ..measurements.numbers import typical_norms
+from ..measurements.numbers import NORM_TEXTS, typical_norms
 from ..models.model import Model, Prompt
 from ..saes.sae import Sae
 from ..sites import Site
@@ -35,7 +37,6 @@ from .sources import Source, shown_position
 
 T = TypeVar("T")
 KEPT_BYTES = 256 * 2**20  # directions of 1,000 dictionaries of 65,536 features
-NEUTRAL = 16  # texts
 PAIRS_READ = 40  # pairs whose every token is projected, for thresholds of controls
 
 
@@ -80,6 +81,7 @@ class Workbench:
         self.lm: Model = of.model if isinstance(of, Engine) else of
         self.sae, self.store, self.pairs = sae, store, pairs
         self._kept = Kept(limit, _own_bytes)
+        self.known = Known(self.lm)
 
     # Kept values ----------------------------------------------------------------------------------------------------
 
@@ -164,13 +166,28 @@ class Workbench:
         sae = self.sae if source.space == "feature" else None
         pairs = self.pair_set(source)
         found = shipped(self.lm, pairs, site, source.contrast, source.read_at) if sae is None else None
-        found = found or CONTRASTS[source.contrast](self.lm, pairs, site, sae=sae, position=source.read_at)
+        if found is None:
+            read = self.activations(pairs, [site], source.read_at, sae)[site]
+            fit = FITS[source.contrast]
+            found = fitted(source.contrast, fit, read, self.lm, pairs, site, position=source.read_at, sae=sae)
         if source.kind == "pairs":
             how = "" if source.contrast == "mean_difference" else f", {source.contrast}"
             how += "" if source.position == "completion_mean" else f", {shown_position(source.position).lower()}"
             space = "" if sae is None else " features"
             found = replace(found, name=f"{source.name}, layer {site.layer}{space}{how}")
         return replace(found.top_k(source.top_k), name=found.name) if source.top_k else found
+
+    def activations(
+        self, pairs: PairSet, sites: Sequence[Site], position: Position = "completion_mean", sae: Sae | None = None
+    ) -> dict[Site, tuple[Float[Tensor, "pairs width"], Float[Tensor, "pairs width"]]]:
+        """The activations of both sides of every pair at sites: those that are known, without a pass of the model.
+
+        Raises:
+            ValueError: a text that cannot be read there, or a site that the model does not have.
+        """
+        if sae is not None:  # the mean of a text's features is not found from the mean of its activations
+            return of_pairs(self.lm, pairs, sites, sae=sae, position=position)
+        return self.known.of_pairs(pairs, sites, position=position)
 
     def pair_set(self, source: Source) -> PairSet:
         """The pairs that a source is made from; two texts are one pair.
@@ -207,7 +224,9 @@ class Workbench:
         key = ("negative", main.direction, main.positive, main.negative, position, like.site, like.sae is None)
 
         def make() -> Direction:
-            return class_mean(self.lm, self.pair_set(main), like.site, position=position, sae=like.sae)
+            pairs = self.pair_set(main)
+            read = self.activations(pairs, [like.site], position, like.sae)[like.site]
+            return class_mean(self.lm, pairs, like.site, position=position, sae=like.sae, read=read)
 
         return self._kept.get(key, make)
 
@@ -220,7 +239,7 @@ class Workbench:
 
         def make() -> tuple[list[str], list[Direction]]:
             sites = [Site(layer, stream) for layer in range(self.lm.n_layers)]
-            found = of_pairs(self.lm, self.pair_set(source), sites, position=position)
+            found = self.activations(self.pair_set(source), sites, position)
             made = [Direction(found[site][0].mean(0) - found[site][1].mean(0), site) for site in sites]
             return [f"layer {site.layer}" for site in sites], made
 
@@ -240,17 +259,17 @@ class Workbench:
     @property
     def neutral(self) -> list[str]:
         """The first of the model's neutral texts."""
-        return neutral_texts(self.lm.name)[:NEUTRAL]
+        return neutral_texts(self.lm.name)[:NORM_TEXTS]
 
     def typical_norm(self, site: Site) -> float:
         """The median norm of the activations at a site on neutral text: the unit in which a strength is chosen.
 
-        The first call measures every layer and stream in one pass, so that another layer costs nothing.
+        Every layer and stream is measured in one pass, once for a model (see known.py).
         """
         self.lm.check_site(site)
         if site.stream not in self.lm.streams:  # inside a part
             return self._kept.get(("norm", site), lambda: typical_norms(self.lm, [site], self.neutral)[site])
-        return self._kept.get(("norms",), lambda: typical_norms(self.lm, texts=self.neutral))[site]
+        return self._kept.get(("norms",), self.known.norms)[site]
 
     def projections(self, direction: Direction, source: str = "") -> dict[str, list[float]]:
         """Projections on a direction: of the two sides of a pair set ("positive", "negative"), and of "neutral" tokens.
@@ -270,7 +289,7 @@ class Workbench:
         pairs = self._pairs_or_none(name)
         if pairs is not None:
             position = direction.provenance.get("position", "completion_mean")
-            sides = of_pairs(self.lm, pairs, [direction.site], sae=direction.sae, position=position)[direction.site]
+            sides = self.activations(pairs, [direction.site], position, direction.sae)[direction.site]
             for side, h in zip(("positive", "negative"), sides, strict=True):
                 groups[side] = (h.float() @ unit).tolist()
         groups["neutral"] = self.neutral_projections(direction)
@@ -286,7 +305,7 @@ class Workbench:
     def neutral_projections(self, direction: Direction) -> list[float]:
         """Projections on a direction of every token of neutral text but the first of each."""
         key = ("neutral", direction.fingerprint)
-        return self._kept.get(key, lambda: self._tokens(direction, self._ids(self.neutral)).tolist())
+        return self._kept.get(key, lambda: self._neutral(direction).tolist())
 
     def _pairs_or_none(self, name: str) -> PairSet | None:
         try:
@@ -338,26 +357,34 @@ class Workbench:
         def make() -> Tensor:
             pairs = self._origin(tested)
             texts = [text for pair in list(pairs or ())[:PAIRS_READ] for text in ("".join(side) for side in pair.sides)]
-            return self._tokens(direction, self._ids([*self.neutral, *texts]))
+            return torch.cat([self._neutral(direction), *self._tokens(direction, self._ids(texts))])
 
         return self._kept.get(("everywhere", direction.fingerprint, tested.fingerprint), make)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of texts, cut to the context; those of at least two."""
-        found = [self.lm.tokenizer.encode(text)[: self.lm.n_ctx - 1] for text in texts]
+        found = [self.lm.encode(text)[: self.lm.n_ctx - 1] for text in texts]
         return [ids for ids in found if len(ids) > 1]
 
-    def _tokens(self, direction: Direction, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "tokens"]:
-        """The projection of every token but the first of each text, whose activation is far off in most models."""
-        unit, sae, found = direction.vector / direction.norm, direction.sae, []
+    def _neutral(self, direction: Direction) -> Float[Tensor, "tokens"]:
+        """The projection of every token of neutral text but the first of each."""
+        return torch.cat(_projected(self.known.neutral(direction.site), direction))
+
+    def _tokens(self, direction: Direction, prompts: Sequence[Sequence[int]]) -> list[Float[Tensor, "tokens"]]:
+        """The projections of every token but the first of each text, whose activation is far off in most models."""
+        found: list[Tensor] = []
         for batch in batches([len(ids) for ids in prompts], self.lm.piece_tokens):
             progressed(sum(map(len, found)), sum(map(len, prompts)))
             read, mask = self.lm.activations([prompts[row] for row in batch], [direction.site])
             later = mask & (mask.long().cumsum(-1) > 1)
-            for part in read[direction.site][later].split(ENCODE_TOKENS):
-                h = part if sae is None else sae.encode(part)
-                found.append(h.to("cpu", torch.float32) @ unit)
-        return torch.cat(found)
+            found += _projected(read[direction.site][later], direction)
+        return found
+
+
+def _projected(h: Float[Tensor, "tokens d_model"], direction: Direction) -> list[Float[Tensor, "some"]]:
+    unit, sae = direction.vector / direction.norm, direction.sae
+    parts = ((part if sae is None else sae.encode(part)).to("cpu", torch.float32) for part in h.split(ENCODE_TOKENS))
+    return [part @ unit for part in parts]
 
 
 def _start(text: str) -> str:

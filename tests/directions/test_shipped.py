@@ -41,7 +41,7 @@ def test_the_workbench_takes_it_instead_of_reading_the_pairs(tiny_llama, file, m
     made, path = file
     made.save(path)
     bench = Workbench(tiny_llama, pairs=lambda name: PAIRS)
-    monkeypatch.setattr("steering.recipes.workbench.CONTRASTS", {})
+    monkeypatch.setattr("steering.recipes.workbench.FITS", {})
     found = bench.direction(Source("pairs:good", layer=1))
     assert torch.equal(found.vector, made.vector) and found.name == "good, layer 1"
 

@@ -6,17 +6,20 @@ import threading
 from collections.abc import Callable
 
 import pytest
+import tiny_models as tiny
 import torch
-from steered_rows import PROMPTS, TEXT, direction
+from steered_rows import PROMPTS, SITE, TEXT, direction
 
 from steering.engine import scoring
 from steering.engine.engine import Engine
 from steering.engine.requests import Request
 from steering.engine.scoring import batches, rows_of, score, target_logits, tolerance
-from steering.interventions import ActivationAddition, DirectionalAblation
+from steering.interventions import ActivationAddition, DirectionalAblation, Sara
 from steering.jobs.jobs import Cancelled, Job, Jobs
+from steering.models.caching.cache import RowCache
 from steering.models.loading import load_model
 from steering.models.model import Model
+from steering.sites import Site
 
 STRONG = (ActivationAddition(direction(), alpha=9.0),)
 EVERYWHERE = (DirectionalAblation(direction(), everywhere=True),)
@@ -162,3 +165,91 @@ def test_a_cache_check_allows_the_rounding_of_the_dtype_and_no_more(
         check = engine.check(one)
         assert not check.agrees and check.max_difference > check.tolerance
     assert tolerance(torch.float32, -5.0) == 1e-3 < tolerance(torch.float16, 0.0) < tolerance(torch.bfloat16, 0.0) < 0.5
+
+
+# What items have in common is read once -------------------------------------------------------------------------------
+
+SHOTS = "Question: what is the best way to steer a model? Answer: (A) with a vector (B) with a prompt"
+ASKED = [f"{SHOTS} {question}" for question in ("Is 7 plus 5 equal to 13?", "I love you, of course!", "The dog sat")]
+WAYS = [
+    (),
+    STRONG,
+    EVERYWHERE,
+    (ActivationAddition(direction(Site(2, "attn_out")), alpha=5.0, where="prompt"),),
+    (ActivationAddition(direction(Site(0)), alpha=5.0, where="generated"), *STRONG),
+    (ActivationAddition(direction(Site(1, "resid_mid"), seed=3), alpha=5.0, where="from_last", start=9),),
+]
+BEGUN_ALIKE = [(prompt, [5, 9 + i, *range(20, 20 + i)], way) for prompt in ASKED for i in range(3) for way in WAYS]
+
+
+def tokens_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens each pass of a model reads from now on."""
+    read: list[int] = []
+    forward = Model.forward
+
+    def counted(self: Model, tokens: torch.Tensor, **options: object) -> object:
+        read.append(tokens.numel())
+        return forward(self, tokens, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Model, "forward", counted)
+    return read
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("piece", [64, 4096])
+def test_items_that_begin_alike_score_as_they_do_alone(
+    family: str, piece: int, model: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores and receipts, whatever is done to the beginning, in batches of one beginning and of several."""
+    lm = model(family)
+    monkeypatch.setitem(vars(lm), "piece_tokens", piece)
+    ways = [way for way in WAYS if all(one.direction.site.stream in lm.streams for one in way)]
+    items = [item for item in BEGUN_ALIKE if item[2] in ways]
+    rows, alone = rows_of(lm, items), [rows_of(lm, [item])[0] for item in items]
+    together = score(rows)
+    for row, lone, mine in zip(rows, alone, together, strict=True):
+        assert mine == pytest.approx(score([lone])[0], abs=2e-4)
+        for receipt, other in zip(row.receipts(), lone.receipts(), strict=True):
+            assert receipt.agrees and receipt.positions == other.positions and receipt.sites == other.sites
+            assert receipt.expected == pytest.approx(other.expected, rel=1e-4, abs=1e-4)
+            assert receipt.measured == pytest.approx(other.measured, rel=1e-3, abs=1e-3)
+
+
+def test_what_items_have_in_common_is_read_once(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [(prompt, [5, 9 + i], EVERYWHERE) for prompt in ASKED for i in range(4)]
+    score(rows_of(tiny_llama, items[:2]))  # asks once whether the family can
+    read = tokens_read(monkeypatch)
+    score(rows_of(tiny_llama, items))
+    prompts = [tiny_llama.tokens(prompt) for prompt in ASKED]
+    shared = next(n for n, column in enumerate(zip(*prompts, strict=False)) if len(set(column)) > 1)
+    # The shots once, the rest of each question once, and for each option the question's last token and two more; in
+    # a batch some tokens of the shorter beginnings are read again.
+    once = shared + sum(len(prompt) - 1 - shared for prompt in prompts) + len(items) * 3
+    assert once <= sum(read) <= 1.3 * once < 0.5 * sum(len(row.sequence) for row in rows_of(tiny_llama, items))
+
+
+def test_what_waits_for_the_whole_prompt_is_not_read_apart(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [direction(seed=seed, norm=6.0).vector.repeat(6, 1) for seed in (1, 2)]
+    sara = (Sara(texts[0], texts[1], SITE),)
+    items = [(prompt, [5, 9 + i], sara) for prompt in ASKED for i in range(2)]
+    rows = rows_of(tiny_llama, items)
+    read = tokens_read(monkeypatch)
+    together = score(rows)
+    assert sum(read) >= sum(len(row.sequence) for row in rows)
+    for mine, item in zip(together, items, strict=True):
+        assert mine == pytest.approx(score(rows_of(tiny_llama, [item]))[0], abs=1e-4)
+
+
+def test_keys_and_values_stay_within_their_bound(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    begin = RowCache.begin
+
+    def counted(self: RowCache, *args: object) -> None:
+        begin(self, *args)  # type: ignore[arg-type]
+        kept.append(self.layers[0].keys.shape[0] * self.layers[0].keys.shape[2])  # type: ignore[union-attr]
+
+    monkeypatch.setattr(RowCache, "begin", counted)
+    monkeypatch.setattr(scoring, "CACHE_BYTES", 200 * 2 * 4 * 2 * 8 * 4)  # 200 tokens of four layers of two heads
+    items = [(prompt, [5, 9 + i], ()) for prompt in ASKED for i in range(12)]
+    score(rows_of(tiny_llama, items))
+    assert kept and max(kept) <= 200

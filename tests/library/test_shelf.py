@@ -57,6 +57,8 @@ def need(folder: Path) -> int:
         ("openai-community/gpt2@bfloat16", Form("openai-community/gpt2", "bfloat16")),
         ("a/b@4-bit,cuda:1", Form("a/b", "4-bit", "cuda:1")),
         ("a/b@balanced", Form("a/b", "", "balanced")),
+        ("smollm2@bfloat16-products", Form("smollm2", products="bfloat16")),
+        ("a/b@float32,cpu,bfloat16-products", Form("a/b", "float32", "cpu", "bfloat16")),
         ("/data/me@home/gpt2", Form("/data/me@home/gpt2")),
         ("/data/gpt2@old", Form("/data/gpt2@old")),
         ("/data/a@b@float16", Form("/data/a@b", "float16")),
@@ -72,6 +74,11 @@ def test_a_form_is_what_load_model_is_told() -> None:
     assert Form("a/b", "bfloat16", "balanced").call == "'a/b', dtype='bfloat16', device_map='balanced'"
     with pytest.raises(ValueError, match="A model is loaded as float32, .*; got 'int3'"):
         Form("a", "int3")
+    assert Form("smollm2", products="bfloat16").options == {"products": "bfloat16"}
+    with pytest.raises(ValueError, match="Products are made in float32 or bfloat16; got 'int8'"):
+        Form("a", products="int8")
+    with pytest.raises(ValueError, match="Products in bfloat16 are of float32 weights on the CPU; got 'cuda'"):
+        Form("a", device="cuda", products="bfloat16")
     with pytest.raises(ValueError, match="A device is cpu, .*; got 'tpu'"):
         Form("a", device="tpu")
 

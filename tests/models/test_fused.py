@@ -8,14 +8,18 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from steered_rows import direction
 from torch import nn
 
-from steering.engine.cache import RowCache
+from steering.engine.engine import Engine
+from steering.engine.scoring import tolerance
+from steering.interventions import ActivationAddition
 from steering.models import packing
+from steering.models.caching.cache import RowCache, can_cache, can_continue
 from steering.models.model import Model
 from steering.sites import INNER_STREAMS, Site
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gpt2", "neox", "neox_sequential", "gemma3")
 needs_onednn = pytest.mark.skipif(packing.smallest_matrix() is None, reason="this torch has no oneDNN")
 
 
@@ -24,6 +28,19 @@ def fresh(request: pytest.FixtureRequest, model: Callable[[str], Model]) -> Mode
     """A tiny model of each family that has a fused step, which no other test meets."""
     lm = model(request.param)
     return Model(lm.name, copy.deepcopy(lm.hf), lm.tokenizer)
+
+
+NAMES = {  # what other families call a Llama's parts
+    "mlp.down_proj": ("mlp.c_proj", "mlp.dense_4h_to_h"),
+    "mlp.up_proj": ("mlp.c_fc", "mlp.dense_h_to_4h"),
+    "input_layernorm": ("ln_1",),
+}
+
+
+def part(block: nn.Module, name: str) -> nn.Module:
+    """A part of a block by its name in a Llama."""
+    known = dict(block.named_modules())
+    return next(known[one] for one in (name, *NAMES[name]) if one in known)
 
 
 @contextmanager
@@ -124,8 +141,9 @@ def test_an_edited_weight_counts(fresh: Model) -> None:
     before = decoded(fresh, steps=1)
     with torch.no_grad():
         for block in fresh.blocks:
-            block.mlp.down_proj.weight.mul_(0.5)  # type: ignore[union-attr, operator]
-            block.input_layernorm.weight.mul_(1.5)  # type: ignore[union-attr, operator]
+            mlp, norm = part(block, "mlp.down_proj"), part(block, "input_layernorm")
+            mlp.weight.mul_(0.5)  # type: ignore[operator]
+            norm.weight.mul_(1.5)  # type: ignore[operator]
     after = decoded(fresh, steps=1)
     assert not torch.allclose(before, after, atol=1e-3)
     with stepping_aside(fresh):
@@ -142,13 +160,12 @@ def test_the_unusual_is_left_to_transformers(fresh: Model, model: Callable[[str]
     with torch.enable_grad():
         assert fresh._fused.ready(one, cache) is None
 
-    class Adapted(nn.Linear):
-        pass
-
-    layer = fresh.blocks[0].mlp
-    other = Adapted(layer.up_proj.in_features, layer.up_proj.out_features, bias=False)  # type: ignore[union-attr]
-    layer.up_proj = other  # type: ignore[assignment]
+    plain = part(fresh.blocks[0], "mlp.up_proj")
+    kind = type(plain)
+    plain.__class__ = type("Adapted", (kind,), {})
     assert not is_fused(Model(fresh.name, fresh.hf, fresh.tokenizer))
+    plain.__class__ = kind
+    assert is_fused(Model(fresh.name, fresh.hf, fresh.tokenizer))
     assert not is_fused(Model("half", copy.deepcopy(model("llama").hf).bfloat16(), fresh.tokenizer))
     rope = copy.deepcopy(model("llama").hf)
     rope.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}  # type: ignore[union-attr]
@@ -177,3 +194,22 @@ def test_hooks_that_transformers_leaves_behind_change_nothing(fresh):
     assert is_fused(fresh)
     fresh.hf(torch.arange(4, 8)[None], output_hidden_states=True)
     assert is_fused(fresh)
+
+
+@pytest.mark.skipif(not packing.bfloat16_is_native(), reason="this processor has no bfloat16")
+def test_rows_of_rounded_products_share_a_cache_and_are_what_they_are_alone(
+    fresh: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one batch by the cache: log-probabilities within what rounding to bfloat16 explains, and the check agrees."""
+    monkeypatch.setattr(packing, "smallest_matrix", lambda: 1)
+    rounded = Model(fresh.name, fresh.hf, fresh.tokenizer, products="bfloat16")
+    assert can_cache(rounded) and can_continue(rounded)
+    way = (ActivationAddition(direction(Site(1)), alpha=6.0),)
+    with Engine(rounded) as engine:
+        together = engine.generate("The cat sat on the mat", [(), way] * 2, max_new_tokens=8, ignore_eos=True)
+        assert all(engine.check(one).agrees for one in together)
+        for variant, one in zip([(), way] * 2, together, strict=True):
+            alone = engine.score_all([("The cat sat on the mat", one.tokens, variant)])[0]
+            for mine, other in zip(one.logprobs, alone, strict=True):
+                assert abs(mine - other) <= tolerance(torch.bfloat16, mine)
+            assert all(receipt.agrees for receipt in one.receipts)

@@ -16,6 +16,9 @@ from open_pages import fine, open_page
 from streamlit.testing.v1 import AppTest
 
 from steering.jobs.jobs import Job
+from steering.models import packing
+from steering.recipes.sources import Source
+from steering.sites import Site
 from steering.ui.library import folder_page, models_page
 from steering.ui.shared import loading, state
 from steering.ui.shared import objects as services
@@ -302,3 +305,40 @@ def test_an_sae_of_another_width_is_refused_with_the_reason(folder: str) -> None
     fine(at.button(key="models_load_sae").click().run())
     done(at)
     assert "reads vectors of width" in said(at)
+
+
+# Knowing --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_got_to_know_once(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The button starts a job; what it read is there for the other pages and after the next start."""
+    monkeypatch.setenv("TILLER_HOME", str(tmp_path))
+    monkeypatch.setattr("steering.ui.library.knowing.pair_sets", lambda model: ["general_refusal"])
+    at = look_at(open_models(folder), folder)
+    assert "Matrices are multiplied in float32" in said(at) and "Its weights take" in said(at)
+    fine(at.button(key="models_know").click().run())
+    services.jobs().all()[0].result(60)
+    fine(at.run())
+    assert "Known at all 4 layers" in said(at) and "Get to know this model" not in labels(at)
+    st.cache_resource.clear()  # as after a restart
+    bench = services.workbench(folder)
+    passes: list[int] = []
+    monkeypatch.setattr(type(bench.lm), "forward", lambda *_, **__: passes.append(1))
+    assert bench.typical_norm(Site(3)) > 0 and bench.direction(Source("pairs:general_refusal", layer=2)).norm > 0
+    assert not passes
+
+
+def test_products_in_bfloat16_are_a_choice_on_the_cpu(folder: str) -> None:
+    at = look_at(open_models(folder), folder)
+    if not packing.bfloat16_is_native():
+        assert "models_products" not in [box.key for box in at.selectbox]
+        return
+    fine(at.selectbox(key="models_products").select("bfloat16").run())
+    fine(at.button(key="models_load").click().run())
+    done(at)
+    assert job().state == "done", job().error
+    assert services.shelf().model(f"{folder}@bfloat16-products").products == "bfloat16"
+    assert "Matrices are multiplied in bfloat16: what that changes is measured" in said(at)
+    at.selectbox(key="models_dtype").select("bfloat16")
+    fine(at.run())
+    assert "models_products" not in [box.key for box in at.selectbox]  # nothing to choose for other weights

@@ -13,9 +13,15 @@ from ...sites import Site
 from ..arrivals import Reader
 from ..hooks import Hook
 from ..packing import PackedLinears
-from . import llama
+from . import gemma, gpt2, llama, neox
 from .taps import Taps, taps_by_layer
 
+_STEPS: tuple[tuple[Any, Any], ...] = (
+    (llama, llama.LlamaStep),
+    (gpt2, gpt2.Gpt2Step),
+    (neox, neox.NeoxStep),
+    (gemma, gemma.GemmaStep),
+)
 CAPTURING = "transformers.utils.output_capturing"
 
 
@@ -86,6 +92,7 @@ def _family(hf: Any) -> Any:
         one.device.type != "cpu" or one.dtype != torch.float32 for one in parameters
     ):
         return None
-    if type(hf) in llama.CLASSES and llama.fits(hf):
-        return llama.LlamaStep
+    for family, step in _STEPS:
+        if type(hf) in family.CLASSES and family.fits(hf):
+            return step
     return None

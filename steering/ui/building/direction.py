@@ -211,13 +211,12 @@ def study(bench: Workbench, pairs: PairSet, choice: Choice) -> PairStudy | None:
 
 
 def _sides(bench: Workbench, pairs: PairSet, choice: Choice) -> dict[Site, Sides]:
-    from ...directions.activations import of_pairs
     from ...sites import Site
 
     sae, lm = choice.sae, bench.lm
     sites = [sae.site] if sae else [Site(layer, choice.site.stream) for layer in range(lm.n_layers)]
     position: Position = choice.position  # type: ignore[assignment]
-    found = of_pairs(lm, pairs, sites, position=position, sae=sae)
+    found = bench.activations(pairs, sites, position, sae)
     return {site: (p.numpy(), q.numpy()) for site, (p, q) in found.items()}
 
 

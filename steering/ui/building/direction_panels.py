@@ -347,14 +347,13 @@ def _start(found: PairStudy, name: str, units: float) -> None:
     test = PairSet(test.pairs[:TESTED_PAIRS], test.name)
 
     def work(job: Job) -> list[LayerEffect]:
-        from ...directions.activations import of_pairs
         from ...measurements.layers import causal_effects
 
         job.tick(0, len(sites), "Reading the pairs")
         engine = bench.engine
         assert engine is not None  # the pages' workbenches are made of engines
         norms = {site: bench.typical_norm(site) for site in sites}
-        read = of_pairs(bench.lm, train, sites, position=choice.position)  # type: ignore[arg-type]
+        read = bench.activations(train, sites, choice.position)  # type: ignore[arg-type]
         return causal_effects(engine, read, test, norms, units=units, contrast=choice.contrast, tick=job.tick)
 
     services.start(name, work)

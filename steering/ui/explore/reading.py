@@ -177,7 +177,6 @@ def show_features(text: Text, index: FeatureIndex | None) -> None:
 
 def _sides(bench: Workbench, source: str, positive: str, negative: str) -> dict | None:
     """Activations of the two sides after each layer, for a pair set or two texts; None until asked for and read."""
-    from ...directions.activations import of_pairs
     from ...sites import Site
 
     lm = bench.lm
@@ -189,7 +188,7 @@ def _sides(bench: Workbench, source: str, positive: str, negative: str) -> dict 
     if bench.find(key) is None and not quick and not readings.asked(bench, "tokens", "Read the direction", cost, texts):
         return None
     sites = [Site(layer) for layer in range(lm.n_layers)]
-    return readings.value(bench, key, lambda: of_pairs(lm, pairs, sites), f"Reading {len(pairs)} pairs")
+    return readings.value(bench, key, lambda: bench.activations(pairs, sites), f"Reading {len(pairs)} pairs")
 
 
 def _guesses(bench: Workbench, tokens: tuple[int, ...]) -> tuple[Guesses, list[list[str]]] | None:

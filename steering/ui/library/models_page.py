@@ -11,7 +11,7 @@ import streamlit as st
 from ..shared import job_cards, loading, state
 from ..shared import objects as services
 from ..widgets.basics import literal
-from . import machine
+from . import knowing, machine
 
 if TYPE_CHECKING:
     from ...checkpoints.memory import Shape
@@ -232,7 +232,9 @@ def _next_step(one: ModelOption, name: str, problem: str) -> None:
             "Use this model", type="primary", key="models_use", on_click=loading.use_model, args=(name,),
             icon=":material/check:",
         )  # fmt: skip
-    else:
+    if services.shelf().has(name):
+        knowing.card(name)
+    elif not loading.is_used(name):
         st.button(
             "Load" if one.here else "Download and load", type="primary", key="models_load", disabled=blocked,
             icon=":material/memory:" if one.here else ":material/download:", on_click=loading.start, args=(name,),

@@ -134,7 +134,9 @@ def replayed(result: Run, watch: Callable[[int, int], None] | None = None) -> li
     fresh = [fill(job.row, handle, engine) for job, handle in zip(jobs, handles, strict=True)]
     if len(fresh) != len(result.rows):
         raise ValueError(f"The saved run has {len(result.rows)} rows, the replay {len(fresh)}: its recipe was changed.")
-    drifts = [drift(old, new, tolerance(engine.model.dtype, 0.0)) for old, new in zip(result.rows, fresh, strict=True)]
+    drifts = [
+        drift(old, new, tolerance(engine.model.rounds_to, 0.0)) for old, new in zip(result.rows, fresh, strict=True)
+    ]
     return [one for one in drifts if one is not None]
 
 

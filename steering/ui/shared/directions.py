@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
 def direction_choices() -> dict[str, str]:
     """What a recipe's step can choose from, value -> shown name: bundled pair sets, saved directions, two texts."""
-    from ...directions.pairs import bundled_pairs
-
     lm = model()
-    # The bundled model's sets are written in its small language; the general ones are plain English.
-    own = trained_here(lm.name)
-    names = [name for name in bundled_pairs() if name.startswith("general_") != own]
-    found = {f"pairs:{name}": name.removeprefix("general_").replace("_", " ") for name in names}
+    found = {f"pairs:{name}": name.removeprefix("general_").replace("_", " ") for name in pair_sets(lm.name)}
     for row in store().directions():
         if row.model in ("", lm.name):
             found[f"saved:{row.id}"] = f"{row.name} (saved)"
     return {**found, "texts": "Two texts of your own"}
+
+
+def pair_sets(model: str) -> list[str]:
+    """The bundled pair sets for a model: a bundled one's are in its small language, the general ones plain English."""
+    from ...directions.pairs import bundled_pairs
+
+    return [name for name in bundled_pairs() if name.startswith("general_") != trained_here(model)]
 
 
 def saved_direction(direction_id: str) -> Direction:

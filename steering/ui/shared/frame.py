@@ -55,6 +55,7 @@ def _card(lm: Model) -> None:
     st.text(short_name(lm.name), help=lm.name if lm.name != short_name(lm.name) else None)
     chat = "chat template" if lm.has_chat_template else "no chat template"
     place = f"{str(lm.device).upper()}, {str(lm.dtype).removeprefix('torch.')}"
+    place += ", products in bfloat16" if lm.products == "bfloat16" else ""
     st.caption(
         f"{lm.n_layers} layers · {lm.d_model} wide · {count(lm.n_parameters)} parameters · "
         f"{lm.n_ctx} tokens · {chat} · {place} · {megabytes(lm)}"

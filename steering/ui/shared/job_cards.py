@@ -72,10 +72,12 @@ def show(job: Job, key: str) -> None:
     card()
 
 
-def outcome(job: Job) -> None:
+def outcome(
+    job: Job, cancelled: str = "Cancelled. What has arrived is kept: the next download goes on from there."
+) -> None:
     """Draw how a job ended, if it was cancelled or failed."""
     if job.state == "cancelled":
-        st.info("Cancelled. What has arrived is kept: the next download goes on from there.")
+        st.info(cancelled)
     elif job.state == "failed":
         # A job's error is one sentence where the visitor can do something; anything else is ours.
         known = isinstance(job.error, ValueError)

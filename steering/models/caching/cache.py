@@ -6,6 +6,7 @@ Rows are padded on the left, so all end at the same column and a step writes the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,7 +15,9 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from ..models.model import Model
+from ...jobs.jobs import Cancelled
+from ..checks.exact import unpacked
+from ..model import Model
 
 _ROOM = 64  # columns of spare room when a buffer grows
 
@@ -61,6 +64,17 @@ class _RoomyLayer(DynamicLayer):
         assert self.keys is not None and self.values is not None
         self._fill(self.keys, self.values, 0, pad_left=columns)
 
+    def begin(self, other: _RoomyLayer, places: Sequence[tuple[int, int, int]], columns: int) -> None:
+        """Becomes `columns` wide, each row with the columns of another layer's row that a place names, at its end."""
+        assert other.keys is not None and other.values is not None
+        self.lazy_initialization(other.keys, other.values)
+        shape = (len(places), other.keys.shape[1], columns)
+        keys, values = (old.new_zeros(*shape, old.shape[-1]) for old in (other.keys, other.values))
+        for new, old in ((keys, other.keys), (values, other.values)):
+            for row, (source, start, n) in enumerate(places):
+                new[row, :, columns - n :] = old[source, :, start : start + n]
+        self._fill(keys, values, 0)
+
     def append(self, other: _RoomyLayer) -> None:
         assert self.keys is not None and other.keys is not None
         keys, values = torch.cat([self.keys, other.keys]), torch.cat([self.values, other.values])  # type: ignore[list-item]
@@ -81,10 +95,28 @@ class RowCache(Cache):
         """Columns so far, padding included."""
         return self.get_seq_length()
 
+    @property
+    def column_bytes(self) -> int:
+        """What one column of one row takes."""
+        both = [side for layer in self.layers for side in (layer.keys, layer.values)]  # type: ignore[union-attr]
+        return sum(side.element_size() * side.shape[1] * side.shape[-1] for side in both if side is not None)
+
     def take(self, rows: Int[Tensor, "rows"], *, layers: int | None = None, drop_left: int = 0) -> None:
         """Keep or repeat rows (of the first `layers` layers, if given), and drop columns on the left."""
         for layer in self.layers[:layers]:
             layer.take(rows.to(layer.keys.device), drop_left)  # type: ignore[union-attr]
+
+    def begin(self, other: RowCache, places: Sequence[tuple[int, int, int]], columns: int, layers: int) -> None:
+        """Adds as many layers as are wanted in all, whose rows begin with columns of another cache's rows.
+
+        Args:
+            places: for each row the other cache's row, its first column that is taken, and how many are taken.
+            columns: how many columns there are then; a row that takes fewer has padding on its left.
+        """
+        for source in other.layers[len(self.layers) : layers]:
+            layer = _RoomyLayer()
+            layer.begin(source, places, columns)  # type: ignore[arg-type]
+            self.layers.append(layer)
 
     def join(self, other: RowCache) -> None:
         """Append the rows of another cache; the shorter of the two is padded on the left."""
@@ -97,7 +129,7 @@ class RowCache(Cache):
             mine.append(theirs)  # type: ignore[union-attr]
 
 
-_works: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
+_works: WeakKeyDictionary[Model, dict[int, bool]] = WeakKeyDictionary()
 
 
 def can_cache(model: Model) -> bool:
@@ -106,25 +138,36 @@ def can_cache(model: Model) -> bool:
     Models that keep another state than keys and values (Mamba, Qwen3-Next and other hybrids) run over the whole text
     again at every step instead: slower, and exact.
     """
-    if model not in _works:
+    return _can(model, 1)
+
+
+def can_continue(model: Model) -> bool:
+    """Whether a batch of rows can read several tokens at once after a `RowCache`; asked once a model, by trying."""
+    return can_cache(model) and _can(model, 2)
+
+
+def _can(model: Model, more: int) -> bool:
+    found = _works.setdefault(model, {})
+    if more not in found:
         try:
-            _works[model] = _tried(model)
+            # By exact products: those in bfloat16 differ by more than what is looked for.
+            found[more] = _tried(model if model.products == "float32" else unpacked(model), more)
+        except Cancelled:
+            raise
         except Exception:  # families raise different errors for a cache that they do not know
-            _works[model] = False
-    return _works[model]
+            found[more] = False
+    return found[more]
 
 
 @torch.inference_mode()
-def _tried(model: Model) -> bool:
-    """Whether two rows of unequal length continue with the cache as without it."""
-    rows = [[(7 * i + 3) % (model.d_vocab - 1) + 1 for i in range(n)] for n in (6, 4)]
-    tokens, mask, positions = model.pad([row[:-1] for row in rows])
-    cache = RowCache()
-    model.forward(tokens, attention_mask=mask.long(), positions=positions, cache=cache, keep=1)
+def _tried(model: Model, more: int) -> bool:
+    """Whether two rows of unequal length go on for some tokens with the cache as they do without it."""
+    rows = [[(7 * i + 3) % (model.d_vocab - 1) + 1 for i in range(n + more)] for n in (5, 3)]
+    tokens, mask, positions = model.pad(rows)
+    real, cache, end = mask.long(), RowCache(), -more
+    model.forward(tokens[:, :end], attention_mask=real[:, :end], positions=positions[:, :end], cache=cache, keep=1)
     cache.take(torch.tensor([0, 1], device=model.device))
-    step = torch.tensor([[row[-1]] for row in rows], device=model.device)
-    real = torch.cat([mask, torch.ones_like(mask[:, :1])], 1).long()
-    found = model.forward(step, attention_mask=real, positions=positions[:, -1:] + 1, cache=cache, keep=1)
+    found = model.forward(tokens[:, end:], attention_mask=real, positions=positions[:, end:], cache=cache, keep=1)
     for row, one in zip(rows, found[:, -1].float(), strict=True):
         whole = model.forward(torch.tensor([row], device=model.device))[0, -1].float()
         if not float((one - whole).abs().max()) <= 64 * torch.finfo(model.dtype).eps * float(whole.abs().max()) + 1e-4:

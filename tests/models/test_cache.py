@@ -6,7 +6,7 @@ import torch
 from reference.batching import padded
 from torch import Tensor
 
-from steering.engine.cache import _ROOM, RowCache
+from steering.models.caching.cache import _ROOM, RowCache
 
 HEADS, WIDTH = 2, 3
 
