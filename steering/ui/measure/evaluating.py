@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,22 +84,39 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
 
     job = measure.launch("evaluate", name, work, "Run the experiment")
     if job is None or not (job.active or job.state == "done"):
-        trials, tokens = price(experiment.data)
-        if (times := readings.about(services.workbench(lm.name), trials * tokens)) is not None:
-            st.caption(f"At most {trials:,} answers: up to {times[0]} here. A stopped run goes on from where it was.")
+        with suppress(ValueError, KeyError):  # what is wrong with a set is said when the run begins
+            trials, tokens = price(experiment.text, experiment.name, experiment.folder)
+            if (times := readings.about(services.workbench(lm.name), tokens)) is not None:
+                st.caption(f"{trials:,} answers: up to {times[0]} here. A stopped run goes on from where it was.")
     return job
 
 
-def price(data: Mapping[str, Any]) -> tuple[int, int]:
-    """At most how many answers an experiment asks for, and about how many tokens one of them costs."""
-    from ...experiments.config import points
+@lru_cache(maxsize=32)
+def price(text: str, name: str, folder: Path) -> tuple[int, int]:
+    """How many answers the experiment of a file asks for at most, and about how many tokens they cost in all."""
+    from ...evaluations.scoring.measure import options_of
+    from ...evaluations.sets import readers
+    from ...experiments.config import half, near, parse, points
 
-    items = sum(int(one.get("limit", 400)) for one in data["sets"])
-    controls = data.get("controls", {})
-    variants = sum(len(points(arm)) for arm in data["arms"])
-    arms = 1 + variants * (1 + int(controls.get("random", 0))) + bool(controls.get("reconstruction"))
-    tokens = int(data.get("settings", {}).get("max_new_tokens", 64))
-    return items * (arms + bool(controls.get("prompting"))), 50 + tokens
+    experiment = parse(text, name, folder)
+    controls = experiment.data.get("controls", {})
+    arms = [str(arm["name"]).format(**{**arm, **at}) for arm in experiment.data["arms"] for at in points(arm)]
+    random = int(controls.get("random", 0)) * len(controls.get("of", arms))
+    each = 1 + len(arms) + random + bool(controls.get("reconstruction")) + bool(controls.get("prompting"))
+    items = tokens = 0
+    for spec in experiment.data["sets"]:
+        found = readers.load(
+            near(experiment, str(spec.get("source", spec.get("name")))), format_name=spec.get("format"),
+            mapping=spec.get("mapping"),
+        )  # fmt: skip
+        found = found.where(**spec["where"]) if spec.get("where") else found
+        found = half(found, spec["part"]) if spec.get("part") else found
+        found = found.limit(spec.get("limit"))
+        items += len(found)
+        written = int(experiment.data.get("settings", {}).get("max_new_tokens", 64))
+        scored = found.scorer.needs == "options" and not spec.get("scorer")
+        tokens += sum(len(options_of(found.scorer, item)) * 65 if scored else 50 + written for item in found)
+    return items * each, tokens * each
 
 
 def show(job: Job | None, experiment: Experiment | None = None) -> None:
