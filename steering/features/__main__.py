@@ -1,4 +1,4 @@
-"""`python -m steering.features build`: make a feature index without the dashboard."""
+"""`python -m steering.features`: make feature indexes, those of a training plan, and names, without the dashboard."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models.loading import load_model
+from ..saes.making.plan import TrainingPlan
 from ..saes.sae import load_sae
 from ..saes.texts import texts_of
 from .index import FeatureIndex
 from .making.build import build
 from .making.passes import IndexSettings
+from .making.planned import held_out_texts
+from .names import write_names
+from .naming import make_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,8 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make.add_argument("--context", type=int, default=IndexSettings.context, help="tokens in a window")
     make.add_argument("--examples", type=int, default=IndexSettings.examples, help="strongest examples per feature")
     make.add_argument("--restart", action="store_true", help="forget an unfinished index in the folder")
+    planned = commands.add_parser("plan", help="build and name the indexes of what `steering.saes train` made")
+    planned.add_argument("plan", type=Path, help="the TOML file of the training")
+    planned.add_argument("--dictionaries", type=Path, help="folder of the dictionaries; by default the plan's")
+    planned.add_argument("--texts", type=int, default=240, help="held-out texts, evenly from the whole")
+    planned.add_argument("--chats", type=int, default=60, help="held-out prompts with the model's own answers")
+    planned.add_argument("--context", type=int, default=IndexSettings.context, help="tokens in a window")
+    planned.add_argument("--device", help="cpu, cuda, mps")
+    naming = commands.add_parser("name", help="name every feature of an index after its strongest examples")
+    naming.add_argument("index", type=Path, nargs="+", help="folders of indexes")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "name":
+            return _name(options.index)
+        if options.command == "plan":
+            return _plan(options)
         lm = load_model(options.model, device=options.device)
         sae = load_sae(lm, options.release, options.sae)
         settings = IndexSettings(context=options.context, examples=options.examples)
@@ -52,6 +69,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alive = int((index.density > 0).sum())
     counts = f"{index.about['tokens']} tokens, {alive} of {index.n_features} features fired, {size} bytes"
     print(f"\r{options.out}: {counts}")
+    return 0
+
+
+def _name(folders: Sequence[Path]) -> int:
+    for folder in folders:
+        index = FeatureIndex.open(folder)
+        made = make_names(index, _progress)
+        write_names(folder, made)
+        print(f"\r{folder}: {len(made)} of {index.n_features} features have a name")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    plan = TrainingPlan.parse(options.plan.read_text(encoding="utf-8"))
+    lm = load_model(plan.model, device=options.device)
+    folder = options.dictionaries or options.plan.with_suffix("")
+    texts = held_out_texts(plan, lm, folder, options.texts, options.chats, _progress)
+    for place in sorted(path.parent for path in folder.glob("*/cfg.json")):
+        sae = load_sae(lm, place)
+        build(lm, sae, texts, place / "index", _progress, settings=IndexSettings(context=options.context))
+        _name([place / "index"])
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -202,6 +202,7 @@ class FeatureIndex:
         descending: bool = True,
         limit: int = 100,
         dead: bool = False,
+        among: Bool[np.ndarray, " d_sae"] | None = None,
     ) -> tuple[list[FeatureRow], int]:
         """The first `limit` features that match, and how many match in all.
 
@@ -211,6 +212,7 @@ class FeatureIndex:
             sort: "match" (how well a feature matches; the maximum where there is no query), "density", "maximum",
                 "mean", or one number per feature (a separation, an activation on some text).
             dead: whether features that never fired are listed.
+            among: the features that may be listed; None for all.
 
         Raises:
             ValueError: the sort is unknown, or its numbers are not one per feature.
@@ -222,6 +224,7 @@ class FeatureIndex:
         listed = np.zeros(self.n_features, bool)
         listed[found if found is not None else slice(None)] = True
         listed &= dead | (self.density > 0)
+        listed &= True if among is None else among
         number = query.strip().lstrip("#")
         first = int(number) if number.isascii() and number.isdigit() and int(number) < self.n_features else None
         ids = np.flatnonzero(listed)

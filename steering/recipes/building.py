@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
 from ..directions.direction import Direction
 from ..interventions.knobs import (
     NORMS,
@@ -26,6 +28,7 @@ from .sources import Source
 from .steps import COMMON, MAIN, Step, Variant, split_texts
 from .workbench import Workbench
 
+MOST_RECORDED = 4  # features of a step whose values along the text are recorded
 # The threshold that an experiment's calibration of some name gives for a direction.
 Calibrations = Callable[[str, Direction], float]
 
@@ -68,7 +71,20 @@ def build(bench: Workbench, variant: Variant) -> Built:
         except ValueError as error:
             raise ValueError(f"{variant.title}, step {number}: {error}") from error
     directions = tuple(direction for one in made for direction, _ in one.directions[:1])
+    directions += tuple(each for step in variant.active for each in feature_directions(bench, step))
     return Built(variant.title, tuple(one.intervention for one in made), directions, tuple(one.numbers for one in made))
+
+
+def feature_directions(bench: Workbench, step: Step) -> list[Direction]:
+    """The axes of a step's features, so that what each feature is along the text can be recorded."""
+    if bench.sae is None or not step.setup.of(Features):
+        return []
+    found = []
+    for number in list(step.features)[:MOST_RECORDED]:
+        axis = torch.zeros(bench.sae.d_sae)
+        axis[number] = 1.0
+        found.append(Direction(axis, bench.sae.site, bench.sae, name=f"feature {number}"))
+    return found
 
 
 def make(bench: Workbench, step: Step, calibrated: Calibrations | None = None) -> MadeStep:

@@ -25,10 +25,10 @@ from steering.recipes.workbench import Workbench
 from steering.saes.sae import Sae
 from steering.ui.building import direction, direction_panels, pair_table
 from steering.ui.explore import browsing as explore
-from steering.ui.explore import indexing, labeling, reading
+from steering.ui.explore import gallery, indexing, labeling, reading
 from steering.ui.shared import job_cards
 from steering.ui.shared import objects as services
-from steering.ui.steer import comparing
+from steering.ui.steer import comparing, running
 
 FEATURES, TOKENS, DIRECTION = (
     "pages/explore/features.py",
@@ -76,6 +76,15 @@ def test_features_without_an_sae_says_what_is_missing(folder: str) -> None:
 def test_features_opens_with_one_and_a_link_opens_the_same(folder: str, with_sae: dict, indexed: Path) -> None:
     at = fine(open_page(FEATURES, folder, **with_sae))
     assert at.subheader[0].value == f"Feature {at.session_state[explore.FEATURE]}"
+    cards = [one for one in at.button if str(one.key).startswith("features_open_")]
+    assert len(cards) == gallery.PER_PAGE and sum(one.disabled for one in cards) == 1
+    other = next(one for one in cards if not one.disabled)
+    number = str(other.key).rpartition("_")[2]
+    assert fine(other.click().run()).subheader[0].value == f"Feature {number}"
+    before = [one.key for one in at.button if str(one.key).startswith("features_open_")]
+    turned = fine(next(one for one in at.button if str(one.key).endswith("_next")).click().run())
+    assert not set(before) & {one.key for one in turned.button if str(one.key).startswith("features_open_")}
+    at = fine(at.segmented_control(key="features_as").set_value("Table").run())
     assert len(at.dataframe[0].value) > 10
     at = fine(open_page(FEATURES, folder, feature="17", features_query="cat", **with_sae))
     assert at.subheader[0].value == "Feature 17" and at.text_input(key="features_query").value == "cat"
@@ -92,7 +101,7 @@ def test_any_search_leaves_the_page_whole(query: str, folder: str, with_sae: dic
 @pytest.mark.parametrize("sort", ["maximum", "density", "mean", "text"])
 @pytest.mark.parametrize("lowest", [False, True])
 def test_every_sort_sorts(sort: str, lowest: bool, folder: str, with_sae: dict, indexed: Path) -> None:
-    at = fine(open_page(FEATURES, folder, **with_sae))
+    at = fine(open_page(FEATURES, folder, features_as="Table", **with_sae))
     at.selectbox(key="features_sort").set_value(sort)
     fine(at.toggle(key="features_lowest").set_value(lowest).run())
     column = {"maximum": "Max", "density": "Fires on", "text": "On text"}.get(sort)
@@ -105,7 +114,7 @@ def test_the_features_of_a_pair_set_are_ranked(
 ) -> None:
     monkeypatch.setattr("steering.directions.pairs.BUNDLED", tmp_path)
     (tmp_path / "general_x.jsonl").write_text('{"positive": "I love it", "negative": "I hate it"}\n' * 3)
-    at = fine(open_page(FEATURES, folder, **with_sae))
+    at = fine(open_page(FEATURES, folder, features_as="Table", **with_sae))
     fine(at.selectbox(key="features_sort").set_value("pairs").run())
     assert at.dataframe[0].value["AUROC"].between(0, 1).all()
 
@@ -117,7 +126,7 @@ def test_every_view_of_a_feature(view: str, folder: str, with_sae: dict, indexed
 
 
 def test_a_note_is_kept_and_found(folder: str, with_sae: dict, indexed: Path) -> None:
-    at = fine(open_page(FEATURES, folder, feature="5", **with_sae))
+    at = fine(open_page(FEATURES, folder, feature="5", features_as="Table", **with_sae))
     fine(at.text_area(key="features_note_5").set_value("about zebras <b>x</b>").run())
     fine(at.text_input(key="features_query").set_value("zebras").run())
     assert at.dataframe[0].value["#"].tolist() == [5]
@@ -131,10 +140,15 @@ def test_a_feature_is_added_to_the_recipe_and_steered_with(folder: str, with_sae
     fine(at.button(key="features_add").click().run())
     last = at.session_state[comparing.RECIPE][-1].variant
     assert last.name == "Feature 5" and last.steps[0].method == "clamp" and list(last.steps[0].features) == [5]
+    # The two lines of the preview, without and with it.
+    written = [one.value for one in at.text if one.value and one.value != "…"]
+    assert len(written) >= 2
     assert len(at.session_state[comparing.RECIPE]) > 1
     fine(at.button(key="features_steer").click().run())
     assert [card.variant.name for card in at.session_state[comparing.RECIPE]] == ["Feature 5 on"]
     assert at.title[0].value == "Compare"
+    run = next(iter(at.session_state[running.RESULTS].values()))
+    assert run.labels == ["feature 5"] and max(v or 0 for v in run.rows[1].along("feature 5")) > 0
 
 
 def test_the_index_is_built_from_the_page(
@@ -264,6 +278,8 @@ def test_a_direction_is_saved_and_steered_with(folder: str) -> None:
     steps = [card.variant.steps[0] for card in at.session_state[comparing.RECIPE]]
     assert [step.alpha for step in steps] == [0.1, -0.1] and all(s.direction.startswith("saved:") for s in steps)
     assert at.title[0].value == "Compare"
+    run = next(iter(at.session_state[running.RESULTS].values()))
+    assert run.labels == ["feature 5"] and max(v or 0 for v in run.rows[1].along("feature 5")) > 0
 
 
 def test_the_effect_of_every_layer_is_measured_by_a_job(folder: str) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ...jobs.checkpoint import Checkpoint
 from ...jobs.files import write_atomically
 from ...models.model import Model
 
+T = TypeVar("T")
 SHORTEST = 8  # a window of fewer tokens says little and is left out
 
 
@@ -95,6 +96,8 @@ def text_windows(lm: Model, texts: Iterable[str], context: int) -> Iterator[tupl
     room = context - len(first)
     for text in texts:
         ids = lm.tokenizer.encode(text, add_special_tokens=False)
+        while first and ids[:1] == first:  # a rendered chat brings a BOS of its own
+            ids = ids[1:]
         for start in range(0, len(ids), room):
             yield [*first, *ids[start : start + room]], 0
 
@@ -114,9 +117,14 @@ def chat_windows(lm: Model, chats: Iterable[Sequence[dict[str, str]]], context: 
         yield ids, len(prefix) if number and ids[: len(prefix)] == prefix else 0
 
 
-def _common(sequences: Sequence[list[int]]) -> list[int]:
+def template_opening(lm: Model) -> str:
+    """What a model's template writes in front of every chat's first message, a default system message included."""
+    return "".join(_common([lm.rendered([{"role": "user", "content": letter}]) for letter in ("x", "q")]))
+
+
+def _common(sequences: Sequence[Sequence[T]]) -> list[T]:
     """The longest prefix that the sequences share."""
-    shared = []
+    shared: list[T] = []
     for column in zip(*sequences, strict=False):
         if len(set(column)) > 1:
             break

@@ -201,13 +201,17 @@ def _world(name: str, _lm: Model) -> list[str]:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _pairs(name: str, _lm: Model) -> list[str]:
     from ...directions.pairs import PairSet
+    from ...saes.making.tokens import template_opening
 
-    texts = []
+    # What the template puts in front of every chat is no text of its own; it stands in the first only.
+    front = template_opening(_lm) if _lm.has_chat_template else ""
+    texts: list[str] = []
     for pairs in suitable(_lm):
         for pair in PairSet.load(pairs):
             for prompt, answer in pair.sides:
                 chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-                texts.append(_lm.rendered(chat, continue_final=True) if _lm.has_chat_template else prompt + answer)
+                whole = _lm.rendered(chat, continue_final=True) if _lm.has_chat_template else prompt + answer
+                texts.append(whole.removeprefix(front) if texts else whole)
     return texts
 
 

@@ -12,7 +12,7 @@ from ..building.pair_table import suitable
 from ..shared import objects as services
 from ..shared.indexes import find_index
 from ..widgets.basics import literal
-from . import indexing
+from . import gallery, indexing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FEATURE = "feature"
 PAGE = "pages/explore/features.py"
 SORTS = {
+    "match": "Best match",
     "maximum": "Maximum activation",
     "density": "Density",
     "mean": "Mean activation",
@@ -95,18 +96,71 @@ def choose(lm: Model, index: FeatureIndex) -> int:
         key="features_query",
         bind="query-params",
         placeholder="a word of its texts, tokens or notes, or a number",
-        help="Looks at the texts on which a feature fires most, the tokens it promotes, and your notes. "
+        help="Looks at names, the texts on which a feature fires most, the tokens it promotes, and your notes. "
         "Each word may be the beginning of one.",
     )
     sort, score, descending = _order(lm, index)
-    rows, total = index.search(query or "", sort=sort if score is None else score, descending=descending, limit=LIMIT)
+    stable = stability_of(lm)
+    least = _least_stable(stable)
+    rows, total = index.search(
+        query or "", sort=sort if score is None else score, descending=descending, limit=LIMIT,
+        among=stable >= least if stable is not None and least > 0 else None,
+    )  # fmt: skip
     shown = f"first {len(rows)} of {total}" if total > len(rows) else str(total)
     st.caption(f"{shown} features" if total else "No feature matches. Search needs letters or digits.")
     if FEATURE not in st.session_state and FEATURE not in st.query_params and rows:
         st.session_state[FEATURE] = rows[0].index
     number = _number(index, right)
-    table(rows, key=f"features_table_{hash((query, sort, descending))}", score=_score_name(sort), height=560)
+    view = st.segmented_control(
+        "As", ["Cards", "Table"], default="Cards", key="features_as", required=True, bind="query-params",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    which = f"{hash((query, sort, descending, least)) & 0xFFFFFF:x}"
+    if view == "Table":
+        table(rows, key=f"features_table_{which}", score=_score_name(sort), height=560)
+    else:
+        gallery.cards(
+            index, rows, key=which, open_one=number, opens=open_feature, score=_score_name(sort), stable=stable
+        )
     return number
+
+
+def _least_stable(stable: np.ndarray | None) -> float:
+    """The stability from which features are listed, after drawing its slider where it is known."""
+    if stable is None:
+        return 0.0
+    return float(st.slider(
+        "At least this stable", 0.0, 1.0, 0.0, 0.05, key="features_stable",
+        help="How well other dictionaries of this layer have the feature too: the mean of its best cosine there. "
+        "Stable features are better things to steer.",
+    ))  # fmt: skip
+
+
+@st.cache_resource(max_entries=8, show_spinner="Comparing with the other dictionaries of this layer")
+def _stability(folders: tuple[tuple[str, float], ...], model: str) -> np.ndarray | None:
+    from pathlib import Path
+
+    from ...jobs import files
+    from ...saes.comparing.known import at_site, known_dictionaries, stability_of
+
+    known = known_dictionaries(model, files.home())
+    mine = next((one for one in known if one.folder == Path(folders[0][0])), None)
+    found = None if mine is None else stability_of(mine, at_site(known, mine))
+    return None if found is None else found.numpy()
+
+
+def stability_of(lm: Model) -> np.ndarray | None:
+    """How stable each feature of the visitor's SAE is over the other dictionaries of its layer, where there are any."""
+    from ...jobs import files
+    from ...saes.comparing.known import WEIGHTS, at_site, known_dictionaries
+
+    sae = services.maybe_sae(lm.name)
+    known = [] if sae is None or sae.folder is None else known_dictionaries(lm.name, files.home())
+    mine = next((one for one in known if sae is not None and one.folder == sae.folder), None)
+    if mine is None or not (others := at_site(known, mine)):
+        return None
+    stamps = tuple((str(one.folder), (one.folder / WEIGHTS).stat().st_mtime) for one in (mine, *others))
+    return _stability(stamps, lm.name)
 
 
 def _number(index: FeatureIndex, place: Any) -> int:

@@ -11,14 +11,14 @@ import streamlit as st
 from ...plots import charts as plots
 from ...plots import matrices
 from ...plots.base import percent
-from ...recipes.steps import Step, Variant
+from ...recipes.steps import Variant
 from ...showing.visible import visible
 from ..steer import sending
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors
 from ..widgets.tokens import Token, token_view
 from . import browsing as explore
-from . import labeling
+from . import labeling, preview
 
 if TYPE_CHECKING:
     from ...features import Example, Feature, FeatureIndex, Neighbor, Neuron, TokenScore
@@ -31,7 +31,7 @@ VIEWS = ("Examples", "What it writes", "Near it", "Neurons")
 def show(lm: Model, sae: Sae, index: FeatureIndex, number: int) -> None:
     """Draw everything that is known of a feature."""
     feature = index.feature(number)
-    _head(lm, sae, feature)
+    _head(lm, sae, index, feature)
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], key="features_view", required=True, label_visibility="collapsed",
         bind="query-params",
@@ -47,27 +47,24 @@ def show(lm: Model, sae: Sae, index: FeatureIndex, number: int) -> None:
     _note(index, feature)
 
 
-def strongest(sae: Sae, feature: Feature) -> Step:
-    """The step that sets a feature to the strongest it was seen at, on every token.
-
-    A transcoder's features can be added to only: they are read at one place and written at another.
-    """
-    return Step(
-        "boost" if sae.is_transcoder else "clamp", features={feature.index: float(f"{feature.maximum or 1.0:.3g}")}
-    )
-
-
-def _head(lm: Model, sae: Sae, feature: Feature) -> None:
-    name = f"Feature {feature.index}"
-    left, right = st.columns([2, 3], vertical_alignment="bottom", gap="small")
-    left.subheader(name, anchor=False)
+def _head(lm: Model, sae: Sae, index: FeatureIndex, feature: Feature) -> None:
+    name, known = f"Feature {feature.index}", index.name(feature.index)
+    left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
+    left.subheader(literal(known or name, 60), anchor=False)
+    given = index.given.get(feature.index)
+    made = "named by a person" if given else "named after its strongest examples" if known else "without a name yet"
+    left.caption(f"{name}, {made}" if known else made)
+    with st.container(border=True, gap="xsmall", key="card_preview"):
+        example = (given.prompt, given.value) if given is not None and given.prompt else None
+        value = preview.draw(lm, sae, feature, example)
+    step = preview.step_of(sae, feature.index, value or feature.maximum or 1.0)
     with right, st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-        if st.button(
-            "Add to recipe", key="features_add", help="A new variant on Compare with this feature at its strongest."
-        ):
-            st.toast(sending.add_to_recipe(lm, strongest(sae, feature), name))
+        if st.button("Add to recipe", key="features_add", help="A new variant on Compare with this feature as set."):
+            st.toast(sending.add_to_recipe(lm, step, known or name))
         if st.button("Steer with this", type="primary", key="features_steer"):
-            sending.steer_with(lm, Variant(f"{name} on", (strongest(sae, feature),)))
+            if example is not None:
+                st.session_state["compare_prompt"] = example[0]
+            sending.steer_with(lm, Variant(known or f"{name} on", (step,)))
     if feature.promoted:
         st.text("Promotes " + "  ".join(f"“{visible(token.text)}”" for token in feature.promoted[:6]))
     labeling.show(sae, feature.index)

@@ -28,7 +28,7 @@ from ...showing.glossary import GLOSSARY
 from ..shared import readings
 from ..widgets.basics import literal
 from ..widgets.strength import strength
-from . import feature_picker
+from . import feature_picker, feature_sliders
 
 if TYPE_CHECKING:
     from ...recipes.workbench import Workbench
@@ -119,13 +119,20 @@ def _features(prefix: str, step: Step, knob: Features, bench: Workbench) -> Step
     text_key = f"{prefix}_features"
     if text_key not in st.session_state:
         st.session_state[text_key] = show_features(step.features)
-    text = st.text_input(knob.label, key=text_key, placeholder="17: 8, 203: 4")
+    if knob.valued:
+        feature_sliders.take_over(prefix, text_key)
+    text = st.text_input(
+        knob.label, key=text_key, placeholder="17: 8, 203: 4", on_change=feature_sliders.forget, args=(text_key,)
+    )
     feature_picker.find(prefix, step, bench.lm, bench.sae, text_key)
     try:
-        return step.but(features=parse_features(text or ""))
+        features = parse_features(text or "")
     except ValueError as error:
         st.error(literal(str(error), 300))
         return step
+    if knob.valued:
+        features = feature_sliders.draw(prefix, features, bench, text_key)
+    return step.but(features=features)
 
 
 # Settings that are rarely changed -----------------------------------------------------------------------------------
