@@ -28,7 +28,7 @@ from steering.experiments import report as reports
 from steering.experiments.programs.registry import PROGRAMS
 from steering.models.loading import load_model
 from steering.models.model import Model
-from steering.saes.sae import load_sae
+from steering.saes.loading import load_sae
 
 from .machine import load
 from .real_experiments import MARK

@@ -41,7 +41,7 @@ def make():
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     from steering.models.model import Model
-    from steering.saes.sae import fit
+    from steering.saes.loading import fit
     from steering.sites import Site
 
     torch.manual_seed(0)

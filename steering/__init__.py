@@ -59,7 +59,8 @@ from .measurements.numbers import typical_norm
 from .models.chat import chat
 from .models.loading import load_model, wrap_model
 from .models.model import Model
-from .saes.sae import Sae, bundled_saes, load_sae
+from .saes.loading import bundled_saes, load_sae
+from .saes.sae import Sae
 from .sites import Site
 
 if TYPE_CHECKING:

@@ -53,7 +53,8 @@ from steering.features import (  # noqa: E402
 )
 from steering.models.loading import load_model  # noqa: E402
 from steering.models.model import Model  # noqa: E402
-from steering.saes.sae import Sae, load_sae  # noqa: E402
+from steering.saes.loading import load_sae  # noqa: E402
+from steering.saes.sae import Sae  # noqa: E402
 
 transformers_logging.disable_progress_bar()
 

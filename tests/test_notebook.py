@@ -27,7 +27,7 @@ from steering.evaluations import SCORERS, Arm, Item, Outcome, Settings
 from steering.evaluations.comparison import Table
 from steering.evaluations.refusal.selection import DirectionScores
 from steering.measurements.tuning.model_diff import PartChange, TokenChange
-from steering.saes.sae import middle_of
+from steering.saes.loading import middle_of
 from steering.showing.html import table, tinted_tokens
 from steering.showing.one_line import LONGEST, clipped, one_line
 

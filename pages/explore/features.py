@@ -3,13 +3,13 @@
 import streamlit as st
 
 from steering.ui.explore import browsing as explore
-from steering.ui.explore import feature_cards
+from steering.ui.explore import feature_cards, without_sae
 from steering.ui.shared import objects as services
 
 st.title("Features")
-st.caption("What an SAE's features fire on, what they write, and what is near them. Click a row to open one.")
+st.caption("What a feature fires on, what it writes, and what the model says with it. Move its slider and read.")
 lm = services.require_model()
-sae = services.require_sae()
+sae = without_sae.require(lm)
 index = explore.require_index(lm, sae)
 left, right = st.columns([5, 7], gap="large")
 with left:

@@ -23,7 +23,8 @@ from ..jobs.checkpoint import Checkpoint
 from ..measurements.neutral import neutral_texts
 from ..models.loading import load_model
 from ..models.model import Model
-from ..saes.sae import Sae, load_sae
+from ..saes.loading import load_sae
+from ..saes.sae import Sae
 from ..showing.one_line import counted, one_line, quoted
 from .config import Experiment, read
 from .voices import spillovers

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models.loading import load_model
+from ..saes.loading import load_sae
 from ..saes.making.plan import TrainingPlan
-from ..saes.sae import load_sae
 from ..saes.texts import texts_of
 from .index import FeatureIndex
 from .making.build import build

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoints.memory import BYTES, Shape
+from ..saes.loading import PICKLED, registry
 from ..saes.origins import canonical_model
-from ..saes.sae import PICKLED, registry
 from ..sites import Site
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from ..engine.engine import Engine
 from ..models.loading import load_model
 from ..models.model import Model
 from ..recipes.workbench import SavedDirections, Workbench
-from ..saes.sae import BUNDLED, Sae, bundled_saes, fetch_files, kept_files, load_sae, registry
+from ..saes.loading import BUNDLED, bundled_saes, fetch_files, kept_files, load_sae, registry
+from ..saes.sae import Sae
 
 Tick = Callable[[int, int, str], None]  # done, total, what is being done; may raise to cancel
 

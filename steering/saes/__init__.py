@@ -1,5 +1,6 @@
 """Sparse autoencoders: loading by SAELens, where they come from, training, quality."""
 
-from .sae import Sae, load_sae
+from .loading import load_sae
+from .sae import Sae
 
 __all__ = ["Sae", "load_sae"]

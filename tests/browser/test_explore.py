@@ -55,16 +55,25 @@ def test_find_a_feature_open_it_and_clamp_it(visitor, where):
     search.press("Enter")
     expect(page).to_have_url(re.compile("features_query=the"))
     visitor.idle()
-    click_row(page, 1)
-    expect(page.get_by_role("heading", name=re.compile(r"^Feature \d+$"))).to_be_visible()
-    number = cell(page, 1, 0)  # read last: the hidden table follows the search a moment after the page is idle
+    card = page.locator("[class*='st-key-feature_card_']").first
+    number = re.findall(r"feature_card_(\d+)", card.get_attribute("class") or "")[0]
+    card.get_by_role("button").first.click()
     expect(page.get_by_role("heading", name=f"Feature {number}", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(rf"[?&]feature={number}(&|$)"))
     visitor.idle()
     expect(page.locator(".st-key-features_example_0_0 .tok").first).to_be_visible()
+    # The live preview: the steered line follows the slider.
+    expect(page.get_by_text("With it", exact=True)).to_be_visible()
+    slider = page.get_by_role("slider", name=f"Feature {number}, activation")
+    slider.focus()
+    slider.press("Home")
+    visitor.idle()
+    slider.press("End")
+    visitor.idle()
     page.get_by_role("button", name="Steer with this").click()
     expect(page.get_by_role("heading", name="Compare")).to_be_visible()
     expect(page.locator(".st-key-tokens_0 .tv")).to_be_visible()
+    expect(page.get_by_role("slider", name=f"Feature {number}, activation")).to_be_visible()
     assert page.get_by_role("textbox", name="Features").input_value().startswith(f"{number}: ")
 
 

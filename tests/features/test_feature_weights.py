@@ -8,9 +8,10 @@ import torch
 from small_indexes import TEXTS
 
 from steering.features import FeatureIndex, promoted_tokens, token_effects
-from steering.features.making.neurons import alignment, neurons_before
+from steering.features.making.neurons import alignment
 from steering.features.making.windows import read, windows
 from steering.models.model import Model
+from steering.saes.neurons import neurons_before
 from steering.saes.sae import Sae
 from steering.sites import Site
 

@@ -6,8 +6,8 @@ import pytest
 
 from steering.library import catalogue
 from steering.library.catalogue import MODELS, fitting_models, fitting_saes, saes, search
+from steering.saes.loading import registry
 from steering.saes.origins import canonical_model
-from steering.saes.sae import registry
 from steering.sites import Site
 
 

@@ -16,7 +16,8 @@ from steered_rows import TEXT, decode, logits_of
 import steering.interventions as ways
 from steering.directions.direction import Direction
 from steering.models.model import Model
-from steering.saes.sae import Sae, load_sae
+from steering.saes.loading import load_sae
+from steering.saes.sae import Sae
 from steering.sites import Site
 
 EDITABLE = (*tiny.ARCHITECTURES, *tiny.FURTHER)
@@ -247,6 +248,6 @@ def test_what_has_no_place_is_refused(
 
 
 def test_pickled_releases_are_refused_before_anything_is_fetched(tiny_llama: Model, monkeypatch) -> None:
-    monkeypatch.setattr("steering.saes.sae.fetch_files", lambda *args: pytest.fail("was fetched"))
+    monkeypatch.setattr("steering.saes.loading.fetch_files", lambda *args: pytest.fail("was fetched"))
     with pytest.raises(ValueError, match=r"stored as a pickle.*save_model\(folder\); then give that folder"):
         load_sae(tiny_llama, "qwen-scope-3-1.7b-base-w32k-l50", "layer0")

@@ -8,12 +8,12 @@ from sae_lens import SAE
 
 from steering.jobs.checkpoint import Checkpoint
 from steering.saes.__main__ import main
+from steering.saes.loading import load_sae
 from steering.saes.making.harvest import Buffer, gap, special_tokens
 from steering.saes.making.plan import TrainingPlan, make
 from steering.saes.making.recipe import SaeRecipe
 from steering.saes.making.tokens import Windows, answers, chat_windows, text_windows, write_windows
 from steering.saes.making.training import finished, train_sites
-from steering.saes.sae import load_sae
 from steering.sites import Site
 
 SITES = (Site(1, "resid_post"), Site(2, "resid_post"))

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from steering.models.model import Model
-from steering.saes.sae import Sae, load_sae
+from steering.saes.loading import load_sae
+from steering.saes.sae import Sae
 from steering.sites import Site
 
 

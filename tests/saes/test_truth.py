@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from steering.saes.making.losses import dictionary
 from steering.saes.making.recipe import SaeRecipe
 from steering.saes.making.trainer import Trainer
 from steering.saes.truth.polysemy import codes, measure_code
@@ -76,6 +77,13 @@ def test_a_penalty_with_an_aim_lets_so_many_features_fire():
         )
         reached.append(seen[-1])
     assert reached == pytest.approx([2.0, 6.0], rel=0.2)
+
+
+def test_no_training_begins_with_the_truth():
+    for seed in range(3):
+        world = SparseWorld(width=16, features=40, active=3.0, seed=seed)
+        for begun in (0, seed, 100 * seed):
+            assert found(world.dictionary, dictionary(SaeRecipe("topk", d_sae=40, k=2), 16, begun).W_dec.detach()) < 0.1
 
 
 def test_an_aim_is_only_for_penalties():

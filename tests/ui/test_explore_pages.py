@@ -278,8 +278,6 @@ def test_a_direction_is_saved_and_steered_with(folder: str) -> None:
     steps = [card.variant.steps[0] for card in at.session_state[comparing.RECIPE]]
     assert [step.alpha for step in steps] == [0.1, -0.1] and all(s.direction.startswith("saved:") for s in steps)
     assert at.title[0].value == "Compare"
-    run = next(iter(at.session_state[running.RESULTS].values()))
-    assert run.labels == ["feature 5"] and max(v or 0 for v in run.rows[1].along("feature 5")) > 0
 
 
 def test_the_effect_of_every_layer_is_measured_by_a_job(folder: str) -> None:
@@ -411,3 +409,17 @@ def test_pairs_are_named_by_what_tells_them_apart():
     assert direction_panels.labels(same, 12) == ["…al of Peru.", "…al of Chad.", "…al of Laos."]
     other = [PromptPair("", f"{name} is a country far away.", "No.") for name in ("Peru", "Chad", "Laos")]
     assert direction_panels.labels(other, 8) == ["Peru is…", "Chad is…", "Laos is…"]
+
+
+def test_neurons_are_features_where_there_is_no_sae(folder: str) -> None:
+    at = fine(open_page(FEATURES, folder))
+    fine(at.selectbox(key="features_neurons_layer").set_value(1).run())
+    fine(at.button(key="features_neurons").click().run())
+    assert any("no feature index" in info.value for info in at.info)
+    fine(at.button(key="indexing_build").click().run())
+    services.jobs().all()[0].result(120)
+    at = fine(at.run())
+    assert at.subheader[0].value.startswith("Feature")
+    fine(at.button(key="features_steer").click().run())
+    (card,) = at.session_state[comparing.RECIPE]
+    assert card.variant.steps[0].method == "boost" and at.title[0].value == "Compare"

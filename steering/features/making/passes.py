@@ -21,8 +21,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from ...models.model import Model
+from ...saes.neurons import Neurons, neurons_before
 from ...saes.sae import Sae
-from .neurons import Neurons, neurons_before
 from .spool import Spool
 from .tally import Tally
 from .windows import Reading, by_length, prefix_hashes, read, starts_with_bos, windows

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...models.model import Model
+from ...saes.neurons import Neurons
 from ...saes.sae import Sae
-from .neurons import Neurons
 
 
 @dataclass(frozen=True)

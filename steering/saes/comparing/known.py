@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ...sites import Site
-from ..sae import BUNDLED
+from ..loading import BUNDLED
 
 WEIGHTS = "sae_weights.safetensors"
 TRAINED = "dictionaries"  # the folder of what was trained here, in the data folder

@@ -23,8 +23,9 @@ from .recipe import COUNTED, SaeRecipe
 Tick = Callable[[int, int, dict[str, float]], None]
 # Steps between two looks at what fires; each costs a synchronization of the device.
 LOOK_EVERY = REMATCH
-# How fast the weight of a penalty follows the number of features that fire (`SaeRecipe.aim`), a step.
-FOLLOW = 0.02
+# How far the weight of a penalty may go after the number of features that fire (`SaeRecipe.aim`): over a
+# training by a factor of NEAR ** FOLLOW at most; the nearer the aim, the slower it goes.
+FOLLOW, NEAR = 20.0, 4.0
 MOST_NEW = 3  # how often a dictionary of a group is drawn anew at most
 
 
@@ -76,12 +77,13 @@ class Trainer:
         if self.step == 0:
             for member in self.group:
                 member.b_dec.data.copy_(x.mean(0))
-        # A penalty counts in full after a fifth of the training; before, features would die that were never tried.
+        # A penalty counts in full after a fifth of the training; before, features would die that were never tried. One
+        # with an aim begins small and finds its weight.
         warm = min(1.0, (self.step + 1) / max(1, self.recipe.steps // 5))
         found = []
         for member, dead, weight in zip(self.group, self._dead, self.weight, strict=True):
             member.train()
-            found.append(member.loss(x, dead, warm if self.recipe.aim == 0 else warm * weight))
+            found.append(member.loss(x, dead, weight if self.recipe.aim else warm))
         total = torch.stack([loss.total for loss in found]).sum()
         if self.recipe.mutual:
             apart = self._mutual.loss([member.W_dec for member in self.group], self.step)
@@ -102,9 +104,10 @@ class Trainer:
         active = torch.stack([(loss.features > 0).sum(0) for loss in found])
         self._silent = torch.where(active > 0, 0, self._silent + 1)
         self._fired += active
-        if self.recipe.aim and self.step >= self.recipe.steps // 5:  # before, the penalty still rises
+        if self.recipe.aim:
             fires = active.sum(-1) / len(x)
-            self.weight *= (fires / self.recipe.aim).clamp(0.5, 2.0) ** FOLLOW
+            pace = min(0.5, FOLLOW / self.recipe.steps)
+            self.weight *= (fires / self.recipe.aim).clamp(1 / NEAR, NEAR) ** pace
         if not looks:
             return {}
         dead = self._silent > self.patience

@@ -90,7 +90,7 @@ class TruthExperiment:
         counted = "topk" in LOSSES[loss]["architecture"]
         sparse = {"k": max(1, round(l0))} if counted else {"aim": l0, "sparsity": self.sparsity}
         plain = {"d_sae": self.d_sae, "samples": self.samples, "learning_rate": self.learning_rate}
-        return SaeRecipe(**{**LOSSES[loss], **plain, **sparse, "batch": 1024, "seed": 100 * seed, **changes})
+        return SaeRecipe(**{**LOSSES[loss], **plain, **sparse, "batch": 512, "seed": 100 * seed, **changes})
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

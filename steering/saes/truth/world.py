@@ -52,7 +52,8 @@ class SparseWorld:
     @cached_property
     def dictionary(self) -> Float[Tensor, "features width"]:
         """The true features: random directions of length 1."""
-        generator = torch.Generator().manual_seed(self.seed)
+        # Not the seed itself: dictionaries in training begin with normal numbers of their own seeds.
+        generator = torch.Generator().manual_seed(7_368_787 + self.seed)
         return F.normalize(torch.randn(self.features, self.width, generator=generator), dim=1)
 
     @cached_property

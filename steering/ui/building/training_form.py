@@ -14,8 +14,8 @@ from ...checkpoints.bundled import trained_here
 from ..explore.indexing import json_texts, split
 from ..shared.job_cards import duration
 from ..shared.readings import value
+from ..shared.texts import bundled_texts
 from ..widgets.basics import literal, option
-from .pair_table import suitable
 
 if TYPE_CHECKING:
     from ...models.model import Model
@@ -39,7 +39,6 @@ KINDS = {
     "lp": "Lp, p = 0.5: a penalty that shrinks large features less",
     "jumprelu": "JumpReLU: a penalty on the number of features",
 }
-WORLD_TEXTS = 3_000  # of the small world, for a bundled model; some 130,000 tokens
 HUB_TEXTS = 20_000
 CONTEXT = 256
 MEASURED = 20_000  # tokens
@@ -188,38 +187,6 @@ def _uploaded(file: Any) -> list[str]:
         return []
 
 
-@st.cache_data(max_entries=4, show_spinner="Writing texts in the small world's language")
-def _world(name: str, _lm: Model) -> list[str]:
-    from ...small_world.stream import exchanges
-
-    return [
-        _lm.rendered([*one.messages(), {"role": "assistant", "content": one.tuned}], continue_final=True)
-        for one in exchanges(WORLD_TEXTS)
-    ]
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _pairs(name: str, _lm: Model) -> list[str]:
-    from ...directions.pairs import PairSet
-    from ...saes.making.tokens import template_opening
-
-    # What the template puts in front of every chat is no text of its own; it stands in the first only.
-    front = template_opening(_lm) if _lm.has_chat_template else ""
-    texts: list[str] = []
-    for pairs in suitable(_lm):
-        for pair in PairSet.load(pairs):
-            for prompt, answer in pair.sides:
-                chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-                whole = _lm.rendered(chat, continue_final=True) if _lm.has_chat_template else prompt + answer
-                texts.append(whole.removeprefix(front) if texts else whole)
-    return texts
-
-
-def bundled_texts(lm: Model) -> list[str]:
-    """Texts that come with Tiller for a model: the small world's for its own models, else the general pairs."""
-    return _world(lm.name, lm) if trained_here(lm.name) else _pairs(lm.name, lm)
-
-
 def about_tokens(lm: Model, texts: list[str]) -> int:
     """About how many tokens texts have, from the first fifty of them."""
     few = texts[:50]
@@ -238,14 +205,14 @@ def lines_of(texts: Iterable[str]) -> bytes:
 # Time ---------------------------------------------------------------------------------------------------------------
 
 
-def time_of(bench: Workbench, choice: TrainingChoice) -> TrainingCost | None:
-    """What the training will cost, timed on this machine once for these settings, after saying it; None if not yet."""
+def cost_of(bench: Workbench, plan: TrainingPlan, tokens: int) -> TrainingCost | None:
+    """What a plan costs on this machine, timed once for the shape of its work; None while that is being timed."""
     from ...saes.making.cost import cost
     from ...sites import Site
 
-    plan, lm = choice.plan, bench.lm
+    lm = bench.lm
     sites = [Site.parse(site) for site in plan.sites]
-    # Timed for the shape of the work; how much of it there is does not change what a sample costs.
+    # How much of it there is does not change what a sample costs.
     recipes = {name: _shape(recipe) for name, recipe in plan.recipes.items()}
     trial = value(
         bench, ("training cost", plan.sites, tuple(recipes.items())),
@@ -253,12 +220,32 @@ def time_of(bench: Workbench, choice: TrainingChoice) -> TrainingCost | None:
     )  # fmt: skip
     if trial is None:
         return None
-    wanted = plan.recipe.samples
-    whole = replace(
-        trial, tokens=choice.tokens, harvest=trial.harvest * choice.tokens / trial.tokens,
-        training={name: seconds * wanted / _SHAPE for name, seconds in trial.training.items()},
+    return replace(
+        trial, tokens=tokens, harvest=trial.harvest * tokens / trial.tokens,
+        training={name: seconds * plan.recipe.samples / _SHAPE for name, seconds in trial.training.items()},
     )  # fmt: skip
-    passes = wanted / max(choice.tokens, 1)
+
+
+def quick_cost(bench: Workbench) -> TrainingCost | None:
+    """What the form's small example costs for the visitor's model; None while that is being timed."""
+    from ...saes.making.plan import TrainingPlan
+    from ...saes.making.recipe import SaeRecipe
+    from ...sites import Site
+
+    lm = bench.lm
+    recipe = SaeRecipe(d_sae=1024, k=32, samples=400_000, batch=2048)
+    site = str(Site(lm.n_layers // 2, "resid_post"))
+    plan = TrainingPlan(lm.name, (site,), recipe, texts=("texts",), measure_tokens=MEASURED)
+    return cost_of(bench, plan, about_tokens(lm, bundled_texts(lm)))
+
+
+def time_of(bench: Workbench, choice: TrainingChoice) -> TrainingCost | None:
+    """What the training will cost, after saying it; None if it is not known yet."""
+    plan = choice.plan
+    whole = cost_of(bench, plan, choice.tokens)
+    if whole is None:
+        return None
+    passes = plan.recipe.samples / max(choice.tokens, 1)
     st.caption(literal(
         f"About {duration(whole.seconds)} on this machine: {duration(whole.harvest)} to read the text, "
         f"{duration(sum(whole.training.values()))} to train, {duration(whole.measuring)} to measure. "

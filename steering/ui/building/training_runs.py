@@ -122,7 +122,7 @@ def _index(
     from itertools import islice
 
     from ...features import build
-    from ...saes.sae import load_sae
+    from ...saes.loading import load_sae
     from ...saes.texts import texts_of
 
     texts = [text for source in plan.texts for text in islice(texts_of(source, limit=INDEX_TEXTS), INDEX_TEXTS)]

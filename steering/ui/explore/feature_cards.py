@@ -215,7 +215,7 @@ def _neurons(lm: Model, index: FeatureIndex, feature: Feature) -> None:
 
 def chance_cosine(lm: Model, feature: Feature) -> float:
     """About the largest cosine that random directions, as many as there are neurons, have with one of them."""
-    from ...features.making.neurons import neurons_before
+    from ...saes.neurons import neurons_before
     from ...sites import Site
 
     neurons = neurons_before(lm, Site(feature.neurons[0].layer, "resid_post"))

@@ -11,10 +11,10 @@ import streamlit as st
 
 from ...jobs.reading import decoded
 from ...jobs.tables import kind_of, table_rows
-from ...measurements.neutral import neutral_texts
 from ..shared import objects as services
 from ..shared.indexes import home_of_index
 from ..shared.job_cards import progress
+from ..shared.texts import bundled_texts
 from ..widgets.basics import clear_errors, literal
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SOURCES = {
     "place": "A file, folder or data set",
 }
 TEXTS = "texts.jsonl"
+BUNDLED_TEXTS = 400  # enough for examples, few enough for a minute
 HUB_TEXTS = 10_000  # of a data set on the hub, which may be endless
 
 
@@ -96,7 +97,7 @@ def _texts_at(place: str) -> Iterable[str]:
 def _texts(lm: Model, source: str) -> list[str]:
     """The texts as chosen."""
     if source == "bundled":
-        return neutral_texts(lm.name)
+        return bundled_texts(lm)[:BUNDLED_TEXTS]
     if source == "paste":
         return split(st.text_area("Texts, with blank lines between them", key="indexing_paste", height=160) or "")
     file = st.file_uploader("A .txt (blank lines between texts) or .jsonl (a text field)", ["txt", "jsonl"])

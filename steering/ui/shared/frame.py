@@ -151,9 +151,11 @@ def _use_sae(choice: str) -> None:
 def _pick_sae() -> None:
     st.markdown("**Sparse autoencoder (SAE)**")
     bundled = state.bundled_saes(state.model_name())
-    options = ["::".join(choice) for choice in bundled] + [state.NO_SAE, "other"]
-    labels = {state.NO_SAE: "None", "other": "A folder or a release"}
     chosen = state.sae_choice()
+    others = state.trained_saes(state.model_name())
+    options = ["::".join(choice) for choice in [*bundled, *others]] + [state.NO_SAE, "other"]
+    labels = {state.NO_SAE: "None", "other": "A folder or a release"}
+    labels |= {"::".join(choice): f"{Path(choice[0]).name}: {choice[1]}" for choice in others}
     now = state.NO_SAE if chosen is None else "::".join(chosen)
     picked = st.selectbox(
         "Dictionary",

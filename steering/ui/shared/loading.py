@@ -44,7 +44,7 @@ def is_used(model: str, choice: Choice | None = None) -> bool:
 def sae_is_here(choice: Choice) -> bool:
     """Whether an SAE needs no download; true also for an SAE that does not exist, which loading reports."""
     from ...checkpoints.confined import may_open
-    from ...saes.sae import bundled_saes, kept_files, registry
+    from ...saes.loading import bundled_saes, kept_files, registry
 
     release, sae_id = choice
     about = registry().get(release)

@@ -94,6 +94,14 @@ def bundled_saes(model: str) -> list[tuple[str, str]]:
     return [(name, config.parent.name) for config in sorted((ASSETS / "saes" / name).glob("*/cfg.json"))]
 
 
+def trained_saes(model: str) -> list[tuple[str, str]]:
+    """The dictionaries that were trained on a model on this machine, as (folder, id)."""
+    from ...jobs.files import home
+    from ...saes.comparing.known import known_dictionaries
+
+    return [(one.release, one.id) for one in known_dictionaries(model, home()) if Path(one.release).is_absolute()]
+
+
 def sae_choice(model: str | None = None) -> tuple[str, str] | None:
     """The chosen SAE as (release or folder, id), by default the bundled one of the middle layer, or None."""
     chosen = shared(SAE)
