@@ -116,21 +116,21 @@ class NeuronCodes:
         return f @ self.W_dec
 
 
-def layer_of(id: str) -> int | None:
+def layer_of(name: str) -> int | None:
     """The layer that an id of neurons names, or None."""
-    found = _ID.match(id.strip())
+    found = _ID.match(name.strip())
     return int(found[1]) if found else None
 
 
-def neuron_dictionary(lm: Model, id: str) -> Sae:
+def neuron_dictionary(lm: Model, name: str) -> Sae:
     """The neurons of a layer as a dictionary.
 
     Raises:
         ValueError: no such layer, or its MLP is not a single one.
     """
-    layer = layer_of(id)
+    layer = layer_of(name)
     if layer is None or layer >= lm.n_layers:
-        raise ValueError(f"Neurons are named by their layer, from 0 to {lm.n_layers - 1}; got {id!r}.")
+        raise ValueError(f"Neurons are named by their layer, from 0 to {lm.n_layers - 1}; got {name!r}.")
     neurons = neurons_before(lm, Site(layer, "resid_post"))
     if neurons is None:
         raise ValueError(f"Layer {layer} of {lm.name} has no single MLP, so there are no neurons to look at.")

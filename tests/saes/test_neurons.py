@@ -35,6 +35,6 @@ def test_one_is_added_to_and_not_clamped(tiny_llama):
 
 
 def test_a_layer_that_is_not_there_is_said(tiny_llama):
-    for id in ("layer 99", "x", "-1"):
+    for name in ("layer 99", "x", "-1"):
         with pytest.raises(ValueError, match="named by their layer"):
-            load_sae(tiny_llama, "neurons", id)
+            load_sae(tiny_llama, "neurons", name)
