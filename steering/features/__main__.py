@@ -15,7 +15,7 @@ from .index import FeatureIndex
 from .making.build import build
 from .making.passes import IndexSettings
 from .making.planned import held_out_texts
-from .names import write_names
+from .names import GivenName, write_names
 from .naming import make_names
 
 
@@ -43,8 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     planned.add_argument("--device", help="cpu, cuda, mps")
     naming = commands.add_parser("name", help="name every feature of an index after its strongest examples")
     naming.add_argument("index", type=Path, nargs="+", help="folders of indexes")
+    giving = commands.add_parser("give", help="give a feature a name, after seeing what it does")
+    giving.add_argument("index", type=Path, help="folder of the index")
+    giving.add_argument("feature", type=int)
+    giving.add_argument("name")
+    giving.add_argument("--prompt", default="", help="with which it was clamped")
+    giving.add_argument("--value", type=float, default=0.0, help="to which it was clamped")
+    giving.add_argument("--seen", default="", help="what the model then wrote")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "give":
+            return _give(options)
         if options.command == "name":
             return _name(options.index)
         if options.command == "plan":
@@ -69,6 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alive = int((index.density > 0).sum())
     counts = f"{index.about['tokens']} tokens, {alive} of {index.n_features} features fired, {size} bytes"
     print(f"\r{options.out}: {counts}")
+    return 0
+
+
+def _give(options: argparse.Namespace) -> int:
+    index = FeatureIndex.open(options.index)
+    if not 0 <= options.feature < index.n_features:
+        raise ValueError(f"Features of this index run from 0 to {index.n_features - 1}; got {options.feature}.")
+    given = GivenName(options.name, options.prompt, options.value, options.seen)
+    write_names(options.index, index.made, {**index.given, options.feature: given})
     return 0
 
 

@@ -209,8 +209,8 @@ class FeatureIndex:
         Args:
             query: words that the top contexts, the promoted tokens or the note must hold (each may be the beginning of
                 a word), or the number of a feature ("17" or "#17"), which then comes first; empty for all.
-            sort: "match" (how well a feature matches; the maximum where there is no query), "density", "maximum",
-                "mean", or one number per feature (a separation, an activation on some text).
+            sort: "match" (how well a feature matches; without a query, named ones first, then by maximum), "density",
+                "maximum", "mean", or one number per feature (a separation, an activation on some text).
             dead: whether features that never fired are listed.
             among: the features that may be listed; None for all.
 
@@ -219,8 +219,8 @@ class FeatureIndex:
         """
         found = self._matching(query)
         keys, score = self._keys("maximum" if isinstance(sort, str) and sort == MATCH else sort)
-        if isinstance(sort, str) and sort == MATCH and found:
-            keys = self._ranked(found, query)
+        if isinstance(sort, str) and sort == MATCH:
+            keys = self._ranked(found, query) if found else self._named_first(keys)
         listed = np.zeros(self.n_features, bool)
         listed[found if found is not None else slice(None)] = True
         listed &= dead | (self.density > 0)
@@ -260,6 +260,12 @@ class FeatureIndex:
             if all(any(part.startswith(word) for part in parts(name)) for word in wanted):
                 found.append(number)
         return list(dict.fromkeys(found))
+
+    def _named_first(self, keys: np.ndarray) -> np.ndarray:
+        """Keys by which features that a person named come before all others."""
+        named = np.zeros(self.n_features)
+        named[[number for number in self.given if number < self.n_features]] = 1.0
+        return keys + named * (1.0 + float(np.abs(keys).max(initial=0)))
 
     def _ranked(self, found: Sequence[int], query: str) -> np.ndarray:
         """Keys by which what matches best comes first, and among equals what fires most strongly."""

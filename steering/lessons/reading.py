@@ -18,7 +18,7 @@ from ..recipes.controls import controls
 from ..recipes.sources import Source
 from ..recipes.steps import Step, Variant
 from ..recipes.workbench import Workbench
-from ..saes.sae import load_sae
+from ..saes.loading import load_sae
 from .pieces import FeatureCard, Piece, Plane, Projections, RandomPushes, Similarity, StripPiece, TextsPiece
 
 if TYPE_CHECKING:

@@ -57,6 +57,7 @@ def test_names_are_kept_found_and_given_ones_come_first(index, tmp_path):
     opened = FeatureIndex.open(folder)
     assert opened.name(3) == "xylophones" and opened.search("#3")[0][0].name == "xylophones"
     assert opened.search("xylo", sort="match")[0][0].index == 3
+    assert opened.search(sort="match")[0][0].index == 3  # without a query, what a person named comes first
     write_names(folder, {3: "other"})  # made anew; what was given stays
     assert FeatureIndex.open(folder).name(3) == "xylophones"
     (folder / "names.json").write_text("{")

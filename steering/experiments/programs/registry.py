@@ -10,7 +10,8 @@ from pathlib import Path
 from ...engine.engine import Engine
 from ...features.index import FeatureIndex
 from ...models.loading import load_model
-from ...saes.sae import BUNDLED, Sae, bundled_saes, load_sae
+from ...saes.loading import BUNDLED, bundled_saes, load_sae
+from ...saes.sae import Sae
 
 Tick = Callable[[int, int, str], None]
 
