@@ -9,11 +9,11 @@ import streamlit as st
 
 from ...plots import matrices
 from ...plots import training as plots
+from ...showing.visible import visible
 from ..explore.feature_cards import example_view
 from ..shared.indexes import index_bytes
 from ..widgets import theme
 from ..widgets.basics import chart, literal, option
-from ..widgets.tokens import visible
 from . import dictionary_table
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ...recipes.steps import Variant
 from ...showing.visible import visible
 from ..steer import sending
 from ..widgets import theme
-from ..widgets.basics import chart, clear_errors
+from ..widgets.basics import chart, clear_errors, literal
 from ..widgets.tokens import Token, token_view
 from . import browsing as explore
 from . import labeling, preview

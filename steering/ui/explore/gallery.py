@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ...showing.visible import visible
 from ..widgets.basics import literal
-from ..widgets.tokens import Token, token_view, visible
+from ..widgets.tokens import Token, token_view
 
 if TYPE_CHECKING:
     import numpy as np
