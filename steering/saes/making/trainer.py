@@ -25,7 +25,7 @@ Tick = Callable[[int, int, dict[str, float]], None]
 LOOK_EVERY = REMATCH
 # How far the weight of a penalty may go after the number of features that fire (`SaeRecipe.aim`): over a
 # training by a factor of NEAR ** FOLLOW at most; the nearer the aim, the slower it goes.
-FOLLOW, NEAR = 20.0, 4.0
+FOLLOW, NEAR = 10.0, 4.0
 MOST_NEW = 3  # how often a dictionary of a group is drawn anew at most
 
 
