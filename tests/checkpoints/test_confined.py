@@ -14,7 +14,7 @@ from steering.checkpoints.folders import look
 from steering.checkpoints.places import source_of
 from steering.jobs.files import home
 from steering.models.model import Model
-from steering.saes.sae import load_sae
+from steering.saes.loading import load_sae
 from steering.saes.texts import texts_of
 from steering.ui.shared import serving
 
