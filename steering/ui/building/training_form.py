@@ -208,15 +208,17 @@ def lines_of(texts: Iterable[str]) -> bytes:
 def cost_of(bench: Workbench, plan: TrainingPlan, tokens: int) -> TrainingCost | None:
     """What a plan costs on this machine, timed once for the shape of its work; None while that is being timed."""
     from ...saes.making.cost import cost
+    from ...saes.making.plan import HELD_OUT
     from ...sites import Site
 
     lm = bench.lm
+    measured = min(plan.measure_tokens, max(1, tokens // HELD_OUT))  # what a short text holds out is less
     sites = [Site.parse(site) for site in plan.sites]
     # How much of it there is does not change what a sample costs.
     recipes = {name: _shape(recipe) for name, recipe in plan.recipes.items()}
     trial = value(
-        bench, ("training cost", plan.sites, tuple(recipes.items())),
-        lambda: cost(lm, sites, recipes, 1_000_000, measured=plan.measure_tokens), "Timing a few steps",
+        bench, ("training cost", plan.sites, tuple(recipes.items()), measured),
+        lambda: cost(lm, sites, recipes, 1_000_000, measured=measured), "Timing a few steps",
     )  # fmt: skip
     if trial is None:
         return None
