@@ -28,10 +28,13 @@ SHARES = ("explained_variance", "dead", "ce_recovered", "steers")
 
 def draw(known: Sequence[KnownDictionary], *, key: str) -> None:
     """Draws the table; a measure that a dictionary was not saved with stays empty."""
+    known_measures = {
+        name: about for name, about in MEASURES.items() if any(one.measure(name) is not None for one in known)
+    }
     rows = []
     for one in known:
         row: dict[str, object] = {"Dictionary": one.name, "Features": one.d_sae}
-        for measure, (column, _, _) in MEASURES.items():
+        for measure, (column, _, _) in known_measures.items():
             value = one.measure(measure)
             row[column] = value if value is None or measure not in SHARES else 100 * value
         rows.append(row)

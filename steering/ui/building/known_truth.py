@@ -43,7 +43,8 @@ def show() -> None:
     st.subheader("One neuron, several features: not always superposition", anchor=False)
     st.caption(
         "A neuron that answers to several features is called polysemantic. Superposition is one reason; three others "
-        "look alike at the neuron and differ in the plots beside it. Each code below is as small as it can be."
+        "look alike at the neuron and differ in the plots beside it. Each code below is as small as it can be. "
+        "On the right: solid, its own reader; dotted, a linear probe."
     )
     for number, (code, found) in enumerate(_codes()):
         with st.container(border=True, gap="xsmall", key=f"dictionaries_code_{number}"):
