@@ -16,12 +16,13 @@ from open_pages import fine, open_page
 from streamlit.testing.v1 import AppTest
 
 from steering.directions.pairs import PromptPair
-from steering.features import build, locate
+from steering.features import build, features_of_text, locate
 from steering.features.making.passes import IndexSettings
 from steering.jobs.files import home
 from steering.jobs.jobs import Job
 from steering.models.model import Model
 from steering.recipes.workbench import Workbench
+from steering.saes.loading import load_sae
 from steering.saes.sae import Sae
 from steering.ui.building import direction, direction_panels, pair_table
 from steering.ui.explore import browsing as explore
@@ -217,7 +218,7 @@ def test_the_features_of_the_chosen_token_are_listed(folder: str, with_sae: dict
     at = fine(open_page(TOKENS, folder, tokens_text="The cat sat", **with_sae))
     lm = services.model(folder)
     text = reading.Text(tuple(lm.tokens("The cat sat")), (), None)
-    wanted = explore._features_of_text(folder, (with_sae["sae"].removesuffix("::"), ""), text.tokens)
+    wanted = features_of_text(lm, load_sae(lm, with_sae["sae"].removesuffix("::")), text.tokens)
     assert at.dataframe[0].value["#"].tolist() == [n for n, _ in wanted.strongest(len(text.tokens) - 1, 12)]
     at.session_state[reading.AT] = 2
     fine(at.run())

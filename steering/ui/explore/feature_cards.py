@@ -52,7 +52,7 @@ def _head(lm: Model, sae: Sae, index: FeatureIndex, feature: Feature) -> None:
     left, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
     left.subheader(literal(known or name, 60), anchor=False)
     given = index.given.get(feature.index)
-    made = "named by a person" if given else "named after its strongest examples" if known else "without a name yet"
+    made = "named after trying it" if given else "named after its strongest examples" if known else "without a name yet"
     left.caption(f"{name}, {made}" if known else made)
     with st.container(border=True, gap="xsmall", key="card_preview"):
         example = (given.prompt, given.value) if given is not None and given.prompt else None
