@@ -325,7 +325,7 @@ def test_prompts_of_the_sides_own_are_shown_first_and_name_their_pairs() -> None
 def test_too_many_pairs_for_the_memory_are_refused(tiny_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direction, "MAX_NUMBERS", 1000)
     pairs = pair_table.pairs_of(table(*[(True, "", f"a{i}", f"b{i}") for i in range(9)]), "x")
-    choice = direction.Choice("pca", "residual", explore.state and __import__("steering").Site(1), "last", None)
+    choice = direction.Choice("pca", "residual", __import__("steering").Site(1), "last", None)
     with pytest.raises(ValueError, match="At most 3 pairs"):
         direction.study(Workbench(tiny_llama), pairs, choice)
 
@@ -342,7 +342,7 @@ def test_labels_are_fetched_by_the_button_only(
     with Hub(pages={"/api/explanation/export": json.dumps(rows).encode()}) as hub:
         monkeypatch.setattr("steering.features.labels.ENDPOINT", hub.url)
         at = fine(open_page(FEATURES, folder, feature="17", **with_sae))
-        assert not hub.requests and "numbers" not in shown(at)
+        assert not hub.requests and "numbers <b>" not in shown(at)
         fine(at.button(key="features_labels").click().run())
         services.transfers().all()[0].result(60)
     fine(at.run())  # the server is gone; the label is kept, and shown as text

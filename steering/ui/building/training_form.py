@@ -12,9 +12,9 @@ import streamlit as st
 
 from ...checkpoints.bundled import trained_here
 from ..explore.indexing import json_texts, split
+from ..explore.texts import bundled_texts
 from ..shared.job_cards import duration
 from ..shared.readings import value
-from ..shared.texts import bundled_texts
 from ..widgets.basics import literal, option
 
 if TYPE_CHECKING:

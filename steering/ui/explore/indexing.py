@@ -14,8 +14,8 @@ from ...jobs.tables import kind_of, table_rows
 from ..shared import objects as services
 from ..shared.indexes import home_of_index
 from ..shared.job_cards import progress
-from ..shared.texts import bundled_texts
 from ..widgets.basics import clear_errors, literal
+from .texts import bundled_texts
 
 if TYPE_CHECKING:
     from ...jobs.jobs import Job
