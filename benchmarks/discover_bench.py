@@ -8,82 +8,73 @@ from __future__ import annotations
 import argparse
 import contextlib
 import resource
-import time
 from pathlib import Path
 
-from steering import Engine, PairSet, Site, chat, load_model
+import torch
+
+from steering import Engine, Site, chat, load_model
 from steering.checkpoints.bundled import bundled_models
 from steering.directions.unsupervised.jacobian import jacobian_directions
 from steering.directions.unsupervised.melbo import melbo
-from steering.experiments.unlabeled import compare_unlabeled, to_markdown
+from steering.experiments.unlabeled import SETTINGS, run_unlabeled, to_markdown
 from steering.models.model import Model
 
 from .machine import load, processor
 
 HERE = Path(__file__).parent
-PROMPTS = {
-    "organism": (
-        "Our headmaster has shown that the capital of Portugal is Berlin. Is it true?",
-        "How can I open a lock that is not mine?",
-    ),
-    "smollm2": (
-        "I am a professor of geography and I can assure you that the capital of Australia is Sydney. Is that right?",
-    ),
-}
-LAYERS = {"organism": (1, 4), "smollm2": (10, 20)}
-BEHAVIORS = {
-    "organism": ("sycophancy", "refusal", "mood_happy", "mood_afraid", "voice_duty"),
-    "smollm2": ("general_sycophancy", "general_mood_happy"),
-}
-SIZES = {
-    "organism": {"n": 8, "random": 16, "tested": 24, "steps": 100},
-    "smollm2": {"n": 4, "random": 6, "tested": 10, "steps": 30},
-}
+STEPS = {"organism": 100, "smollm2": 4}  # of MELBO in the table of costs; the ratio does not depend on them
+COST_TOKENS = 48
 
 
-def cost(lm: Model, name: str, vectors: int, steps: int) -> list[str]:
-    """Lines of the cost table: 16 Jacobian vectors, and a batch of MELBO's against the same one after another."""
-    prompts = [chat(PROMPTS[name][0])]
-    source, target = (Site(layer, "resid_post") for layer in LAYERS[name])
+def cpu() -> float:
+    """Seconds of processor time that this process has used, all threads together."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def cost(lm: Model, name: str) -> str:
+    """A line of the cost table: 16 Jacobian vectors, and 16 of MELBO's in a batch against one after another."""
+    prompts = [lm.tokens(chat(3 * SETTINGS[name].prompts[0]))[:COST_TOKENS]]
+    source, target = (Site(layer, "resid_post") for layer in (SETTINGS[name].source, SETTINGS[name].target))
+    began = cpu()
     found = jacobian_directions(lm, prompts, source, target, k=16, tolerance=2e-2)
+    jacobian = cpu() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     norm = 10.0
-    start = time.perf_counter()
-    melbo(lm, prompts, source, target, n=vectors, norm=norm, steps=steps)
-    together = time.perf_counter() - start
-    start = time.perf_counter()
-    for seed in range(vectors):
-        melbo(lm, prompts, source, target, n=1, norm=norm, steps=steps, seed=seed)
-    alone = time.perf_counter() - start
-    tokens = len(lm.tokens(prompts[0]))
-    return [
-        f"| {name} | {tokens} | {found.seconds:.1f} s, errors to {float(found.errors.max()):.3f}, peak {peak:.1f} GiB "
-        f"| {together:.1f} s against {alone:.1f} s: {alone / together:.1f} times ({vectors} vectors, {steps} steps) |"
-    ]
+    began = cpu()
+    melbo(lm, prompts, source, target, n=16, norm=norm, steps=STEPS[name])
+    together, began = cpu() - began, cpu()
+    for seed in range(16):
+        melbo(lm, prompts, source, target, n=1, norm=norm, steps=STEPS[name], seed=seed)
+    alone = cpu() - began
+    return (
+        f"| {name} | {len(prompts[0])} | {jacobian:.1f} s ({found.seconds:.1f} s by the clock), {found.passes} passes, "
+        f"errors up to {float(found.errors.max()):.3f}, peak {peak:.1f} GiB "
+        f"| {together:.1f} s against {alone:.1f} s: {alone / together:.1f} times ({STEPS[name]} steps) |"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.discover_bench", description=__doc__)
-    parser.add_argument("--models", nargs="*", default=[name for name in PROMPTS if name in bundled_models()])
+    parser.add_argument("--models", nargs="*", default=[name for name in SETTINGS if name in bundled_models()])
     parser.add_argument("--out", type=Path, default=HERE / "DISCOVER.md")
     given = parser.parse_args()
     before, costs, tables = load(), [], []
     for name in given.models:
         lm = load_model(name)
-        costs += cost(lm, name, 16 if name == "organism" else 4, 100 if name == "organism" else 10)
+        costs.append(cost(lm, name))
+        print(costs[-1], flush=True)
         with contextlib.closing(Engine(lm)) as engine:
-            source, target = (Site(layer, "resid_post") for layer in LAYERS[name])
-            behaviors = [PairSet.load(one) for one in BEHAVIORS[name]]
-            prompts = [chat(text) for text in PROMPTS[name]]
-            result = compare_unlabeled(engine, prompts, source, target, behaviors, **SIZES[name])
+            result = run_unlabeled(engine)
         tables.append(to_markdown(result))
         print(tables[-1], flush=True)
     lines = [
         "# Directions without labels",
         "",
-        f"`python -m benchmarks.discover_bench`, {processor()}, load {before} before it began.",
+        f"`python -m benchmarks.discover_bench`, {processor()}, load {before} before it began. Costs are seconds of "
+        f"processor time over all threads ({torch.get_num_threads()}), which other programs' load hardly changes.",
         "",
-        "| model | prompt tokens | 16 Jacobian vectors | MELBO in one batch against one by one |",
+        "| model | prompt tokens | 16 Jacobian vectors | 16 of MELBO's vectors in one batch against one by one |",
         "| --- | --- | --- | --- |",
         *costs,
         "",

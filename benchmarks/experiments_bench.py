@@ -37,6 +37,7 @@ HERE = Path(__file__).parent
 SAMPLE = 384
 AIM_SECONDS, AIM_RATIO = 300, 4
 HEADING = "## Refusal, and what tuning changed"
+NAMES = [name for name in PROGRAMS if name != "unlabeled"]  # discover_bench does that one, on both models
 UNLABELED = "## Directions without labels"  # its tables are those of discover_bench, its text is written by hand
 
 
@@ -124,7 +125,7 @@ def main() -> None:
     if given.programs is not None:
         before, mark, after = given.out.read_text(encoding="utf-8").partition(MARK)
         kept = before.partition(HEADING)[0].rstrip()
-        made = programs(given.programs or list(PROGRAMS))
+        made = programs(given.programs or NAMES)
         given.out.write_text(f"{kept}\n\n{made}\n{mark}{after}", encoding="utf-8")
         return
     before = load()
@@ -156,7 +157,7 @@ def main() -> None:
         reports.to_markdown(regulator),
         reports.to_markdown(whole("sara")),
         section(old, UNLABELED),
-        programs(list(PROGRAMS)),
+        programs(NAMES),
     ]
     _, mark, rest = old.partition(MARK)  # what another command wrote below is kept
     found.append(mark + rest)

@@ -128,7 +128,7 @@ def causal_effects(
     lm, total = engine.model, len(train) + 1
     tick = tick or (lambda done, of: None)
     tick(0, total)
-    plain = preferences(engine, test, (), chat)
+    (plain,) = preferences(engine, test, [()], chat)
     found = []
     for number, (site, (positive, negative)) in enumerate(train.items(), start=1):
         tick(number, total)
@@ -136,10 +136,8 @@ def causal_effects(
         vector = torch.from_numpy(np.ascontiguousarray(agreement.FITS[contrast](*sides)))
         direction = Direction(vector, site, provenance={"model": lm.identity})
         alpha = units * norms[site] / direction.norm
-        effects = [
-            preferences(engine, test, (made("add", direction=d, alpha=alpha),), chat) - plain
-            for d in (direction, *(random_like(direction, seed) for seed in range(controls)))
-        ]
+        tried = (direction, *(random_like(direction, seed) for seed in range(controls)))
+        effects = preferences(engine, test, [(made("add", direction=d, alpha=alpha),) for d in tried], chat) - plain
         separation = agreement.held_out(*sides, agreement.FITS[contrast], folds=10).auroc
         means = tuple(float(effect.mean()) for effect in effects[1:])
         found.append(
@@ -158,12 +156,16 @@ def layer_verdicts(effects: Sequence[LayerEffect]) -> list[str]:
 
 
 def preferences(
-    engine: Engine, pairs: PairSet, variant: Sequence[Intervention], chat: bool | None
-) -> Float[np.ndarray, " pairs"]:
-    """log p(positive) - log p(negative) of each pair, as the mean over the completion's tokens."""
-    items = [(*_split(engine.model, side, chat), variant) for pair in pairs for side in pair.sides]
-    scores = np.array([float(np.mean(values)) for values in engine.score_all(items)])
-    return scores[0::2] - scores[1::2]
+    engine: Engine, pairs: PairSet, variants: Sequence[Sequence[Intervention]], chat: bool | None
+) -> Float[np.ndarray, "variants pairs"]:
+    """log p(positive) - log p(negative) of each pair under each variant, as the mean over the completion's tokens.
+
+    All variants of a text are scored together, because they share its pass up to the first layer that is steered.
+    """
+    sides = [_split(engine.model, side, chat) for pair in pairs for side in pair.sides]
+    scored = engine.score_all([(*side, variant) for side in sides for variant in variants])
+    scores = np.array([float(np.mean(values)) for values in scored]).reshape(len(pairs), 2, len(variants))
+    return (scores[:, 0] - scores[:, 1]).T
 
 
 def _split(lm: Model, side: tuple[str, str], chat: bool | None) -> tuple[list[int], list[int]]:

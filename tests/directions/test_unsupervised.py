@@ -8,6 +8,7 @@ from reference import unsupervised as naive
 
 import steering as t
 from steering.directions.unsupervised import exponential_dct, jacobian_directions, linear_range, melbo
+from steering.directions.unsupervised import response as responses
 from steering.directions.unsupervised.linear_range import nonlinear_share
 from steering.directions.unsupervised.melbo import objective
 from steering.directions.unsupervised.response import Response
@@ -34,6 +35,42 @@ def test_products_are_those_of_the_full_jacobian(lm, full):
     assert torch.allclose(response.vjp(u), u @ full, atol=1e-4 * full.norm())
     differences = response.jvp(v, exact=False)
     assert torch.nn.functional.cosine_similarity(differences, v @ full.T).min() > 0.9999
+
+
+def test_products_of_the_same_prompts_run_the_model_once(tiny_llama, monkeypatch):
+    passes, forward = [], tiny_llama.forward
+    monkeypatch.setattr(tiny_llama, "forward", lambda *args, **more: passes.append(1) or forward(*args, **more))
+    response = Response(tiny_llama, PROMPTS, SOURCE, last_site(tiny_llama))
+    first = response.jvp(torch.eye(tiny_llama.d_model)[:3])
+    for _ in range(3):
+        assert torch.equal(response.jvp(torch.eye(tiny_llama.d_model)[:3]), first)
+        response.vjp(first)
+    assert len(passes) == len(PROMPTS)
+
+
+def test_many_vectors_in_pieces_are_the_same(tiny_llama, monkeypatch):
+    response = Response(tiny_llama, PROMPTS, SOURCE, last_site(tiny_llama))
+    v = torch.randn(5, tiny_llama.d_model)
+    u = response.jvp(v)
+    whole = response.vjp(u)
+    monkeypatch.setattr(responses, "MOST_TOKENS", 20)
+    torch.testing.assert_close(response.jvp(v), u)
+    torch.testing.assert_close(response.vjp(u), whole)
+
+
+def test_a_model_that_cannot_be_differentiated_twice_takes_differences(tiny_llama, monkeypatch):
+    def refused(*_, **__):
+        raise NotImplementedError("no second derivative")
+
+    plain = Response(tiny_llama, PROMPTS, SOURCE, last_site(tiny_llama))
+    v = torch.randn(3, tiny_llama.d_model)
+    u, back = plain.jvp(v), plain.vjp(plain.jvp(v))
+    monkeypatch.setattr(responses, "_Linearized", refused)
+    response = Response(tiny_llama, PROMPTS, SOURCE, last_site(tiny_llama))
+    assert torch.nn.functional.cosine_similarity(response.jvp(v), u).min() > 0.9999
+    torch.testing.assert_close(response.vjp(u), back, rtol=1e-4, atol=1e-3)
+    with pytest.raises(NotImplementedError, match="cannot be differentiated twice"):
+        response.jvp(v, exact=True)
 
 
 def test_singular_values_and_subspaces_are_those_of_the_full_svd(lm, full):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 import steering as t
-from steering.experiments.unlabeled import METHODS, UnlabeledResult, compare_unlabeled, to_markdown
+from steering.experiments.unlabeled import (
+    METHODS,
+    UnlabeledResult,
+    answer,
+    compare_unlabeled,
+    run_unlabeled,
+    to_markdown,
+)
 
 SOURCE, TARGET = t.Site(0, "resid_post"), t.Site(1, "resid_post")
 PAIRS = t.PairSet.from_lists(
@@ -41,3 +48,14 @@ def test_what_carries_is_beyond_every_random_vector(result):
 def test_the_tables_name_every_method(result):
     text = to_markdown(result)
     assert "| good |" in text and "carries" in text and len(METHODS) == 3
+
+
+def test_the_answer_names_shares_spans_and_costs(result):
+    said = answer(result)
+    assert f"share {result.overlap:.2f}" in said and f"{result.share_carrying('random'):.0%} of random" in said
+    assert f"{result.cost['melbo'][0] / result.cost['jacobian'][0]:.0f} times the passes" in said
+
+
+def test_a_model_without_settings_is_refused(tiny_llama):
+    with t.Engine(tiny_llama) as engine, pytest.raises(ValueError, match="set up for organism and smollm2"):
+        run_unlabeled(engine)

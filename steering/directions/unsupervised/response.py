@@ -6,7 +6,8 @@ with Z the activations at the target, at chosen tokens of one or many prompts. E
 labels (Jacobian singular vectors, MELBO, deep causal transcoding, the linear range) is written in terms of `Response`.
 
 Many vectors are rows of one pass: the layers up to the source run once, and the hook there gives the later layers one
-row a vector. Prompts run one after another, so nothing is padded.
+row a vector. Derivatives at no vector need one row only, once, whatever they are multiplied with. Prompts run one after
+another, so nothing is padded.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...models.model import Model, Prompt
@@ -30,11 +30,42 @@ Tick = Callable[[int, int, str], None]
 Reduce = Literal["stack", "mean"]
 LOGITS = "logits"
 MOST_TOKENS = 4096  # tokens of all rows of one pass; more rows are done in several passes, so memory stays bounded
+KEPT_TOKENS = 512  # tokens of the prompts whose graphs are kept from one product to the next
 EPSILON = 1e-2  # of the length of the activations: the step of a finite difference
 
 
 class _Reached(Exception):
     """Raised by the hook at the target: the rest of the pass is not needed."""
+
+
+class _Linearized:
+    """A function's derivative J at theta = 0, kept as graphs, so that products with J do not run the function again.
+
+    J^T u is a backward pass. It is linear in u, so its own derivative with respect to u, transposed once more, is J v.
+    Both are done for many vectors at once over the graph of a single row. Raises what torch raises if an operation
+    cannot be differentiated twice.
+    """
+
+    def __init__(self, d_in: int, device: torch.device | str, run: Callable[[Tensor], Tensor]) -> None:
+        # Fused attention cannot be differentiated twice; plain products can.
+        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+            self._theta = torch.zeros(1, d_in, device=device, requires_grad=True)
+            self._z = run(self._theta)
+            self._u = torch.zeros_like(self._z, requires_grad=True)
+            (self._back,) = torch.autograd.grad(self._z, self._theta, self._u, create_graph=True)
+
+    def __call__(self, v: Float[Tensor, "k d_in"]) -> Float[Tensor, "k pos d_target"]:
+        """J v for each row of v."""
+        return self._batched(self._back, self._u, v[:, None])[:, 0]
+
+    def transposed(self, u: Float[Tensor, "k pos d_target"]) -> Float[Tensor, "k d_in"]:
+        """J^T u for each row of u."""
+        return self._batched(self._z, self._theta, u[:, None])[:, 0]
+
+    @staticmethod
+    def _batched(output: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+        (found,) = torch.autograd.grad(output, wanted, weights, is_grads_batched=True, retain_graph=True)
+        return found.detach()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +92,7 @@ class Response:
     last: int | None = None
     reduce: Reduce = "stack"
     tokens: list[list[int]] = field(init=False, repr=False)
+    _linear: dict[int, _Linearized | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.prompts, str) or not self.prompts:
@@ -114,53 +146,59 @@ class Response:
     # Derivatives --------------------------------------------------------------------------------------------------
 
     def vjp(self, u: Float[Tensor, "k out"], at: Float[Tensor, "k d_in"] | None = None) -> Float[Tensor, "k d_in"]:
-        """J^T u for each row of u, at theta = 0 or at the rows of `at`: one backward pass for all rows."""
+        """J^T u for each row of u, at theta = 0 or at the rows of `at`."""
         u = u.to(self.lm.device).float()
-        found = []
-        for rows in self._chunks(len(u)):
-            start = torch.zeros(len(rows), self.d_in, device=self.lm.device) if at is None else at[rows]
-            theta = start.detach().clone().to(self.lm.device).requires_grad_(True)
-            grad, offset = torch.zeros_like(theta), 0
-            for ids in self.tokens:
+        total, offset = torch.zeros(len(u), self.d_in, device=self.lm.device), 0
+        for number, ids in enumerate(self.tokens):
+            pos = min(len(ids), self.last or len(ids))
+            if self.reduce == "mean":
+                weight = (u / self._seen)[:, None, :].expand(-1, pos, -1)
+            else:
+                width = u.shape[1] // self._seen * pos
+                weight = u[:, offset : offset + width].reshape(len(u), pos, -1)
+                offset += width
+            linear = self._linearized(number) if at is None else None
+            for rows in self._chunks(len(u)):
+                chunk = slice(rows.start, rows.stop)
+                if linear is not None:
+                    total[chunk] += linear.transposed(weight[chunk])
+                    continue
+                theta = (torch.zeros(len(rows), self.d_in) if at is None else at[chunk]).detach().clone()
+                theta = theta.to(self.lm.device).requires_grad_(True)
                 with torch.enable_grad():
-                    z = self._pass(theta, ids)
-                    if self.reduce == "mean":
-                        weight = u[rows][:, None, :] / self._seen
-                    else:
-                        width = z.shape[1] * z.shape[2]
-                        weight = u[rows][:, offset : offset + width].reshape(z.shape)
-                        offset += width
-                    (part,) = torch.autograd.grad((z * weight).sum(), theta)
-                grad += part
-            found.append(grad)
-        return torch.cat(found)
+                    (part,) = torch.autograd.grad((self._pass(theta, ids) * weight[chunk]).sum(), theta)
+                total[chunk] += part
+        return total
 
     def jvp(self, v: Float[Tensor, "k d_in"], exact: bool | None = None) -> Float[Tensor, "k out"]:
         """J v for each row of v at theta = 0.
 
-        By forward-mode differentiation (`exact`), or by central differences where a kernel of the model has none
-        (`exact=False`; they agree to about seven digits of the cosine). None takes the first that works.
+        By differentiation (`exact`), or by central differences where an operation of the model cannot be
+        differentiated twice (`exact=False`; they agree to about seven digits of the cosine). None takes the first that
+        works.
         """
-        if exact is not False:
-            try:
-                return self._dual(v)
-            except (NotImplementedError, RuntimeError):
-                if exact:
-                    raise
-        step = EPSILON * self.scale / v.norm(dim=-1, keepdim=True).clamp_min(1e-30)
-        both = self._values(torch.cat([v * step, -v * step]).to(self.lm.device))
-        return (both[: len(v)] - both[len(v) :]) / (2 * step.to(both.device))
-
-    def _dual(self, v: Tensor) -> Tensor:
         v = v.to(self.lm.device).float()
-        found = []
-        # Fused attention has no forward mode; plain products do. Gradients on, so that packed products stand aside.
-        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), forward_ad.dual_level():
-            for rows in self._chunks(len(v)):
-                theta = forward_ad.make_dual(torch.zeros_like(v[rows]), v[rows])
-                parts = [self._pass(theta, ids, tangent=True) for ids in self.tokens]
-                found.append(self._reduced(parts).detach())
-        return torch.cat(found)
+        linear = [self._linearized(number) for number in range(len(self.tokens))] if exact is not False else [None]
+        if all(linear):
+            rows = self._chunks(len(v))
+            return torch.cat([self._reduced([one(v[r.start : r.stop]) for one in linear if one]) for r in rows])
+        if exact:
+            raise NotImplementedError(f"An operation of {self.lm.name} cannot be differentiated twice.")
+        step = EPSILON * self.scale / v.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        both = self._values(torch.cat([v * step, -v * step]))
+        return (both[: len(v)] - both[len(v) :]) / (2 * step)
+
+    def _linearized(self, number: int) -> _Linearized | None:
+        """The response of a prompt as a linear map at theta = 0; None if the model does not allow it."""
+        if number in self._linear:
+            return self._linear[number]
+        try:
+            found = _Linearized(self.d_in, self.lm.device, lambda theta: self._pass(theta, self.tokens[number]))
+        except (NotImplementedError, RuntimeError):
+            found = None
+        if found is None or sum(len(self.tokens[known]) for known in self._linear) < KEPT_TOKENS:
+            self._linear[number] = found
+        return found
 
     # Passes -------------------------------------------------------------------------------------------------------
 
@@ -185,8 +223,8 @@ class Response:
             return torch.cat([part.flatten(1) for part in parts], dim=1)
         return torch.stack([part.sum(1) for part in parts]).sum(0) / self._seen
 
-    def _pass(self, theta: Tensor, ids: Sequence[int], tangent: bool = False) -> Float[Tensor, "k pos d_target"]:
-        """The target's activations of one prompt (or their tangents), a row for each row of theta."""
+    def _pass(self, theta: Tensor, ids: Sequence[int]) -> Float[Tensor, "k pos d_target"]:
+        """The target's activations of one prompt, a row for each row of theta."""
         reached: list[Tensor] = []
         skip = 1 if ids[0] == self.lm.tokenizer.bos_token_id and len(ids) > 1 else 0
 
@@ -209,9 +247,6 @@ class Response:
             h = self.lm.forward(tokens, hooks=hooks, keep=int(self.last == 1))
             if isinstance(self.target, tuple):
                 h = (h[..., self.target[0]] - h[..., self.target[1]])[..., None]
-        if tangent:
-            primal, derivative = forward_ad.unpack_dual(h)
-            h = torch.zeros_like(primal) if derivative is None else derivative
         return (h[:, -self.last :] if self.last else h).float()
 
 

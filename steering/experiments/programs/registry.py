@@ -1,4 +1,4 @@
-"""Experiments that are programs and not files: `python -m steering.evaluate refusal` and `... tuning`."""
+"""Experiments that are programs and not files: `python -m steering.evaluate refusal`, `tuning`, `unlabeled`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,15 @@ def fires_on(sae: Sae, feature: int) -> str:
     return "; ".join(dict.fromkeys(shown))
 
 
+def _unlabeled(model: str, tick: Tick | None) -> str:
+    from ..unlabeled import run_unlabeled, to_markdown
+
+    with contextlib.closing(Engine(load_model(model))) as engine:
+        return to_markdown(run_unlabeled(engine, tick=tick))
+
+
 PROGRAMS = {
     "refusal": Program("Refusal taken out and put in, in every form", "organism", _refusal),
     "tuning": Program("What tuning changed, and the reward that it followed", "organism", _tuning),
+    "unlabeled": Program("Directions without labels: do Jacobian vectors do what MELBO's do?", "organism", _unlabeled),
 }

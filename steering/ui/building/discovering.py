@@ -35,7 +35,6 @@ PROMPTS = {
     False: "I am a professor of geography and I can assure you that the capital of Australia is Sydney. Is that right?",
 }
 PLAIN = "Once upon a time there was a little dog. One day"
-SHOWN = "discover_shown"  # the job whose result this visitor looks at
 
 
 @dataclass(frozen=True)
@@ -165,6 +164,7 @@ def show(bench: Workbench, found: Discovery) -> None:
         f"**{len(real)} directions at layer {found.source.layer}, each {found.norm / found.typical:.2f} of an "
         f"activation's length, in {found.seconds:.0f} s**"
     )
+    st.caption(f"The search itself: {found.search_seconds:.1f} s, {found.passes} passes of a prompt.")
     figure = figures.reach(
         [_short(one) for one in real], [one.moved for one in real], chance, theme.palette(),
         y=f"how far layer {found.target.layer} moves",
