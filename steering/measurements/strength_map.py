@@ -151,8 +151,8 @@ class MapStudy:
     def effects(self, variants: Sequence[Variant]) -> list[Float[np.ndarray, " pairs"]]:
         """What each variant changes of log p(positive) - log p(negative), a number a pair."""
         if not self._plain:
-            self._plain.append(preferences(self.engine, self.test, (), self.chat))
-        return [preferences(self.engine, self.test, variant, self.chat) - self._plain[0] for variant in variants]
+            self._plain.extend(preferences(self.engine, self.test, [()], self.chat))
+        return list(preferences(self.engine, self.test, list(variants), self.chat) - self._plain[0])
 
     def written(self, variants: Sequence[Variant]) -> list[list[tuple[str, float, float]]]:
         """Text, surprise and repetition of every variant after every prompt, decoded as rows of one batch."""

@@ -50,8 +50,7 @@ def test_a_cell_is_what_the_added_direction_does_to_left_out_pairs(study):
     (found,) = study.measured([(1, 0.3)])
     direction = study.directions[1]
     alpha = 0.3 * study.norms[1] / direction.norm
-    steered = preferences(study.engine, TEST, (ActivationAddition(direction, alpha),), None)
-    plain = preferences(study.engine, TEST, (), None)
+    steered, plain = preferences(study.engine, TEST, [(ActivationAddition(direction, alpha),), ()], None)
     assert found.alpha == alpha
     assert np.isclose(found.effect.value, (steered - plain).mean())
     (written,) = study.engine.generate(study.prompts[0], [(ActivationAddition(direction, alpha),)], max_new_tokens=5)
