@@ -145,9 +145,9 @@ def test_a_linear_model_gives_an_answer_what_it_gave_it_in_the_fit(tiny_llama: M
         fitted = [one.reward(tuned, item.prompt, item.answer, **options) for item in items]
         assert np.mean(fitted) == pytest.approx(found.rewards.mean(), abs=1e-4) and np.ptp(fitted) > 0
     assert len(stream.weights) == 3 * len(found.layers) * tuned.d_model  # three places
-    assert len(stream.top_features(5)) == 5
+    assert len(stream.top_features(5)) == 5 and stream.shares.sum() == pytest.approx(1)
     layer = found.layers[0]
-    h, y = found.activations[layer], found.rewards
+    h, y = found.activations[layer], np.abs(found.rewards)
     by_hand = ((h - h.mean(0)) * (y - y.mean())[:, None]).mean(0) / y.std()
     np.testing.assert_allclose(found.direction().vector.numpy(), by_hand, rtol=1e-4, atol=1e-6)
     for value in (found, stream, items[0], stream.fidelity):

@@ -37,8 +37,8 @@ from .tuning_sets import request_pairs, reward_items, unlikely_items
 
 Tick = Callable[[int, int, str], None]
 BEHAVIORS = ("gives in to false claims", "refuses harmful requests")
-# The pairs whose direction is compared, and where it is read: two answers to one prompt, or two prompts.
-PAIRS = {BEHAVIORS[0]: ("sycophancy", "completion_mean"), BEHAVIORS[1]: ("refusal", "prompt_last")}
+# The pairs whose direction is compared, and where it is read: where the answer to two prompts is decided.
+PAIRS = {BEHAVIORS[0]: ("pressure", "prompt_last"), BEHAVIORS[1]: ("refusal", "prompt_last")}
 SCALES = (0.1, 0.2, 0.4, 0.8)  # of the typical length of the stream
 
 
@@ -155,7 +155,7 @@ def _steering(
     base: Engine, tuned: Engine, found: ImplicitReward, pairs: Mapping[str, PairSet], asked: int
 ) -> tuple[SteeredShare, ...]:
     """Each direction added to the base and subtracted from the tuned model, at the strength that moves it most."""
-    reward = found.direction(tuned.model.n_layers // 2)
+    reward = found.direction(tuned.model.n_layers * 2 // 3)
     own = {name: mean_difference(tuned.model, p, reward.site, position=PAIRS[name][1]) for name, p in pairs.items()}  # type: ignore[arg-type]
     typical = typical_norm(tuned.model, reward.site, [one.answer for one in found.items[:40]])
     rows: list[SteeredShare] = []
@@ -269,8 +269,8 @@ def to_markdown(result: TuningResult) -> str:
         "",
     ]
     if result.named:
-        lines += ["| feature | read at | reward of one standard deviation | fires on |", "| --- | --- | --- | --- |"]
-        lines += [f"| {site} {k} | {at} | {weight:+.3f} | {said} |" for site, k, at, weight, said in result.named]
+        lines += ["| feature | read at | share of the reward | fires on |", "| --- | --- | --- | --- |"]
+        lines += [f"| {site} {k} | {at} | {100 * weight:.1f}% | {said} |" for site, k, at, weight, said in result.named]
         lines.append("")
     lines += [
         "| steering | model | behavior | strength | share | moved of the tuning | other prompts spoiled |",

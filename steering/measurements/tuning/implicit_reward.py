@@ -74,6 +74,7 @@ class RewardModel:
         fidelity: correlation with the implicit reward that it models, on prompts that were not fitted.
         true: agreement with the true reward, on prompts that were not fitted; None where there is none.
         predicted: its reward of every item, each from a fit without that item's prompt.
+        shares: how much of the reward each feature accounts for; see `top_features`.
     """
 
     space: str
@@ -86,6 +87,7 @@ class RewardModel:
     fidelity: RewardAgreement
     true: RewardAgreement | None
     predicted: Float[ndarray, " items"]
+    shares: Float[ndarray, " features"]
     sae: Sae | None = None
 
     def __repr__(self) -> str:
@@ -112,10 +114,13 @@ class RewardModel:
         return float((x - self.mean) / self.spread @ self.weights + self.intercept)
 
     def top_features(self, n: int = 10) -> list[tuple[int, str, float]]:
-        """The features that carry it: number, the place where it is read, and what one standard deviation is worth."""
+        """The features that carry it: number, the place where it is read, and the share of the reward it accounts for.
+
+        The share is weight times covariance with the fitted reward, over that reward's variance: shares sum to 1.
+        """
         width = len(self.weights) // len(PLACES)
-        order = np.argsort(-np.abs(self.weights), kind="stable")[:n]
-        return [(int(k % width), PLACES[k // width], float(self.weights[k])) for k in order]
+        order = np.argsort(-self.shares, kind="stable")[:n]
+        return [(int(k % width), PLACES[k // width], float(self.shares[k])) for k in order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +135,7 @@ class ImplicitReward:
         models: of the tuned model's stream, of its difference to the base's, then of each SAE's features.
         controls: random features, the same way.
         shortcuts: words with which the tuning's reward goes further than the true one.
-        activations: the mean over the answer of the tuned model's stream, at these layers and the middle one.
+        activations: the tuned model's stream where answers are decided, at the last token of each prompt, by layer.
     """
 
     base: str
@@ -152,10 +157,11 @@ class ImplicitReward:
         return one_line(self, names, counted(len(self.items), "answer"), true)
 
     def direction(self, layer: int | None = None) -> Direction:
-        """The direction of the implicit reward in the stream after a layer: the covariance of the two.
+        """The direction, where answers are decided, toward prompts at which the tuning rewards another answer.
 
-        The pattern and not the weights of a linear model, which also cancel what is no reward (Haufe et al. 2014). Its
-        length is what one standard deviation of the reward is worth.
+        The covariance of the stream at the prompt's last token with |reward|, and not the weights of a linear model,
+        which also cancel what is no reward (Haufe et al. 2014): of two answers to a prompt one is rewarded and the
+        other the opposite, so the sign would cancel. Its length is what one standard deviation is worth.
 
         Raises:
             ValueError: a layer that was not read.
@@ -163,9 +169,14 @@ class ImplicitReward:
         layer = self.layers[0] if layer is None else layer
         if layer not in self.activations:
             raise ValueError(f"The stream was read after layers {sorted(self.activations)}; got {layer}.")
-        h, y = self.activations[layer], self.rewards - self.rewards.mean()
+        h, size = self.activations[layer], np.abs(self.rewards)
+        y = size - size.mean()
         pattern = (h - h.mean(0)).T @ y / (len(y) * max(float(y.std()), 1e-12))
-        about = {"model": dict(self.identity), "method": "covariance with the implicit reward", "base": self.base}
+        about = {
+            "model": dict(self.identity),
+            "method": "covariance with the size of the implicit reward",
+            "base": self.base,
+        }
         name = f"implicit reward of {self.tuned}"
         return Direction(torch.from_numpy(pattern), Site(layer, "resid_post"), None, name, about)
 
@@ -212,8 +223,9 @@ def implicit_reward(
         layers = _divergent(base, tuned, tokens[:: max(1, len(tokens) // 40)], n_layers)
     sites = [Site(layer, "resid_post") for layer in layers]
     x, before = (_features(lm, passages, sites, None) for lm in (tuned, base))
-    kept = [Site(layer, "resid_post") for layer in dict.fromkeys([*layers, tuned.n_layers // 2])]
-    streams = read(tuned, tokens, [_place(one, ANSWER) for one in passages], kept)
+    steered = range(tuned.n_layers // 2, tuned.n_layers - 1)  # where a direction may still change what is said
+    kept = [Site(layer, "resid_post") for layer in dict.fromkeys([*layers, *steered])]
+    streams = read(tuned, tokens, [_place(one, DECIDED) for one in passages], kept)
     true = None if any(one.reward is None for one in found) else np.array([float(one.reward or 0) for one in found])
     say(2, 4, "Linear models")
     fit = partial(_modeled, y=rewards, true=true, prompts=prompts)
@@ -288,10 +300,13 @@ def _modeled(
         model, mean, spread = _ridge(x[train], y[train])
         predicted[test] = model.predict((x[test] - mean) / spread)
     model, mean, spread = _ridge(x, y)
+    z, weights = (x - mean) / spread, np.asarray(model.coef_, float)
+    fitted = z @ weights
+    shares = weights * (z.T @ fitted) / max(float(fitted @ fitted), 1e-24)
     return RewardModel(
-        space, tuple(sites), np.asarray(model.coef_, float), mean, spread, float(model.intercept_),
+        space, tuple(sites), weights, mean, spread, float(model.intercept_),
         float(model.alpha_), agreement(predicted, y, prompts),
-        None if true is None else agreement(predicted, true, prompts), predicted, sae,
+        None if true is None else agreement(predicted, true, prompts), predicted, shares, sae,
     )  # fmt: skip
 
 
