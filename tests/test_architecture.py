@@ -218,3 +218,12 @@ def classes(paths: Iterable[Path]) -> dict[str, list[str]]:
 def test_a_class_name_means_one_thing() -> None:
     twice = {name: homes for name, homes in classes(files(CORE)).items() if len(homes) > 1}
     assert not twice, f"Each class of the package has a name of its own; {twice}."
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Two of one name cannot be collected together."""
+    names: dict[str, list[str]] = {}
+    for path in files(ROOT / "tests"):
+        if path.name.startswith("test_"):
+            names.setdefault(path.name, []).append(ids(path))
+    assert not (twice := [homes for homes in names.values() if len(homes) > 1]), twice
