@@ -88,6 +88,8 @@ def run_sequences(
     with ExitStack() as stack:
         stack.enter_context(model.lock)
         if shared:
+            # Found out by a pass of their own, which the parting would split: then nothing would be read downstream.
+            model.arrivals  # noqa: B018
             stack.enter_context(_parting(model, block, owner, len(unique)))
         logits = model.forward(
             tokens,

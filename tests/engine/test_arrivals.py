@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -226,3 +227,10 @@ def test_the_streams_of_the_residual_are_read_further_down_in_every_family(lm: M
 def test_no_activation_outlives_its_pass(lm: Model) -> None:
     decode(lm, TEXT, (adding(Site(1, "resid_mid")) if "resid_mid" in lm.streams else adding(Site(1)),), **SHORT)
     assert all(not layer.seen for layer in lm.arrivals._layers)
+
+
+def test_what_a_family_carries_on_is_the_same_whatever_asked_for_it_first(checkpoint: Callable[..., Path]) -> None:
+    """Variants of one prompt run as one row up to the first edit; to be asked there once broke the receipts after it."""
+    lm = load_model(str(checkpoint("llama")))
+    batch(lm, [TEXT, TEXT], [(), (adding(Site(1)),)], **SHORT)
+    assert all(lm.arrivals.carried(Site(layer, "resid_post")) for layer in range(lm.n_layers))

@@ -129,7 +129,7 @@ def test_trials_score_options_as_the_assistant_says_them(tiny_gemma2: Model) -> 
     with Engine(tiny_gemma2) as engine:
         (found,) = trials.run(engine, [one], [arms.BASELINE])
         answers = [engine.score(item.messages(), option)[0] for option in ("Yes", "No")]
-    assert found.measures == pytest.approx(dict(scorers.ForcedChoice().score(item, answers)))
+    assert found.measures == pytest.approx(dict(scorers.ForcedChoice().score(item, answers)), abs=1e-5)
     assert {"p_options", "hardly_said"} <= set(found.measures)
 
 
