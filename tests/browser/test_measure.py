@@ -42,6 +42,7 @@ def test_an_experiment_of_ones_own_is_run_and_downloaded(visitor, tmp_path: Path
     visitor.idle()
     page.get_by_role("button", name="Run the experiment").click()
     expect(page.get_by_role("heading", name="What it supports")).to_be_visible(timeout=180_000)
+    page.get_by_text(re.compile("Every comparison that was asked for, in words")).click()
     expect(page.get_by_text("Verdict:").first).to_be_visible()
     visitor.idle()
     with page.expect_download() as download:

@@ -24,6 +24,8 @@ def test_a_gguf_file_is_opened_from_the_models_page_and_steered(visitor, checkpo
     visitor.idle()
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Compare", exact=True).click()
     page.locator(".st-key-first_more button").first.click()
+    expect(page.get_by_role("button", name="Less")).to_be_visible()
+    visitor.idle()
     page.get_by_role("button", name="Generate").click()
     expect(page.locator(".st-key-tokens_0 .tv")).to_be_visible()
     expect(page.get_by_test_id("stSidebar")).to_contain_text("mine.gguf")

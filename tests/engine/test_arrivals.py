@@ -230,7 +230,7 @@ def test_no_activation_outlives_its_pass(lm: Model) -> None:
 
 
 def test_what_a_family_carries_on_is_the_same_whatever_asked_for_it_first(checkpoint: Callable[..., Path]) -> None:
-    """Variants of one prompt run as one row up to the first edit; to be asked there once broke the receipts after it."""
+    """Variants of one prompt run as one row up to the first edit: to find out there once broke every later receipt."""
     lm = load_model(str(checkpoint("llama")))
     batch(lm, [TEXT, TEXT], [(), (adding(Site(1)),)], **SHORT)
     assert all(lm.arrivals.carried(Site(layer, "resid_post")) for layer in range(lm.n_layers))
