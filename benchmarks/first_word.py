@@ -62,7 +62,9 @@ def first_word() -> FirstWord:
             button = page.get_by_role("button", name="Generate")
             button.click()
             pressed = time.perf_counter() - start
-            expect(page.locator(".st-key-tokens_0 .tv")).to_contain_text("Canberra", timeout=1000 * PATIENCE)
+            expect(page.locator(".player > .cards > .steered .text")).to_contain_text(
+                "Canberra", timeout=1000 * PATIENCE
+            )
             words = time.perf_counter() - start
             memory = psutil.Process(server.pid).memory_info().rss
             browser.close()
