@@ -68,7 +68,9 @@ def _model(path: Path) -> Found:
     if not shape.parameters or not shape.n_layers:
         raise ValueError(f"The folder {str(path)!r} has a config.json, but it describes no language model.")
     config = _read(path / "config.json")
-    names = config.get("architectures") or [config.get("model_type") or "unknown architecture"]
+    names = config.get("architectures")
+    if not isinstance(names, list) or not names:
+        names = [config.get("model_type") or "unknown architecture"]
     stored = counted_dtype(str(path), "auto", None)
     words = any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
     lacks = "" if words else " It holds no tokenizer, without which it cannot read text."
@@ -112,7 +114,8 @@ def _sae(path: Path) -> Found:
         config = _read(path / SAE_FILES[0])
     except ValueError as error:
         return Found("nothing", str(error))
-    about = {**config, **(config.get("metadata") or {})}
+    metadata = config.get("metadata")
+    about = {**config, **(metadata if isinstance(metadata, dict) else {})}
     hook = about.get("hook_name") or about.get("hook_point") or "an unnamed place"
     made_on = about.get("model_name") or "an unnamed model"
     d_in, d_sae = config.get("d_in", "?"), config.get("d_sae", "?")
@@ -123,7 +126,7 @@ def _sae(path: Path) -> Found:
 def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{file.name} in {str(file.parent)!r} could not be read: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{file.name} in {str(file.parent)!r} holds no settings.")

@@ -77,7 +77,7 @@ def shape_of_folder(folder: str | Path) -> Shape:
         if not weights[0].is_file():
             weights = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
         parameters = sum(_parameters(file) for file in weights)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"The checkpoint in {str(folder)!r} could not be loaded: {error}") from error
     return Shape(parameters, *_geometry(text))
 

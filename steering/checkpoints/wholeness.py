@@ -42,7 +42,7 @@ def is_json(file: Path) -> bool:
     """Whether a file parses as JSON."""
     try:
         json.loads(file.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -54,7 +54,7 @@ def check_adapter(path: Path) -> None:
         return
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         about = {}
     raise ValueError(adapter_sentence(about if isinstance(about, dict) else {}))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from sae_lens import SAE
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
@@ -93,6 +94,7 @@ def load_sae(lm: Model, release: str | Path, sae_id: str | None = None, *, tick:
         try:
             with with_version(folder) as readable:
                 sae = _quiet(lambda: SAE.load_from_disk(readable, device=device))
+            _try(sae)
         except Exception as error:  # SAELens lets JSON, key and safetensors errors through as they come
             raise ValueError(f"The SAE in {str(folder)!r} could not be read: {error}") from error
     else:
@@ -131,6 +133,16 @@ def _from_registry(lm: Model, release: str, sae_id: str | None, device: str, tic
     except Exception as error:  # SAELens lets its loaders' errors through as they come
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{release}/{sae_id} could not be loaded: {first}") from error
+
+
+def _try(sae: Any) -> None:
+    """Raise ValueError if an SAE holds NaN, or a setting with which it could not encode."""
+    for name, weights in sae.named_parameters():
+        if not bool(torch.isfinite(weights).all()):
+            raise ValueError(f"{name} holds NaN or infinite numbers; save it again.")
+    bias = getattr(sae.cfg, "apply_b_dec_to_input", True)
+    if not isinstance(bias, bool):
+        raise ValueError(f"apply_b_dec_to_input is true or false; its cfg.json says {bias!r}.")
 
 
 def registry() -> dict[str, Any]:
