@@ -100,6 +100,7 @@ def load_model(
             hf, tokenizer = unpack(Path(source), getattr(torch, counted), options)
         else:
             check_folder(source)
+            _check_size(source)
             loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
                 ignore_mismatched_sizes=True, **options,
@@ -134,6 +135,24 @@ def load_model(
     elif device == "cpu":
         torch.set_num_threads(default_threads(model.n_parameters))
     return model
+
+
+def _check_size(source: str) -> None:
+    """Raise ValueError if a config.json without sizes stands for a far larger model than the weights hold.
+
+    transformers fills in what is missing, and would build a model of billions of parameters before it looks.
+    """
+    shape = shape_of(source)
+    if shape.n_layers:
+        return
+    config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
+    with torch.device("meta"):
+        described = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False).num_parameters()
+    if described > 2 * shape.parameters + 100_000_000:
+        raise ValueError(
+            f"its config.json gives no number of layers and so stands for {described:,} parameters; the weights hold "
+            f"{shape.parameters:,}. Copy the config.json that belongs to them."
+        )
 
 
 def wrap_model(hf: nn.Module, tokenizer: Any, name: str = "", revision: str | None = None) -> Model:
