@@ -108,19 +108,9 @@ def choose(bench: Workbench) -> Search:
 def run(bench: Workbench, search: Search) -> Discovery | None:
     """Draw the button, the search in progress or how it ended; return the result once there is one."""
     name = f"{search.name} {bench.lm.name.rsplit('/', 1)[-1]}"
-    job = next((one for one in services.jobs().all() if one.name == name), None)
-    if job is not None and job.active:
-        job_cards.progress(job, "Passes are short, so texts are written beside it.")
-        return None
-    if st.button("Search", type="primary", width="stretch", key="discover_go", disabled=not search.prompts[0].strip()):
-        with clear_errors():
-            _start(bench, search, name)
-    if job is None:
-        return None
-    if job.state == "done":
-        return job.value
-    job_cards.outcome(job)
-    return None
+    return job_cards.on_demand(
+        name, "Search", lambda: _start(bench, search, name), key="discover_go", disabled=not search.prompts[0].strip()
+    )
 
 
 def _start(bench: Workbench, search: Search, name: str) -> None:

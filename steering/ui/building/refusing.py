@@ -73,18 +73,7 @@ def run(bench: Workbench, typed: tuple[str, str, str]) -> RefusalDirection | Non
     """Draws the button, the search under way, or how it ended; the result once there is one."""
     lm = bench.lm
     name = f"Refusal direction of {short_name(lm.name)} {hashlib.sha256(repr(typed).encode()).hexdigest()[:10]}"
-    job = services.newest(name)
-    if job is not None and job.active:
-        job_cards.progress(job, "Passes are short, so texts are written beside it.")
-        return None
-    if st.button("Search", type="primary", width="stretch", key="refusal_go"):
-        with clear_errors():
-            _start(lm, typed, name)
-    if job is not None and job.state == "done":
-        return job.value
-    if job is not None:
-        job_cards.outcome(job)
-    return None
+    return job_cards.on_demand(name, "Search", lambda: _start(lm, typed, name), key="refusal_go")
 
 
 def _start(lm: Model, typed: tuple[str, str, str], name: str) -> None:

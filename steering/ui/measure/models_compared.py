@@ -15,7 +15,7 @@ from ..shared import job_cards, state
 from ..shared import objects as services
 from ..shared.frame import short_name
 from ..widgets import theme
-from ..widgets.basics import chart, clear_errors, literal
+from ..widgets.basics import chart, literal
 from ..widgets.tokens import Token, token_view
 
 if TYPE_CHECKING:
@@ -85,18 +85,7 @@ def run(pair: Pair) -> Compared | None:
         f"Compare {short_name(pair.base)} and {short_name(pair.tuned)} "
         f"{hashlib.sha256(repr(pair).encode()).hexdigest()[:10]}"
     )
-    job = services.newest(name)
-    if job is not None and job.active:
-        job_cards.progress(job, "Passes are short, so texts are written beside it.")
-        return None
-    if st.button("Compare", type="primary", width="stretch", key="models_go", disabled=not pair.prompts):
-        with clear_errors():
-            _start(pair, name)
-    if job is not None and job.state == "done":
-        return job.value
-    if job is not None:
-        job_cards.outcome(job)
-    return None
+    return job_cards.on_demand(name, "Compare", lambda: _start(pair, name), key="models_go", disabled=not pair.prompts)
 
 
 def _start(pair: Pair, name: str) -> None:

@@ -11,7 +11,7 @@ from ..shared import job_cards
 from ..shared import objects as services
 from ..shared.frame import short_name
 from ..widgets import theme
-from ..widgets.basics import chart, clear_errors, literal
+from ..widgets.basics import chart, literal
 
 if TYPE_CHECKING:
     from ...experiments.programs.refusal import RefusalResult
@@ -33,18 +33,7 @@ def run(bench: Workbench) -> RefusalResult | None:
     model, n = bench.lm.name, SIZES[str(size)]
     st.caption("The same without a browser: `python -m steering.evaluate refusal`")
     name = f"Refusal in every form, {short_name(model)}, {n}"
-    job = services.newest(name)
-    if job is not None and job.active:
-        job_cards.progress(job, "Passes are short, so texts are written beside it.")
-        return None
-    if st.button("Run the experiment", type="primary", width="stretch", key="refusal_table_go"):
-        with clear_errors():
-            _start(model, n, name)
-    if job is not None and job.state == "done":
-        return job.value
-    if job is not None:
-        job_cards.outcome(job)
-    return None
+    return job_cards.on_demand(name, "Run the experiment", lambda: _start(model, n, name), key="refusal_table_go")
 
 
 def _start(model: str, n: int, name: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ..widgets.basics import literal
+from ..widgets.basics import clear_errors, literal
 from . import objects as services
 from . import state
 
@@ -103,3 +104,24 @@ def progress(job: Job, note: str = "What is done so far is kept when you stop it
         stop_button(job, "Stop", f"stop_{job.id}")
 
     card()
+
+
+def on_demand(name: str, label: str, start: Callable[[], object], *, key: str, disabled: bool = False) -> Any | None:
+    """Draw the button that starts a job, the job under way, or how it ended; return its value once it is done.
+
+    Args:
+        name: of the job; the newest of that name counts.
+        start: begins it; a mistake of the visitor's (a ValueError) is shown as one sentence.
+    """
+    job = services.newest(name)
+    if job is not None and job.active:
+        progress(job, "Passes are short, so texts are written beside it.")
+        return None
+    if st.button(label, type="primary", width="stretch", key=key, disabled=disabled):
+        with clear_errors():
+            start()
+    if job is not None and job.state == "done":
+        return job.value
+    if job is not None:
+        outcome(job)
+    return None
