@@ -72,6 +72,8 @@ def test_an_address_that_names_no_lesson_gets_a_sentence() -> None:
     assert "There is no lesson" in at.error[0].value
     at = fine(open_page(LESSONS, room="ZZZZZ"))
     assert "There is no room" in at.error[0].value
+    press(at, "All lessons")
+    assert "Lessons" in [title.value for title in at.title] and "room" not in at.query_params
 
 
 def test_a_class_guesses_before_the_teacher_reveals(folder: Path) -> None:

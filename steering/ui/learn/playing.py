@@ -37,11 +37,16 @@ def seat() -> Seat | None:
     with clear_errors():
         room = rooms().room(code)
         if not st.query_params.get(STUDENT):
-            _join(room)
-            return None
+            return _join(room)
         rooms().join(room.code, st.query_params[STUDENT])
         return Seat(room, st.query_params[STUDENT])
+    st.button("All lessons", key="learn_no_room", on_click=_no_room)
     return None
+
+
+def _no_room() -> None:
+    for name in (ROOM, STUDENT):
+        st.query_params.pop(name, None)
 
 
 def _join(room: Room) -> None:
