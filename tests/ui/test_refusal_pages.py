@@ -91,7 +91,7 @@ def test_two_models_are_compared():
 
 
 def test_a_model_beside_itself_has_the_same_weights(folder):
-    at = fine(open_page(PAIR, folder))
+    at = fine(open_page(PAIR, folder, models_base=folder, models_tuned=folder))
     fine(at.button(key="models_go").click().run())
     at = finished(at)
     assert "same weights" in at.success[0].value

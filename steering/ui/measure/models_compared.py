@@ -54,18 +54,17 @@ class Compared:
 def choose(bench: Workbench) -> Pair:
     """The two models and the prompts as chosen."""
     here = bench.lm.name
-    first = PAIR if trained_here(here) else (here, here)
-    known = list(dict.fromkeys([*first, here, *bundled_models()]))
+    known = list(dict.fromkeys([*PAIR, here, *bundled_models()]))
     base = st.selectbox(
-        "Base", known, index=known.index(first[0]), key="models_base", accept_new_options=True, bind="query-params",
+        "Base", known, index=known.index(PAIR[0]), key="models_base", accept_new_options=True, bind="query-params",
         help="A bundled name, a folder, or a model of the hub that is on this machine.",
     )  # fmt: skip
     tuned = st.selectbox(
-        "Tuned", known, index=known.index(first[1]), key="models_tuned", accept_new_options=True, bind="query-params",
+        "Tuned", known, index=known.index(PAIR[1]), key="models_tuned", accept_new_options=True, bind="query-params",
         help="A copy of the base with other weights: tuned, edited or merged.",
     )  # fmt: skip
     text = st.text_area(
-        "Prompts", TEXTS[trained_here(here)], key="models_prompts", height=180, max_chars=8000,
+        "Prompts", TEXTS[trained_here(str(tuned))], key="models_prompts", height=180, max_chars=8000,
         help="Both models read and answer them. Put a line of three dashes (---) between them.",
     )  # fmt: skip
     whole = False
