@@ -18,10 +18,6 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
-
 from steering.lessons.lesson import read_lesson
 from steering.lessons.rooms import Rooms
 
@@ -32,22 +28,15 @@ PLACES = ("Peru", "Chile", "Kenya", "Ghana", "Nepal", "Laos", "Malta", "Cuba", "
 FILE = Path(__file__).parent / "CLASS.md"
 
 
-def _receive(socket, timeout: float) -> ForwardMsg:
-    message = ForwardMsg()
-    message.ParseFromString(socket.recv(timeout=timeout))
-    return message
-
-
-def student(url: str, query: str, prompt: str, ready: threading.Barrier, timeout: float = 300.0) -> tuple[float, float]:
+def student(url: str, query: str, prompt: str, ready: threading.Barrier) -> tuple[float, float]:
     """Seconds from sending a question to the first word, and to the end of both texts."""
-    address = url.replace("http://", "ws://") + "/_stcore/stream"
-    with connect(address, subprotocols=["streamlit"], origin=url, max_size=None, open_timeout=timeout) as socket:  # type: ignore[arg-type]
-        message = BackMsg()
-        message.rerun_script.query_string, message.rerun_script.page_name = query, "lessons"
-        socket.send(message.SerializeToString())
+    from raw_client import connected, receive, rerun
+
+    with connected(url) as socket:
+        rerun(socket, query, "lessons")
         field = button = ""
         while True:
-            got = _receive(socket, timeout)
+            got = receive(socket)
             if got.WhichOneof("type") == "delta":
                 element = got.delta.new_element
                 field = element.text_input.id or field
@@ -55,17 +44,11 @@ def student(url: str, query: str, prompt: str, ready: threading.Barrier, timeout
             if got.WhichOneof("type") == "script_finished" and field and button:
                 break
         ready.wait()
-        message = BackMsg()
-        message.rerun_script.query_string, message.rerun_script.page_name = query, "lessons"
-        asked = message.rerun_script.widget_states.widgets.add()
-        asked.id, asked.string_value = field, prompt
-        pressed = message.rerun_script.widget_states.widgets.add()
-        pressed.id, pressed.trigger_value = button, True
         began = time.perf_counter()
-        socket.send(message.SerializeToString())
+        rerun(socket, query, "lessons", {field: prompt, button: True})
         first, texts, written = 0.0, 0, False
         while True:
-            got = _receive(socket, timeout)
+            got = receive(socket)
             kind = got.WhichOneof("type")
             if kind == "delta":
                 element = got.delta.new_element

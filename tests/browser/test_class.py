@@ -6,10 +6,8 @@ import threading
 from pathlib import Path
 from urllib.parse import urlencode
 
+from raw_client import connected, receive, rerun
 from served_app import serving
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
 
 from steering.lessons.lesson import read_lesson
 from steering.lessons.rooms import Rooms
@@ -17,17 +15,13 @@ from steering.lessons.rooms import Rooms
 STUDENTS = 30
 
 
-def answer(url: str, query: str, option: str, timeout: float = 240.0) -> bool:
+def answer(url: str, query: str, option: str) -> bool:
     """Gives one student's answer, as the browser would; whether the page then said that it has it."""
-    address = url.replace("http://", "ws://") + "/_stcore/stream"
-    with connect(address, subprotocols=["streamlit"], origin=url, max_size=None, open_timeout=timeout) as socket:  # type: ignore[arg-type]
-        message = BackMsg()
-        message.rerun_script.query_string, message.rerun_script.page_name = query, "lessons"
-        socket.send(message.SerializeToString())
+    with connected(url) as socket:
+        rerun(socket, query, "lessons")
         radio = button = ""
         while True:
-            got = ForwardMsg()
-            got.ParseFromString(socket.recv(timeout=timeout))  # type: ignore[arg-type]
+            got = receive(socket)
             kind = got.WhichOneof("type")
             if kind == "delta":
                 element = got.delta.new_element
@@ -37,13 +31,7 @@ def answer(url: str, query: str, option: str, timeout: float = 240.0) -> bool:
                 radio = element.radio.id or radio
                 button = element.button.id if element.button.is_form_submitter else button
             if kind == "script_finished" and radio and button:
-                message = BackMsg()
-                message.rerun_script.query_string, message.rerun_script.page_name = query, "lessons"
-                chosen = message.rerun_script.widget_states.widgets.add()
-                chosen.id, chosen.string_value = radio, option
-                pressed = message.rerun_script.widget_states.widgets.add()
-                pressed.id, pressed.trigger_value = button, True
-                socket.send(message.SerializeToString())
+                rerun(socket, query, "lessons", {radio: option, button: True})
                 radio = button = ""
 
 

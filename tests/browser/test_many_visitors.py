@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from urllib.parse import urlencode
 
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
+from raw_client import connected, receive, rerun
 
 from steering.recipes.links import encode
 from steering.recipes.steps import Step, Variant
@@ -22,6 +21,7 @@ def query(number: int) -> str:
     step = Step("add", direction="texts", positive="A happy day.", negative="A sad day.", alpha=(number - 15) / 50)
     return urlencode(
         {
+            "model": "organism",
             "compare_prompt": f"{NAMES[number % 10]} has {number + 20} apples and says",
             "compare_seed": str(number),
             "compare_temperature": "1.0",
@@ -33,17 +33,14 @@ def query(number: int) -> str:
     )
 
 
-def visit(url: str, number: int, timeout: float = 240.0) -> list[str]:
+def visit(url: str, number: int) -> list[str]:
     """The texts of the two cards that a visitor gets, from the data of the token views."""
     texts: dict[str, str] = {}
-    address = url.replace("http://", "ws://") + "/_stcore/stream"
-    with connect(address, subprotocols=["streamlit"], origin=url, max_size=None, open_timeout=timeout) as socket:  # type: ignore[arg-type]
-        message = BackMsg()
-        message.rerun_script.query_string = query(number)
-        socket.send(message.SerializeToString())
+    renewing = None  # a part that renews itself, as the bar of a job does
+    with connected(url) as socket:
+        rerun(socket, query(number))
         while True:
-            answer = ForwardMsg()
-            answer.ParseFromString(socket.recv(timeout=timeout))  # type: ignore[arg-type]
+            answer = receive(socket)
             kind = answer.WhichOneof("type")
             if kind == "delta" and answer.delta.new_element.WhichOneof("type") == "bidi_component":
                 component = answer.delta.new_element.bidi_component
@@ -52,8 +49,14 @@ def visit(url: str, number: int, timeout: float = 240.0) -> list[str]:
                     texts[data["label"]] = "".join(token["t"] for token in data["tokens"])
             if kind == "delta":
                 assert answer.delta.new_element.WhichOneof("type") != "exception"
-            if kind == "script_finished" and texts:
-                return [texts[label] for label in sorted(texts)]
+            if kind == "auto_rerun":
+                renewing = answer.auto_rerun
+            if kind == "script_finished":
+                if texts:
+                    return [texts[label] for label in sorted(texts)]
+                if renewing is not None:
+                    time.sleep(renewing.interval)  # what a browser does too
+                    rerun(socket, query(number), fragment=renewing.fragment_id)
 
 
 def all_at_once(url: str) -> dict[int, list[str]]:
