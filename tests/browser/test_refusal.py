@@ -6,8 +6,8 @@ from playwright.sync_api import expect
 
 
 def test_a_cell_of_the_grid_is_tried(visitor):
-    page = visitor.open("direction", model="organism", direction_view="Refusal")
-    page.get_by_role("button", name="Search").click()
+    page = visitor.open("direction", model="organism", direction_kind="Refusal")
+    page.get_by_role("button", name="Search", exact=True).click()
     expect(page.get_by_text("candidates passed").first).to_be_visible()
     visitor.idle()
     grid = page.locator(".st-key-refusal_grid .plot-container")
