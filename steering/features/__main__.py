@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings=settings,
             restart=options.restart,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     index = FeatureIndex.open(options.out)
@@ -101,13 +102,21 @@ def _name(folders: Sequence[Path]) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     plan = TrainingPlan.parse(options.plan.read_text(encoding="utf-8"))
-    lm = load_model(plan.model, device=options.device)
     folder = options.dictionaries or options.plan.with_suffix("")
-    texts = held_out_texts(plan, lm, folder, options.texts, options.chats, _progress)
-    for place in sorted(path.parent for path in folder.glob("*/cfg.json")):
+    places = sorted(path.parent for path in folder.glob("*/cfg.json"))
+    if not places:
+        raise ValueError(
+            f"Indexes are built of the dictionaries that a plan made; there is none in {str(folder)!r}. "
+            "Train them first (python -m steering.saes train), or name their folder with --dictionaries."
+        )
+    lm = load_model(plan.model, device=options.device)
+    work = folder / "held-out"
+    texts = held_out_texts(plan, lm, work, options.texts, options.chats, _progress)
+    for place in places:
         sae = load_sae(lm, place)
         build(lm, sae, texts, place / "index", _progress, settings=IndexSettings(context=options.context))
         _name([place / "index"])
+    shutil.rmtree(work, ignore_errors=True)
     return 0
 
 

@@ -6,6 +6,7 @@ before it, or words that the texts around it share. It is a label to search and 
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from .index import Example, Feature, FeatureIndex
 
 MOST = 60  # letters of a name
-ONE, FEW, BEFORE, AROUND = 0.6, 0.75, 0.6, 0.5  # shares of the examples from which a pattern is a name
+ONE, FEW, BEFORE, AROUND = 0.6, 0.75, 0.6, 0.75  # shares of the examples from which a pattern is a name
+STEM = 4  # letters that forms of one word share
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -35,6 +37,8 @@ def name_of(feature: Feature, rarity: Callable[[str], float]) -> str:
     if most >= ONE * many and peak:
         whole = f"{earlier} {peak}" if same >= ONE * many and earlier else peak
         return _cut(f"“{whole}”")
+    if begun := _beginning(peaks):
+        return _cut(f"“{begun}…”")
     if most + sum(count for _, count in rest) >= FEW * many and most > 1:
         return _cut(", ".join(f"“{one}”" for one, _ in [(peak, most), *rest] if one))
     if same >= BEFORE * many and earlier:
@@ -46,8 +50,18 @@ def name_of(feature: Feature, rarity: Callable[[str], float]) -> str:
     return _cut(", ".join(f"“{one}”" for one in distinct) + " and others") if distinct else ""
 
 
+def _beginning(peaks: Sequence[str]) -> str:
+    """What most peaks begin with, such as "consist" of "consists" and "consisting"; "" if that is no word's stem."""
+    (start, count), *_ = Counter(peak[:STEM] for peak in peaks).most_common(1)
+    if count < FEW * len(peaks) or not (len(start) == STEM and start.isalpha()):
+        return ""
+    words = [peak for peak in peaks if peak.startswith(start)]
+    same = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
+    return "".join(column[0] for column in same)
+
+
 def _shared(examples: Sequence[Example], rarity: Callable[[str], float]) -> list[str]:
-    """The rarest words that half of the examples have."""
+    """The rarest words that three quarters of the examples have."""
     seen = Counter(word for example in examples for word in {w.lower() for w in _WORD.findall(example.text)})
     kept = [word for word, count in seen.items() if count >= max(2, AROUND * len(examples)) and rarity(word) > 0]
     return sorted(kept, key=lambda word: (-seen[word] * rarity(word), word))[:2]

@@ -31,6 +31,11 @@ def feature(index: FeatureIndex, *examples: tuple[str, str, str]):
         ([("a", "cat", "sat"), ("my", "cat", "ran"), ("the", "Cat", "is")], "“cat”"),
         ([("of the", "king", "x"), ("to the", "king", "y"), ("by the", "king", "z")], "“the king”"),
         ([("a", "king", "x"), ("b", "king", "x"), ("c", "queen", "y"), ("d", "duke", "z")], "“king”, “queen”, “duke”"),
+        ([("it", "consists", "x"), ("to", "consist", "y"), ("was", "consisting", "z")], "“consist…”"),
+        (
+            [("a", "sun", "court"), ("a", "moon", "court"), ("my", "sky", "x"), ("no", "sea", "y")],
+            "“sun”, “moon”, “sky” and others",
+        ),
         ([("out of", "sand", "x"), ("made of", "glass", "y"), ("full of", "wood", "z")], "after “of”"),
         ([("the judge", "said", "court"), ("a court", "was", "x"), ("court and", "then", "y")], "about court"),
     ],

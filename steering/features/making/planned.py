@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from ...models.model import Model
-from ...saes.making.plan import HELD_OUT, TrainingPlan, chats_of
+from ...saes.making.plan import HELD_OUT, TrainingPlan, chats_of, prompts_of
 from ...saes.making.tokens import template_opening
 from ...saes.texts import texts_of
 
@@ -18,6 +16,7 @@ def held_out_texts(
 ) -> list[str]:
     """`texts` held-out texts of a plan, evenly spread over its sources, and `chats` held-out chats as they are written.
 
+    The answers are kept in `folder`, so that the same call gives the same texts again.
     A chat's system message, which every chat of the template begins with, stands in the first only.
 
     Raises:
@@ -36,20 +35,15 @@ def held_out_texts(
 def _spread(items: Iterable[str], most: int) -> list[str]:
     """At most `most` items, evenly from the whole."""
     every = list(items)
-    step = max(1, len(every) // max(most, 1))
-    return every[::step][:most]
+    return [every[place * len(every) // most] for place in range(most)] if len(every) > most else every
 
 
 def held_out_chats(
     plan: TrainingPlan, lm: Model, folder: Path, chats: int, tick: Callable[[int, int], None]
 ) -> list[str]:
     """Held-out chats, rendered, without what the template puts in front of every one but the first."""
-    every = list(dict.fromkeys(t for source in plan.prompts for t in texts_of(source, key=plan.prompt_key)))
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    chosen = folder / "work" / "held-out-prompts.jsonl"
-    chosen.write_text("".join(json.dumps({plan.prompt_key: t}) + "\n" for t in _spread(every[::HELD_OUT], chats)))
-    small = replace(plan, prompts=(str(chosen),))
-    made = chats_of(small, lm, folder / "work", lambda what, done, total, shown: tick(done, total))
+    chosen = _spread(prompts_of(plan)[::HELD_OUT], chats)
+    made = chats_of(plan, lm, chosen, folder, lambda what, done, total, shown: tick(done, total))
     front = template_opening(lm)
     texts = [lm.rendered(chat, continue_final=True) for chat in made]
     return [text if number == 0 else text.removeprefix(front) for number, text in enumerate(texts)]

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -123,11 +123,17 @@ def _lists(values: dict[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def chats_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> list[list[dict[str, str]]]:
-    """The plan's prompts with the model's own answers, sampled once and kept in `folder/answers.jsonl`."""
-    prompts = [text for source in plan.prompts for text in texts_of(source, key=plan.prompt_key)]
+def prompts_of(plan: TrainingPlan) -> list[str]:
+    """The plan's prompts, each once, in the order of its files; every 50th of them is held out."""
+    return list(dict.fromkeys(text for source in plan.prompts for text in texts_of(source, key=plan.prompt_key)))
+
+
+def chats_of(
+    plan: TrainingPlan, lm: Model, prompts: Sequence[str], folder: Path, tick: Tick
+) -> list[list[dict[str, str]]]:
+    """Prompts with the model's own answers, sampled once and kept in `folder/answers.jsonl`."""
     return answers(
-        lm, list(dict.fromkeys(prompts)), Checkpoint(folder / "answers.jsonl"),
+        lm, prompts, Checkpoint(folder / "answers.jsonl"),
         lambda done, total: tick("answers", done, total, {}),
         tokens=plan.answer_tokens, rows=plan.answer_rows, seed=plan.recipe.seed,
     ) if prompts else []  # fmt: skip
@@ -135,7 +141,10 @@ def chats_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> list[li
 
 def windows_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> tuple[Windows, Windows]:
     """The windows to train on and those held out, tokenized once."""
-    chats = chats_of(plan, lm, folder, tick)
+    prompts = prompts_of(plan)
+    chats = chats_of(plan, lm, prompts, folder, tick)
+    # By the prompt and not by its place among the chats, which come in another order and without empty answers.
+    held_prompts = set(prompts[::HELD_OUT])
 
     def sequences(held: bool) -> Iterator[tuple[list[int], int]]:
         def chosen(items: Any, whole: bool) -> Iterator[Any]:
@@ -144,7 +153,9 @@ def windows_of(plan: TrainingPlan, lm: Model, folder: Path, tick: Tick) -> tuple
         named = bool(plan.held_out)
         for source in plan.held_out if held and named else plan.texts:
             yield from text_windows(lm, chosen(texts_of(source, limit=plan.limit), named), plan.context)
-        yield from chat_windows(lm, chosen(chats, False), plan.context)
+        yield from chat_windows(
+            lm, (chat for chat in chats if (chat[0]["content"] in held_prompts) == held), plan.context
+        )
 
     about = {**asdict(plan), "recipe": plan.recipe.seed, "variants": None, "chats": len(chats)}
     made = []

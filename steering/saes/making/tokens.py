@@ -146,17 +146,18 @@ def answers(
 ) -> list[list[dict[str, str]]]:
     """Chats of a model with itself as the assistant: each prompt and a sampled answer, shorter prompts first.
 
-    Batches that `kept` knows are not sampled again. The same prompts, seed, rows and device give the same answers.
+    Batches of the same prompts that `kept` knows are not sampled again. The same prompts, seed, rows and device give
+    the same answers.
     """
     encoded = sorted(((lm.tokens([{"role": "user", "content": prompt}]), prompt) for prompt in prompts), key=_length)
     chats = []
     for start in range(0, len(encoded), rows):
         tick(start, len(encoded))
         part, key = encoded[start : start + rows], f"{seed}-{rows}-{start}"
-        known = kept.get(key)
-        if known is None:
+        known, asked = kept.get(key), [prompt for _, prompt in part]
+        if known is None or known["prompts"] != asked:
             said = _sampled(lm, [ids for ids, _ in part], tokens, temperature, seed + start)
-            known = {"prompts": [prompt for _, prompt in part], "answers": said}
+            known = {"prompts": asked, "answers": said}
             kept.add([(key, known)])
         for prompt, answer in zip(known["prompts"], known["answers"], strict=True):
             if answer:
