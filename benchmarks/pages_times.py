@@ -162,13 +162,11 @@ def real_model(table: Table, browser: Browser, url: str) -> None:
 
     def opened() -> tuple[str, float | None]:
         seen, first = one.timed(read, ready)
-        loaded, second = one.timed(one.press("Load"), there("[class*=st-key-models_use] button"))
-        used, third = one.timed(
-            one.press("Use this model"), f"document.body.innerText.includes('You are using') && {DRAWN}"
-        )
-        return s(seen, loaded, used), max(first, second, third)
+        used = f"document.body.innerText.includes('You are using') && {DRAWN}"
+        loaded, second = one.timed(one.press("Load and use"), used)
+        return s(seen, loaded), max(first, second)
 
-    table.add("real model: read file / load to loaded / use it, drawn", "0.5 / 3.2-5 / 1.8 s", opened)
+    table.add("real model: read file / load, use it, drawn", "0.5 / 5-6.8 s", opened)
     one.page.context.close()
 
     one = visitor(browser, url)

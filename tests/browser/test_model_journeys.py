@@ -40,7 +40,7 @@ def test_a_model_is_found_downloaded_watched_and_used(visitor, hub: Hub):
     expect(page).to_have_url(re.compile("models_picked="))
     card = page.locator(".st-key-card_model")
     expect(card).to_contain_text("not on this machine yet")
-    card.get_by_role("button", name="Download and load").click()
+    card.get_by_role("button", name="Download and use").click()
     expect(card.get_by_test_id("stProgress")).to_contain_text(re.compile(r"Downloading: [\d.]+ MB of [\d.]+ MB"))
     page.get_by_role("link", name="Library", exact=True).click()  # it goes on while another page is open
     sidebar = page.get_by_test_id("stSidebar")
@@ -48,7 +48,6 @@ def test_a_model_is_found_downloaded_watched_and_used(visitor, hub: Hub):
     expect(sidebar.locator(".st-key-loading_card_0")).to_be_visible()
     expect(sidebar.get_by_role("button", name="Use it")).to_be_visible()
     page.get_by_role("link", name="Models", exact=True).click()
-    page.get_by_role("button", name="Use this model").click()
     expect(page.get_by_text("You are using this model")).to_be_visible()
     expect(sidebar.locator(".st-key-model_card")).to_contain_text("tiny-gpt2")
     expect(page).to_have_url(re.compile(r"[?&]model=someone%2Ftiny-gpt2|[?&]model=someone/tiny-gpt2"))

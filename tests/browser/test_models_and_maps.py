@@ -21,8 +21,7 @@ def test_a_gguf_file_is_opened_from_the_models_page_and_steered(visitor, checkpo
     box.press("Enter")
     card = page.locator(".st-key-card_model")
     expect(card).to_contain_text("mine.gguf")
-    card.get_by_role("button", name="Load").click()
-    card.get_by_role("button", name="Use this model").click()
+    card.get_by_role("button", name="Load and use").click()
     expect(page.get_by_text("You are using this model")).to_be_visible()
     visitor.idle()
     # The example's pairs are longer than the tiny model's context; two short texts are a direction too.

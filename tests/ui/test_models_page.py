@@ -84,7 +84,10 @@ def labels(at: AppTest) -> list[str]:
 # Choosing -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_catalogue_says_what_fits_and_nothing_is_asked(folder: str, hub: Hub) -> None:
+def test_the_catalogue_says_what_fits_and_nothing_is_asked(
+    folder: str, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILLER_MEMORY_GB", "64")  # whatever else this machine does now
     at = open_models(folder)
     table = next(one.value for one in at.dataframe if "bfloat16" in one.value)
     rows = table.set_index("Model")
@@ -94,7 +97,7 @@ def test_the_catalogue_says_what_fits_and_nothing_is_asked(folder: str, hub: Hub
     assert rows.loc["organism", "Chat"] == "chat" and rows.loc["openai-community/gpt2", "Chat"] == "text"
     assert rows.loc["organism", "Here"] == "bundled" and rows.loc["openai-community/gpt2", "Here"] == "to download"
     at = look_at(at, "google/gemma-2-2b")
-    assert "gated" in said(at) and "HF_TOKEN" in said(at) and "Download and load" in labels(at)
+    assert "gated" in said(at) and "HF_TOKEN" in said(at) and "Download and use" in labels(at)
     assert "bitsandbytes" in said(at)
     assert at.query_params[models_page.PICKED] == "google/gemma-2-2b"
     assert "SAEs; the first 300 are shown" in said(at)
@@ -125,8 +128,6 @@ def test_a_model_is_downloaded_loaded_and_used(folder: str, hub: Hub) -> None:
     fine(at.button(key="models_load").click().run())
     done(at)
     assert job().state == "done", job().error
-    assert at.session_state[state.MODEL] == folder  # loaded, and not used before it is asked for
-    fine(at.button(key="models_use").click().run())
     assert at.session_state[state.MODEL] == ID == at.query_params["model"]
     assert "You are using this model" in said(at)
     assert any(text.value == "gpt2" for text in at.sidebar.text)
@@ -134,6 +135,20 @@ def test_a_model_is_downloaded_loaded_and_used(folder: str, hub: Hub) -> None:
     st.cache_resource.clear()  # as after a restart: the hub is not asked for what is here
     again = open_models(ID)
     assert not again.error and not hub.requests
+
+
+def test_what_came_while_another_page_was_open_is_used_when_asked(folder: str, hub: Hub) -> None:
+    at = look_at(open_models(folder), ID)
+    fine(at.button(key="models_load").click().run())
+    fine(at.switch_page("pages/library/library.py").run())
+    done(at)
+    assert at.session_state[state.MODEL] == folder and "Use it" in labels(at)
+    fine(at.switch_page(PAGE).run())
+    assert at.session_state[state.MODEL] == ID and "You are using this model" in said(at)
+    other = look_at(open_models(folder), ID)  # another visitor asked for nothing
+    assert other.session_state[state.MODEL] == folder
+    fine(other.button(key="models_use").click().run())
+    assert other.session_state[state.MODEL] == ID
 
 
 def test_progress_in_bytes_cancel_and_going_on(folder: str, hub: Hub) -> None:
@@ -159,12 +174,15 @@ def test_progress_in_bytes_cancel_and_going_on(folder: str, hub: Hub) -> None:
     assert any(start for _, path, start in hub.requests if path.endswith("model.safetensors") and start)
 
 
-def test_a_gated_model_without_a_token_says_what_to_do(folder: str, hub: Hub) -> None:
+def test_a_gated_model_without_a_token_says_what_to_do(
+    folder: str, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILLER_MEMORY_GB", "64")
     at = look_at(open_models(folder), "google/gemma-2-2b")
     fine(at.button(key="models_load").click().run())
     done(at)
     assert "is gated: accept its license at" in " ".join(error.value.replace("\\", "") for error in at.error)
-    assert "Download and load" in labels(at)  # to be tried again
+    assert "Download and use" in labels(at)  # to be tried again
 
 
 def test_what_cannot_fit_is_refused_at_the_first_byte(folder: str, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +201,6 @@ def test_a_model_in_another_dtype_is_another_model(folder: str) -> None:
     fine(at.selectbox(key="models_dtype").set_value("bfloat16").run())
     fine(at.button(key="models_load").click().run())
     done(at)
-    fine(at.button(key="models_use").click().run())
     assert at.session_state[state.MODEL] == f"{folder}@bfloat16"
     assert any("bfloat16" in caption.value for caption in at.sidebar.caption)
     fine(at.switch_page("pages/steer/compare.py").run())
@@ -219,7 +236,6 @@ def test_an_sae_of_the_registry_is_found_downloaded_and_used(folder: str, hub: H
     fine(at.button(key="models_load_sae").click().run())
     done(at)
     assert job().state == "done", job().error
-    fine(at.button(key="models_use_sae").click().run())
     assert at.session_state[state.SAE] == f"{SAE_RELEASE}::{SAE_ID}"
     assert any("layer 1 resid_pre" in caption.value for caption in at.sidebar.caption)
     assert not at.session_state[loading.ASKED]  # what is used is no longer offered in the sidebar
@@ -287,13 +303,12 @@ def test_a_folder_says_what_is_in_it(folder: str, tmp_path: Path, sae_folder: Ca
     shutil.copytree(folder, tmp_path / "deep" / "er" / "one")
     assert "1 of its sub-folders" in said(at_folder(tmp_path))
     fine(at.button(key="models_inside_0").click().run())
-    assert "A model: LlamaForCausalLM" in said(at) and "Load" in labels(at)
+    assert "A model: LlamaForCausalLM" in said(at) and "Load and use" in labels(at)
     assert "An SAE (standard): 96 features that read blocks.1.hook_resid_post" in said(
         at_folder(sae_folder("standard"))
     )
     fine(at.button(key="models_load_sae").click().run())
     done(at)
-    fine(at.button(key="models_use_sae").click().run())
     assert at.session_state[state.SAE] == f"{sae_folder('standard')}::"
     assert any("layer 1 resid_post" in caption.value for caption in at.sidebar.caption)
 

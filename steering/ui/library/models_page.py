@@ -216,6 +216,7 @@ def _sentence(source: str) -> str:
 
 
 def _next_step(one: ModelOption, name: str, problem: str) -> None:
+    loading.use_what_came(name)
     job = loading.find(loading.job_name(name))
     if job is not None and job.active:
         job_cards.show(job, "models_job")
@@ -236,7 +237,7 @@ def _next_step(one: ModelOption, name: str, problem: str) -> None:
         knowing.card(name)
     elif not loading.is_used(name):
         st.button(
-            "Load" if one.here else "Download and load", type="primary", key="models_load", disabled=blocked,
+            "Load and use" if one.here else "Download and use", type="primary", key="models_load", disabled=blocked,
             icon=":material/memory:" if one.here else ":material/download:", on_click=loading.start, args=(name,),
         )  # fmt: skip
 

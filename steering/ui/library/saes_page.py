@@ -83,7 +83,7 @@ def choose(source: str, key: str) -> SaeEntry | None:
             "Release": st.column_config.TextColumn(width=210),
             "Layer": st.column_config.NumberColumn(width=50),
             "L0": st.column_config.NumberColumn(format="%.0f", help="Features that fire on a token, on average."),
-            "Explained": st.column_config.NumberColumn(format="%.2f", help="Share of the variance it explains."),
+            "Explained": st.column_config.TextColumn(help="Share of the variance it explains, where that is known."),
         },
     )  # fmt: skip
     picked = event["selection"]["rows"]  # type: ignore[index]
@@ -136,7 +136,7 @@ def _cells(row: SaeEntry, with_model: bool) -> dict[str, Any]:
         "Reads": "" if row.site is None else row.site.stream,
         "Width": shown_width(row.width),
         "L0": row.l0,
-        "Explained": row.explained_variance,
+        "Explained": "" if row.explained_variance is None else f"{row.explained_variance:.2f}",
         "Kind": row.kind,
         "Id": row.id,
         **({"Refused": row.refused} if row.refused else {}),
@@ -224,6 +224,7 @@ def next_step(model: str, choice: tuple[str, str], *, here: bool | None = None) 
     """Draw the next step with an SAE: the button that loads it, the loading in progress, or the button that uses it."""
     from huggingface_hub import constants
 
+    loading.use_what_came(model, choice)
     job = loading.find(loading.job_name(model, choice))
     if job is not None and job.active:
         job_cards.show(job, "models_sae_job")
@@ -244,7 +245,7 @@ def next_step(model: str, choice: tuple[str, str], *, here: bool | None = None) 
         if offline:
             st.info("Offline mode is on (HF_HUB_OFFLINE), so nothing can be downloaded. Unset it and restart Tiller.")
         st.button(
-            f"{'Load' if here else 'Download and load'} it for {literal(model, 50)}", type="primary", disabled=offline,
+            f"{'Load' if here else 'Download'} and use it with {literal(model, 50)}", type="primary", disabled=offline,
             key="models_load_sae", on_click=loading.start, args=(model, choice),
             icon=":material/memory:" if here else ":material/download:",
         )  # fmt: skip

@@ -84,6 +84,15 @@ def start(model: str, choice: Choice | None = None) -> None:
     services.begin(services.transfers(), name, work)
 
 
+def use_what_came(model: str, choice: Choice | None = None) -> None:
+    """Use what this visitor asked to load here and has watched arrive; on other pages a button in the sidebar asks."""
+    name = job_name(model, choice)
+    job = find(name)
+    if job is not None and job.state == "done" and name in st.session_state.get(ASKED, {}):
+        use_model(model) if choice is None else use_sae(model, *choice)
+        st.rerun()
+
+
 def leave(name: str) -> None:
     """Dismiss a loading job from this visitor's sidebar."""
     st.session_state.get(ASKED, {}).pop(name, None)

@@ -14,9 +14,10 @@ from ..shared import current, state
 from ..shared import objects as services
 from ..shared.examples import CompareExample, examples
 from ..shared.first_look import FRESH, FULL, RAN, RECIPE
+from ..shared.frame import short_name
 from ..strips import playable
 from ..widgets import prompt_notes
-from ..widgets.basics import clear_errors, copy_link, literal
+from ..widgets.basics import clear_errors, copy_link, file_stem, literal
 from . import editor, export
 from .results import Run, RunSettings
 
@@ -183,7 +184,7 @@ def _save(result: Run | None, name: str | None) -> None:
 
 def downloads(result: Run, prefix: str) -> None:
     """Draw a run's downloads; each file is made when it is asked for."""
-    sae = state.sae_choice(result.settings.model)
+    sae, stem = state.sae_choice(result.settings.model), stem_of(result)
     files = (
         ("JSON bundle", "run.json", "application/json", lambda: export.bundle(result)),
         ("CSV, a line per token", "run.csv", "text/csv", lambda: export.table(result)),
@@ -192,6 +193,14 @@ def downloads(result: Run, prefix: str) -> None:
         ("Python code", "run.py", "text/x-python", lambda: export.code(result, sae)),
     )
     for label, file, mime, make in files:
+        ending = file.replace("run.", ".").replace("play.", "-play.")
         st.download_button(
-            label, make, file, mime, key=f"{prefix}_{file}", on_click="ignore", width="stretch", type="tertiary"
-        )
+            label, make, f"{stem}{ending}", mime, key=f"{prefix}_{file}", on_click="ignore", width="stretch",
+            type="tertiary",
+        )  # fmt: skip
+
+
+def stem_of(result: Run) -> str:
+    """What a run's downloads are called: its model, its variants and the first words of its prompt."""
+    variants = " ".join(row.title for row in result.shown() if row.kind == "steered")
+    return file_stem(short_name(result.settings.model), variants, result.settings.prompts[0])

@@ -12,6 +12,7 @@ from ...measurements.parting import first_difference
 from ...showing import player
 from ..shared.frame import short_name
 from ..steer.results import Run, RunRow
+from ..widgets.basics import file_stem
 from . import unrolling
 from .unrolling import Asked, Look
 
@@ -94,8 +95,9 @@ def _sampled(temperature: float, top_p: float, seed: int) -> str:
 def download(bench: Workbench, asked: Asked, look: Look, *, key: str) -> None:
     """Draw the button that saves a strip as a page that plays; nothing before it is written."""
     strip = unrolling.find(bench, asked)
+    name = f"{file_stem(short_name(bench.lm.name), asked.variant.title, asked.prompt)}-strip.html"
     st.download_button(
-        "Save as a page", lambda: "" if strip is None else strip_page(bench, asked, look, strip), "strip.html", MIME,
+        "Save as a page", lambda: "" if strip is None else strip_page(bench, asked, look, strip), name, MIME,
         key=key, on_click="ignore", icon=":material/download:", disabled=strip is None,
         help="One HTML file with the texts in it and a slider that moves: it opens anywhere, without a network.",
     )  # fmt: skip

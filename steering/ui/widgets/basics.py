@@ -28,10 +28,10 @@ def option(text: str, length: int = 80) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def file_stem(text: str) -> str:
-    """The name of a download without its ending: "tiller-" with the first words of a text and the time of day."""
-    words = re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-") or "run"
-    return f"tiller-{words}-{time.strftime('%H%M')}"
+def file_stem(*parts: str) -> str:
+    """The name of a download without its ending: "tiller-", the first words of each part, and the time of day."""
+    words = [re.sub(r"[^a-z0-9]+", "-", part.lower())[:40].strip("-") for part in parts]
+    return f"tiller-{'-'.join(word for word in words if word) or 'run'}-{time.strftime('%H%M')}"
 
 
 @contextmanager
