@@ -40,7 +40,7 @@ from .voices import held_out
 
 # For paper: the light theme, with opaque bands.
 PAPER = Palette(
-    ink="#24221f", muted="#6f6b64", rule="#e3dfd5", surface="#ffffff", baseline="#8a857b", accent="#0b7285",
+    ink="#24221f", muted="#68645d", rule="#e3dfd5", surface="#ffffff", baseline="#8a857b", accent="#0b7285",
     negative="#c2570c", band="rgba(138,133,123,0.16)",
     series=("#0b7285", "#6b4ea0", "#3f7d3a", "#a83266", "#8c6d1f", "#2f5aa8", "#c2570c"),
     sequential=("#f2f7f8", "#a5ccd4", "#0f5f70"), diverging=("#b8601f", "#f7e4d3", "#1f7587"),
@@ -51,7 +51,7 @@ h1, h2, h3 { font-family: Georgia, serif; line-height: 1.2; } h2 { margin-top: 2
 table { border-collapse: collapse; margin: .6rem 0 1rem; font-size: 14px; }
 th, td { text-align: left; padding: .28rem .7rem; border-bottom: 1px solid #e3dfd5; vertical-align: top; }
 th { border-bottom: 2px solid #8a857b; font-weight: 600; } td.n { text-align: right; white-space: nowrap; }
-tr.baseline td, tr.control td { color: #6f6b64; } .muted { color: #6f6b64; }
+tr.baseline td, tr.control td { color: #68645d; } .muted { color: #68645d; }
 pre { background: #f4f2ec; padding: .8rem; overflow-x: auto; font-size: 13px; } .scroll { overflow-x: auto; }
 blockquote { margin: .2rem 0 .7rem; padding-left: .8rem; border-left: 3px solid #e3dfd5; white-space: pre-wrap; }
 summary { cursor: pointer; } figure { margin: 1rem 0; background: #fff; padding: .6rem; border-radius: 6px; }
@@ -59,7 +59,7 @@ figcaption { padding: 0 .6rem; }
 @media (prefers-color-scheme: dark) {
   body { background: #141517; color: #e9e6df; } th, td { border-color: #33353a; } pre { background: #1d1f22; }
   .muted, tr.baseline td, tr.control td { color: #a6a199; } blockquote { border-color: #33353a; }
-  figcaption.muted { color: #6f6b64; }
+  figcaption.muted { color: #68645d; }
 }
 @media print { details > * { display: block; } pre { white-space: pre-wrap; } }
 """

@@ -45,7 +45,7 @@ def heatmap(
         hovertemplate="%{hovertext}: %{z:.3f} " + unit + "<extra></extra>",
     )
     for axis, names in ((figure.update_xaxes, columns), (figure.update_yaxes, rows)):
-        step = max(1, math.ceil(len(names) / 40))
+        step = max(1, math.ceil(len(names) / 16))
         ticks = list(range(0, len(names), step))
         axis(tickmode="array", tickvals=ticks, ticktext=[plain(names[i], 22) for i in ticks], showgrid=False)
     # Names that need turning lean to the left: to the right, the last one would be cut off at the figure's edge.

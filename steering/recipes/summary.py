@@ -55,7 +55,7 @@ def _number(knob: Number, step: Step) -> str:
     if knob.unit == PROJECTION:
         return f"above {value:g}"
     if knob.unit == NORMS:
-        return f"{value:+.2f}"
+        return f"{value:+.2f}".replace("-", "−")
     return f"{value:g} degrees" if knob.unit == DEGREES else f"{knob.label.lower()} {value:g}"
 
 

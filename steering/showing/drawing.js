@@ -32,8 +32,8 @@ function drawing(state) {
     }
     const here = y(layer)
     svg.append(shape("rect", { class: "here", x: 8, width: width - 16, y: here - 5, height: 10, rx: 4 }))
-    svg.append(shape("text", { class: "note", x: 12, y: here - 9 }, `layer ${layer + 1} of ${layers}`))
-    svg.append(shape("text", { class: "note", x: width - 10, y: bottom + 4, "text-anchor": "end" }, "words read"))
+    svg.append(shape("text", { class: "note", x: 12, y: here - 9 }, `layer ${layer} (they are 0 to ${layers - 1})`))
+    svg.append(shape("text", { class: "note", x: width - 10, y: bottom - 4, "text-anchor": "end" }, "words read"))
     const share = at / Math.max(1, data.doses.length - 1)
     const bend = at === 0 ? 0 : Math.min(0.9 * (width - 24 - right - 60), 22 + 84 * share)
     words.forEach((word, k) => {
@@ -68,7 +68,7 @@ function drawing(state) {
       svg.append(shape("text", { class: "note", x: 12, y: top - 8 }, width > 500 ? "next word" : ""))
     }
     const said = at === 0 ? "no push" : `a push of ${dose.said}`
-    svg.setAttribute("aria-label", `The words ${words.join(" ")} pass ${layers} layers; at layer ${layer + 1} ${said}. Next word without steering ${own == null ? "not written yet" : shown(own)}${parts ? `, with it ${shown(word(dose.pieces, place)[0])}` : ""}.`)
+    svg.setAttribute("aria-label", `The words ${words.join(" ")} pass ${layers} layers, 0 to ${layers - 1}; at layer ${layer} ${said}. Next word without steering ${own == null ? "not written yet" : shown(own)}${parts ? `, with it ${shown(word(dose.pieces, place)[0])}` : ""}.`)
     caption.replaceChildren(
       "Every word you read here goes up through the ", term("layers", data.words.layer), " as a long list of numbers. At one layer we add the same small ",
       term("arrow", data.words.direction), " to that list, for every word. Drawn: the last word",

@@ -115,7 +115,7 @@ def _dose(dose: Mapping[str, Any], written: str) -> dict[str, Any]:
 
 
 _LIGHT = {
-    "text-color": "#24221f", "gray-text-color": "#6f6b64", "border-color": "#e3dfd5", "blue-color": "#0b7285",
+    "text-color": "#24221f", "gray-text-color": "#68645d", "border-color": "#e3dfd5", "blue-color": "#0b7285",
     "orange-color": "#c2570c", "orange-text-color": "#b34f0a", "background-color": "#fdfcf9",
     "secondary-background-color": "#f4f2ec", "primary-color": "#0b7285",
 }  # fmt: skip

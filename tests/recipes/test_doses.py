@@ -55,3 +55,20 @@ def test_a_slider_inside_another_step_is_moved_there():
     inner = next(dial for dial in dials(variant) if dial.inner)
     assert value_of(variant, inner) == 0.5
     assert moved(variant, inner, 0.2).steps[0].then.alpha == 0.2
+
+
+def test_a_features_slider_goes_to_twice_what_was_seen_of_it_and_leaves_the_others():
+    variant = Variant("x", (Step("clamp", features={7: 3.0, 9: -2.0}),))
+    first, second = dials(variant, {7: 5.0, 9: 4.0}.__getitem__)
+    assert (first.knob.high, second.knob.high) == (10.0, -8.0)
+    assert value_of(variant, second) == -2.0
+    assert moved(variant, first, 10.0).steps[0].features == {7: 10.0, 9: -2.0}
+    assert dials(variant)[0].knob.high == 6.0  # nothing was seen: twice where it stands
+
+
+@pytest.mark.parametrize("value, last", [(3.0, 6.0), (-3.0, -6.0)])
+def test_a_features_strengths_leave_out_zero(bench: Workbench, value: float, last: float):
+    variant = Variant("x", (Step("clamp", features={7: value}),))
+    values = strengths(bench, variant, dials(variant)[0])
+    assert values[-1] == last and len(values) == 6 and 0.0 not in values
+    assert [abs(one) for one in values] == sorted(abs(one) for one in values)

@@ -174,9 +174,7 @@ def test_progress_in_bytes_cancel_and_going_on(folder: str, hub: Hub) -> None:
     assert any(start for _, path, start in hub.requests if path.endswith("model.safetensors") and start)
 
 
-def test_a_gated_model_without_a_token_says_what_to_do(
-    folder: str, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gated_model_without_a_token_says_what_to_do(folder: str, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILLER_MEMORY_GB", "64")
     at = look_at(open_models(folder), "google/gemma-2-2b")
     fine(at.button(key="models_load").click().run())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from ...checkpoints.bundled import trained_here
 from ...plots import charts as plots
 from ...plots import matrices
 from ...plots.base import percent
@@ -307,8 +308,9 @@ def _effects(found: PairStudy) -> None:
         st.caption("Layers are compared in the residual stream. Choose it as the space.")
         return
     units = st.slider(
-        "Strength, in units of the layer's typical norm", 0.1, 1.0, 0.4, 0.1, key="direction_units", width=340
-    )
+        "Strength, in units of the layer's typical norm", 0.1, 1.0, 0.4 if trained_here(found.lm.name) else 0.1, 0.1,
+        key="direction_units", width=340,
+    )  # fmt: skip
     name = _job_name(found, units)
     job = next((job for job in services.jobs().all() if job.name == name), None)
     if job is not None and job.active:

@@ -63,7 +63,7 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Til
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
 <style>
-:root {{ color-scheme: light dark; --ink: #24221f; --paper: #fdfcf9; --rule: #e3dfd5; --muted: #6f6b64;
+:root {{ color-scheme: light dark; --ink: #24221f; --paper: #fdfcf9; --rule: #e3dfd5; --muted: #68645d;
   --teal: #0b7285; }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ink: #e9e6df; --paper: #141517; --rule: #33353a; --muted: #b3ada3;
   --teal: #4fbccd; }} }}

@@ -40,8 +40,9 @@ def cards(
     pages = max(1, -(-len(rows) // PER_PAGE))
     at = f"features_page_{key}"
     page = min(int(st.session_state.get(at, 0)), pages - 1)
-    for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]:
-        _card(index, row, row.index == open_one, opens, score, stable)
+    with st.container(key="features_gallery", gap="small"):
+        for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]:
+            _card(index, row, row.index == open_one, opens, score, stable)
     if pages > 1:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.button("Back", key=f"{at}_back", disabled=page == 0, on_click=_turn, args=(at, page - 1),

@@ -52,10 +52,11 @@ def draw(result: Run, slots: Slots, bench: Workbench) -> None:
             bind="query-params", label_visibility="collapsed",
         )  # fmt: skip
         label = _label(result)
-        terms("projection", "repetition", "surprise", "baseline", "receipt", "random controls", key="compare_terms")
     _cards(result, slots, label, str(tint))
     problems(result, slots.which)
-    sending.onward(result.settings.prompts[slots.which], from_data(result.recipe))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        sending.onward(result.settings.prompts[slots.which], from_data(result.recipe))
+        terms("projection", "repetition", "surprise", "baseline", "receipt", "random controls", key="compare_terms")
     panels = {
         "Along text": lambda: _along(result, slots.which, label),
         "Where they part": lambda: parted(bench, result, slots.which),
@@ -98,7 +99,7 @@ def _cards(result: Run, slots: Slots, label: str | None, tint: str) -> None:
 
 def _numbers(row: RunRow, baseline: RunRow, label: str | None) -> None:
     for name, value, change in evidence.numbers(row, baseline, label):
-        st.metric(name, value, change.replace("−", "-") or None, delta_color="off", delta_arrow="off", width="content")
+        st.metric(name, value, change or None, delta_color="off", delta_arrow="off", width="content")
     if row.finish_reason not in ("length", "eos", "stop"):
         st.caption(f"Ended: {row.finish_reason}")
 

@@ -239,7 +239,7 @@ def receipts(result: Run, prompt: int) -> None:
                     "Expected shift": receipt["expected"],
                     "Measured shift": receipt["measured"],
                     "Agrees": "yes" if receipt["agrees"] else "NO",
-                    "Fired": None if receipt["fired"] is None else 100 * receipt["fired"],
+                    "Fired": "" if receipt["fired"] is None else percent(receipt["fired"]),
                     "Site": _sites(receipt["sites"]),
                     "Intervention": receipt["intervention"],
                     "Notes": " ".join(receipt["notes"]),
@@ -258,7 +258,7 @@ def receipts(result: Run, prompt: int) -> None:
             "Measured shift": number(
                 format="%.4g", help="The same, from what the rest of the model received further down."
             ),
-            "Fired": number(format="%.0f%%", help="Share of touched tokens on which the threshold was crossed."),
+            "Fired": st.column_config.TextColumn(help="Share of touched tokens on which the threshold was crossed."),
         },
     )
     st.caption(
@@ -334,8 +334,10 @@ def numbers(row: RunRow, baseline: RunRow, label: str | None) -> list[tuple[str,
             value, base = sum(mine) / len(mine), sum(theirs) / len(theirs)
             found.append(("Projection", short(value), "" if row is baseline else short(value - base)))
     value, base = repetition(row.text), repetition(baseline.text)
-    found.append(("Repetition", percent(value), "" if row is baseline else f"{100 * (value - base):+.0f} pt"))
+    found.append(
+        ("Repetition", percent(value), "" if row is baseline else f"{100 * (value - base):+.0f} pt".replace("-", "−"))
+    )
     if row.surprise is not None and baseline.surprise is not None:
-        change = "" if row is baseline else f"{row.surprise - baseline.surprise:+.2f}"
+        change = "" if row is baseline else f"{row.surprise - baseline.surprise:+.2f}".replace("-", "−")
         found.append(("Surprise", f"{row.surprise:.2f}", change))
     return found

@@ -62,7 +62,7 @@ class Figure(float):
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tiller run</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <style>
-:root {{ color-scheme: light dark; --ink: #24221f; --paper: #fdfcf9; --rule: #e3dfd5; --muted: #6f6b64;
+:root {{ color-scheme: light dark; --ink: #24221f; --paper: #fdfcf9; --rule: #e3dfd5; --muted: #68645d;
   --teal: 11 114 133; --orange: 194 87 12; }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ink: #e9e6df; --paper: #141517; --rule: #33353a; --muted: #b3ada3;
   --teal: 79 188 205; --orange: 240 140 70; }} }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -41,13 +42,19 @@ def take_over(prefix: str, text_key: str) -> None:
         st.session_state[text_key] = show_features(moved)
 
 
+def largest_of(bench: Workbench) -> Callable[[int], float]:
+    """Gives the largest activation that was seen of a feature; 0 where no index knows it."""
+    index = maybe_index(bench.lm, bench.sae)
+    return lambda number: float(index.maximum[number]) if index is not None and number < index.n_features else 0.0
+
+
 def draw(prefix: str, features: dict[int, float], bench: Workbench, text_key: str) -> dict[int, float]:
     """The features with their values as set, after drawing a slider for each."""
     index = maybe_index(bench.lm, bench.sae)
-    found = dict(features)
+    seen, found = largest_of(bench), dict(features)
     for number, value in list(features.items())[:MOST]:
         known = index is not None and number < index.n_features
-        largest = float(index.maximum[number]) if known and index is not None else 0.0
+        largest = seen(number)
         high = max(2 * largest, value, 1e-3) if largest else max(2 * abs(value), 1.0)
         name = index.name(number) if known and index is not None else ""
         note = f"{largest:.3g} is its largest" if largest else ""

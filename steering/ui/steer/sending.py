@@ -47,7 +47,7 @@ def add_to_recipe(lm: Model, step: Step, name: str) -> str:
 def onward(prompt: str, recipe: Recipe) -> None:
     """Draw the buttons that take the prompt and the recipe to other pages."""
     on = tuple(variant for variant in recipe if variant.on)
-    with st.container(horizontal=True, gap="small", key="compare_onward"):
+    with st.container(horizontal=True, gap="small", width="content", key="compare_onward"):
         if st.button("Continue in Chat", icon=":material/forum:", type="tertiary", key="compare_to_chat"):
             chatting.begin(prompt, on[:1])
             st.switch_page(chatting.PAGE, query_params={})

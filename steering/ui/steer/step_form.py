@@ -44,7 +44,7 @@ def draw(prefix: str, step: Step, bench: Workbench, directions: dict[str, str], 
         directions: what a direction can be chosen from, value -> shown name.
         methods: the short names to choose from.
     """
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", wrap=False)
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key=f"{prefix}_row")
     method = row.selectbox(
         "Method",
         methods,

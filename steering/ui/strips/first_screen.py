@@ -16,7 +16,7 @@ from ...recipes.steps import Recipe, Variant
 from ...showing.player import PARTS
 from ..shared import presenting
 from ..shared.first_look import FRESH, FULL, RECIPE
-from ..steer import comparing, editor
+from ..steer import comparing, editor, feature_sliders
 from ..widgets.basics import copy_link
 from . import playable, unrolling
 from .unrolling import Asked, Look
@@ -48,6 +48,11 @@ class Story:
 _SAME = "Same model, same question: watch the answer turn."
 ANY = Story(
     f"While this language model writes, we push its numbers a little in one direction. {_SAME}", "How hard we push"
+)
+FEATURE = Story(
+    "While this language model writes, we turn up one of the features that were found inside it. Same model, same "
+    "question: watch what it begins to write about.",
+    "How active the feature is",
 )
 _HAPPY = Story(
     "While this language model tells a story, we push its numbers a little toward happy. Same model, same opening: "
@@ -109,6 +114,8 @@ def _has_slider(recipe: Recipe) -> bool:
 
 def story_of(variant: Variant, dial: Dial) -> Story:
     """How the push of a variant's slider is told."""
+    if dial.feature is not None:
+        return FEATURE
     value = unrolling.value_of(variant, dial) or 0.0
     return STORIES.get((variant.steps[dial.step].direction, -1 if value < 0 else 1), ANY)
 
@@ -125,7 +132,7 @@ def draw(bench: Workbench) -> None:
     assert variant is not None, "shown() is asked first"
     title, tools = st.columns([2, 3], vertical_alignment="bottom")
     title.title("Compare", anchor=False)
-    dial = dials(variant)[0]
+    dial = dials(variant, feature_sliders.largest_of(bench))[0]
     story = story_of(variant, dial)
     with st.container(key="first_sentence"):
         st.markdown(story.sentence)

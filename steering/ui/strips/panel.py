@@ -12,7 +12,7 @@ from ...recipes.steps import Recipe, Variant
 from ...showing.glossary import explain
 from ...showing.player import said
 from ..shared.first_look import RECIPE
-from ..steer import editor
+from ..steer import editor, feature_sliders
 from ..widgets import theme
 from ..widgets.basics import chart, literal
 from . import unrolling
@@ -37,7 +37,8 @@ def asked_of(settings: RunSettings, variant: Variant, dial: Dial, which: int = 0
 
 def unrolled(bench: Workbench, settings: RunSettings, recipe: Recipe, which: int) -> None:
     """Draw the strip of the slider that the visitor chooses."""
-    found = [(variant, dial) for variant in recipe if variant.on for dial in dials(variant)]
+    seen = feature_sliders.largest_of(bench)
+    found = [(variant, dial) for variant in recipe if variant.on for dial in dials(variant, seen)]
     if not found:
         st.caption("No variant has a slider that could be unrolled.")
         return
@@ -61,7 +62,7 @@ def unrolled(bench: Workbench, settings: RunSettings, recipe: Recipe, which: int
         st.session_state[f"{KEY}_of"] = (recipe.index(variant), asked)
         chart(
             strip_costs(
-                [said(dose.strength, strip.from_zero) for dose in strip.doses],
+                [said(dose.strength, unrolling.from_zero(asked, strip)) for dose in strip.doses],
                 [dose.surprise for dose in strip.doses], [dose.repetition for dose in strip.doses], theme.palette(),
                 turn=strip.turn, breaks=strip.breaks,
             ),
@@ -81,7 +82,8 @@ def take(bench: Workbench, recipe: Recipe) -> None:
     on = [number for number, variant in enumerate(recipe) if variant.on]
     if asked is None or place >= len(on):
         return
-    dial = next((dial for dial in dials(recipe[on[place]]) if dial.key == asked.dial.key), None)
+    seen = feature_sliders.largest_of(bench)
+    dial = next((dial for dial in dials(recipe[on[place]], seen) if dial.key == asked.dial.key), None)
     strip = unrolling.find(bench, asked)
     if dial is None:
         return

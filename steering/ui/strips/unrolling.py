@@ -211,15 +211,21 @@ def _take_road(bench: Workbench, asked: Asked, strip: DoseStrip, index: int, key
 def data_of(bench: Workbench, asked: Asked, look: Look, strip: DoseStrip) -> dict[str, Any]:
     """A strip as the data of a player."""
     return player_data(
-        strip.to_data(), best=strip.best, from_zero=strip.from_zero,
+        strip.to_data(), best=strip.best, from_zero=from_zero(asked, strip),
         roads=_roads(bench, asked, look, strip), **_look(bench, asked, look),
     )  # fmt: skip
+
+
+def from_zero(asked: Asked, strip: DoseStrip) -> bool:
+    """Whether a strength of zero is the baseline; a feature set to zero is switched off, and the baseline is not."""
+    return strip.from_zero and asked.dial.feature is None
 
 
 def _roads(bench: Workbench, asked: Asked, look: Look, strip: DoseStrip) -> dict[str, roads.Road]:
     """The roads that were taken, by strength as it is written."""
     found = {dose.strength: roads.find(bench, (asked.key, dose.strength)) for dose in strip.doses}
-    return {said(strength, strip.from_zero, look.signed): road for strength, road in found.items() if road is not None}
+    zero = from_zero(asked, strip)
+    return {said(strength, zero, look.signed): road for strength, road in found.items() if road is not None}
 
 
 def _look(bench: Workbench, asked: Asked, look: Look) -> dict[str, Any]:
@@ -234,13 +240,16 @@ def _look(bench: Workbench, asked: Asked, look: Look) -> dict[str, Any]:
 
 def drawing_of(bench: Workbench, asked: Asked, what: str = "push") -> dict[str, Any] | None:
     """What the drawing shows: the prompt's last words, the layers, the one that is steered; None without a site."""
+    shown = {"before": asked.prompt.split()[-9:], "layers": bench.lm.n_layers, "what": what}
     step = asked.variant.steps[asked.dial.step]
     step = getattr(step, asked.dial.inner) if asked.dial.inner else step
     try:
+        if asked.dial.feature is not None:
+            return {**shown, "layer": bench.need_sae("Steering features").site.layer}
         site = bench.site(step.source(_main(step))) if step.sources else bench.site_of(step.layer, step.stream)
     except (ValueError, AttributeError, StopIteration):
         return None
-    return {"before": asked.prompt.split()[-9:], "layers": bench.lm.n_layers, "layer": site.layer, "what": what}
+    return {**shown, "layer": site.layer}
 
 
 def _main(step: Any) -> Any:

@@ -9,7 +9,7 @@ from ...plots.base import Palette
 # The meaning of color is the same everywhere: baseline gray, steered teal, negative orange, controls a light band.
 LIGHT = Palette(
     ink="#24221f",
-    muted="#6f6b64",
+    muted="#68645d",
     rule="#e3dfd5",
     surface="#fdfcf9",
     baseline="#8a857b",
@@ -108,11 +108,21 @@ CARDS
 [data-testid="stTab"][aria-selected="true"] p { color: ACCENT; }
 [data-testid="stSidebarNavLink"]:focus-visible, [data-testid="stPageLink-NavLink"]:focus-visible {
   outline: 2px solid ACCENT; outline-offset: -2px; }
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: MUTED; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: MUTED; opacity: 1; }
+[data-testid="stSliderThumbValue"] p { color: ACCENT; }
+[data-testid="stWidgetLabel"][disabled] p { color: MUTED; }
+[class*="st-key-card_open_"] { border-color: ACCENT; }
+[class*="st-key-card_open_"] button:disabled p { color: ACCENT; font-weight: 600; }
+[class*="_row"] > [class*="_kind"] { flex: 1 1 6.5rem; min-width: 6.5rem; }
 [data-testid="stBaseButton-primary"] kbd { color: inherit; opacity: 1; }
 [data-testid="stAlertContainer"] { border: 1px solid EDGE; }
 [data-testid="stAlertContainer"] p { font-size: 0.93rem; }
 @media (max-width: 640px) {
+  .st-key-first_question { flex-wrap: wrap; } .st-key-first_question > * { flex: 1 1 100%; }
+  [data-testid="stBaseButton-primary"] kbd { display: none; }
+  /* The list of features is leafed through sideways, so that the open one stands right below it. */
+  .st-key-features_gallery { flex-direction: row; flex-wrap: nowrap; overflow-x: auto; scroll-snap-type: x proximity; }
+  .st-key-features_gallery > * { flex: 0 0 86%; min-width: 0; scroll-snap-align: start; }
   [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; }
   [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] [class*="st-key-answers_"])
     > [data-testid="stColumn"]:first-child { order: 2; }
