@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .directions.unsupervised.melbo import melbo
     from .directions.unsupervised.transcoding import exponential_dct
     from .evaluations.overlap import overlap
+    from .evaluations.refusal.optimized import optimize_refusal
     from .evaluations.refusal.search import RefusalDirection, refusal_direction
     from .evaluations.refusal.selection import SelectionRule
     from .evaluations.sets.readers import bundled_sets
@@ -115,6 +116,7 @@ _LATER = {
     "melbo": ("directions.unsupervised.melbo", "melbo"),
     "oblique": ("directions.geometry.leakage", "oblique"),
     "on_manifold": ("directions.geometry.manifold", "on_manifold"),
+    "optimize_refusal": ("evaluations.refusal.optimized", "optimize_refusal"),
     "overlap": ("evaluations.overlap", "overlap"),
     "prediction_dimensions": ("directions.geometry.reading", "prediction_dimensions"),
     "reading_directions": ("directions.geometry.reading", "reading_directions"),
@@ -195,6 +197,7 @@ __all__ = [
     "melbo",
     "oblique",
     "on_manifold",
+    "optimize_refusal",
     "orthogonalize_weights",
     "overlap",
     "pca",

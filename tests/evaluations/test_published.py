@@ -74,7 +74,7 @@ def test_lettered_mmlu_keeps_its_letters_unless_asked_for_texts() -> None:
     ("name", "other", "said"),
     [
         ("choices", {"answer": 7}, "Line 1: The answer is the number of one of the 3 choices"),
-        ("choices", {"choices": ["a", "a", "b"]}, "Line 1: The choices of a question differ"),
+        ("choices", {"choices": ["a", "a", "a"]}, "Line 1: A choice has two options or more"),
         ("arc", {"answerKey": "Z"}, "Line 1: 'answerKey' is one of A, B; got 'Z'"),
         ("ethics_virtue", {"label": "often"}, "Line 1: 'label' is the number of the right choice; got 'often'"),
     ],
@@ -82,3 +82,10 @@ def test_lettered_mmlu_keeps_its_letters_unless_asked_for_texts() -> None:
 def test_a_broken_row_is_named(name: str, other: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read(name, **other)
+
+
+def test_a_choice_that_stands_there_twice_is_one_option() -> None:
+    row = {"id": "1", "question": "Which is big?", "choices": ["ant", "ant ", "whale", "whale"]}
+    for answer in (2, 3):
+        (item,) = ev.parse(json.dumps({**row, "answer": answer}), "jsonl", name="own", format_name="choices")
+        assert item.options == ("ant", "whale") and item.matching == (1,)

@@ -150,6 +150,9 @@ def test_a_linear_model_gives_an_answer_what_it_gave_it_in_the_fit(tiny_llama: M
     h, y = found.activations[layer], np.abs(found.rewards)
     by_hand = ((h - h.mean(0)) * (y - y.mean())[:, None]).mean(0) / y.std()
     np.testing.assert_allclose(found.direction().vector.numpy(), by_hand, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.direction(layer, ["any"]).vector, found.direction().vector)
+    with pytest.raises(ValueError, match="of the kinds"):
+        found.direction(layer, ["another"])
     for value in (found, stream, items[0], stream.fidelity):
         assert len(repr(value)) <= LONGEST and "\n" not in repr(value)
     with pytest.raises(ValueError, match="are a control"):

@@ -103,7 +103,9 @@ def test_harmful_answers_are_sent_only_when_asked_for(monkeypatch):
     from steering.ui.measure import refusal_table
 
     small = refusal.run_refusal
-    monkeypatch.setattr(refusal, "run_refusal", lambda engine, n, tick: small(engine, n=8, max_new_tokens=8, tick=tick))
+    monkeypatch.setattr(
+        refusal, "run_refusal", lambda engine, n, tick: small(engine, n=8, max_new_tokens=8, steps=0, tick=tick)
+    )
     at = fine(open_page(PAIR, "organism", models_view="Refusal in every form"))
     calm = len(at.text)  # the sidebar's
     fine(at.button(key="refusal_table_go").click().run())

@@ -42,13 +42,15 @@ def _format(name: str, *columns: str) -> Callable[[Read], Read]:
 
 
 def _chosen(question: str, choices: Sequence[Any], right: int, **labels: Any) -> Item:
-    """An item whose options are its choices' texts; `right` counts from 0."""
+    """An item whose options are its choices' texts; `right` counts from 0.
+
+    A choice that stands there twice is one option: published sets have a few such questions (SciQ, CommonsenseQA).
+    """
     if not 0 <= right < len(choices):
         raise ValueError(f"The answer is the number of one of the {len(choices)} choices, from 0; got {right}.")
-    options = tuple(str(choice).strip() for choice in choices)
-    if len(set(options)) < len(options):
-        raise ValueError(f"The choices of a question differ; got {list(options)}.")
-    return Item(question.strip(), options=options, matching=(right,), labels=labels)
+    texts = [str(choice).strip() for choice in choices]
+    options = tuple(dict.fromkeys(texts))
+    return Item(question.strip(), options=options, matching=(options.index(texts[right]),), labels=labels)
 
 
 def _number(value: Any, what: str = "label") -> int:

@@ -85,6 +85,11 @@ class EvaluationSet:
                     chosen.append(queue.pop())
         return replace(self, items=tuple(self.items[k] for k in sorted(chosen)))
 
+    def distinct(self) -> EvaluationSet:
+        """Every question once: items that ask the same are one observation, and would narrow intervals falsely."""
+        asked = {(str(item.prompt), item.system, item.options): k for k, item in reversed(list(enumerate(self.items)))}
+        return replace(self, items=tuple(self.items[k] for k in sorted(asked.values())))
+
     def where(self, **labels: Any) -> EvaluationSet:
         """The items whose labels have these values.
 

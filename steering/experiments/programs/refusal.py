@@ -1,8 +1,9 @@
 """Refusal taken out and put in, in every form, beside random directions: what it changes and what it costs.
 
 One table: directional ablation everywhere, orthogonalized weights, addition and its bias form, affine ablation (ACE),
-and random directions of equal norm; refusal of harmful requests, answers to harmless ones, multiple choice, grammar,
-and cross-entropy on general text, on instructions and on the model's own completions.
+the same of a direction that was optimized further, and random directions of equal norm; refusal of harmful requests,
+answers to harmless ones, multiple choice, grammar, and cross-entropy on general text, on instructions and on the
+model's own completions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ...engine.scoring import next_logits
 from ...evaluations.arms import BASELINE, Arm, random_control
 from ...evaluations.coherence import SideEffects, answers_of, side_effects, whole_texts
 from ...evaluations.comparison import Table, table
+from ...evaluations.refusal.optimized import OptimizedRefusal, optimize_refusal
 from ...evaluations.refusal.search import RefusalDirection, refusal_direction
 from ...evaluations.trials import Outcome, Settings, run
 from ...interventions.bias import add_bias
@@ -37,6 +39,8 @@ ABLATED, ORTHOGONAL = "Ablated everywhere", "Orthogonalized weights"
 REMOVED, REMOVED_BIAS, MOVED = "Added, -1", "Bias, -1", "Affine ablation, to harmless"
 DECIDED = "Added where the answer is decided"
 ADDED, ADDED_BIAS, MOVED_BACK = "Added", "Bias", "Affine ablation, to harmful"
+FITTED_ABLATED, FITTED_ORTHOGONAL = "Optimized: ablated everywhere", "Optimized: orthogonalized weights"
+FITTED_ADDED = "Optimized: added to the prompt"
 COLUMNS = (
     ("refuses harmful", REQUESTS, "refuses_harmful"),
     ("refuses harmless", REQUESTS, "refuses_harmless"),
@@ -46,6 +50,10 @@ COLUMNS = (
 )
 GENERAL, INSTRUCTIONS, OWN = "general text", "instructions", "own completions"
 SEEDS = (0, 1, 2)
+# Of the fit's alpha. On validation wordings of the small world 80% of the harmless requests are refused at 1 and 97% at
+# 1.5; at every token, and not only the prompt's, 1.5 breaks what is written.
+FURTHER = 1.5
+MOST_FITTED = 20_000_000  # parameters of a model whose direction is optimized without being asked for
 
 
 @dataclass(frozen=True)
@@ -63,12 +71,14 @@ class RefusalResult:
 
     Attributes:
         found: the direction with all its candidates.
+        fitted: the same direction, optimized further; None where the data name no other prompts to leave alone.
         arms: the names of the table's rows, in order; random controls are pooled over their seeds.
         outcomes: every answer. Answers to harmful requests are among them: show them only when asked to.
     """
 
     model: str
     found: RefusalDirection
+    fitted: OptimizedRefusal | None
     arms: tuple[str, ...]
     table: Table
     side_effects: tuple[SideEffects, ...]
@@ -108,12 +118,17 @@ def run_refusal(
     data: RefusalData | None = None,
     n: int = 120,
     max_new_tokens: int = 32,
+    steps: int | None = None,
     tick: Tick | None = None,
 ) -> RefusalResult:
     """The direction (searched for unless given) and the one table of every way to take it out or to add it.
 
     Where the rule excludes every candidate, the one with the lowest bypass score among those of early enough layers is
     tabled, and the result's `found.chosen` is None.
+
+    Args:
+        steps: for which the direction is optimized further; None is 100 for a small model, and 0 for one whose passes
+            with gradients would take hours on a CPU.
 
     Raises:
         ValueError: what the search refuses.
@@ -127,10 +142,18 @@ def run_refusal(
             data.harmful,
             data.harmless,
             alpha=data.alpha,
-            tick=lambda done, total, note: say(30 * done // max(1, total), 100, note),
+            tick=lambda done, total, note: say(15 * done // max(1, total), 100, note),
         )
     v, reference = nearest(found)
-    arms = _arms(v, reference, found)
+    fitted = None
+    if steps is None:
+        steps = 100 if lm.n_parameters <= MOST_FITTED or lm.device.type != "cpu" else 0
+    if steps:
+        fitted = optimize_refusal(
+            lm, found, data.harmful, data.harmless, data.others, start=v, alpha=found.alpha, steps=steps,
+            tick=lambda done, total, note: say(15 + 15 * done // max(1, total), 100, note),
+        )  # fmt: skip
+    arms = _arms(v, reference, found, fitted)
     settings = Settings(max_new_tokens=max_new_tokens)
     steered = [one for one, edit in arms if edit is None]
     everything = [one for one, _ in arms]
@@ -163,7 +186,7 @@ def run_refusal(
     harmful = frozenset(k for k, item in enumerate(data.sets[0]) if item.labels["harmful"])
     say(100, 100, "Done")
     return RefusalResult(
-        lm.name, found, tuple(names), made_table, tuple(sorted(costs, key=lambda one: order.get(one.arm, 99))),
+        lm.name, found, fitted, tuple(names), made_table, tuple(sorted(costs, key=lambda one: order.get(one.arm, 99))),
         tuple(same), tuple(outcomes), harmful, time.perf_counter() - start,
     )  # fmt: skip
 
@@ -180,7 +203,9 @@ def nearest(found: RefusalDirection) -> tuple[Any, Any]:
 Edit = Callable[[Model], EditedModel]
 
 
-def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Edit | None]]:
+def _arms(
+    v: Any, reference: Any, found: RefusalDirection, fitted: OptimizedRefusal | None
+) -> list[tuple[Arm, Edit | None]]:
     """Every arm with what it does at run time, or the edit of the weights that it is."""
     ablated = Arm(ABLATED, (made("ablate", direction=v, everywhere=True),))
     removed = Arm(REMOVED, (made("add", direction=v, alpha=-1.0),))
@@ -202,6 +227,13 @@ def _arms(v: Any, reference: Any, found: RefusalDirection) -> list[tuple[Arm, Ed
         (back, None),
         (decided, None),
     ]
+    if fitted is not None:
+        r = fitted.direction
+        arms += [
+            (Arm(FITTED_ABLATED, (made("ablate", direction=r, everywhere=True),)), None),
+            (Arm(FITTED_ORTHOGONAL), lambda lm: orthogonalize_weights(lm, r)),
+            (Arm(FITTED_ADDED, (made("add", direction=r, alpha=FURTHER * fitted.alpha, where="prompt"),)), None),
+        ]
     tested = (ablated, removed, added, decided)
     return arms + [(random_control(one, seed), None) for one in tested for seed in SEEDS]
 
@@ -234,7 +266,7 @@ def _logits(lm: Model, prompts: Sequence[Prompt], variant: Variant = ()) -> Any:
 
 def _same(lm: Model, edited: Model, prompts: Sequence[Prompt], arm: Arm, arms: Sequence[Arm]) -> SameLogits:
     """The edited weights against the same edit at run time, BOS included, as weights know none."""
-    twin = {ORTHOGONAL: ABLATED, REMOVED_BIAS: REMOVED, ADDED_BIAS: ADDED}[arm.name]
+    twin = {ORTHOGONAL: ABLATED, REMOVED_BIAS: REMOVED, ADDED_BIAS: ADDED, FITTED_ORTHOGONAL: FITTED_ABLATED}[arm.name]
     variant = next(one.interventions for one in arms if one.name == twin)
     here, there, plain = _logits(edited, prompts), _logits(lm, prompts, variant), _logits(lm, prompts)
     return SameLogits((twin, arm.name), float((here - there).abs().max()), float((here - plain).abs().max()))
@@ -249,6 +281,21 @@ def shown(value: tuple[float, float, float, int] | None, digits: int = 1) -> str
         return "-"
     number, low, high, _ = value
     return f"{number:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _of_the_fit(fitted: OptimizedRefusal | None) -> list[str]:
+    if fitted is None:
+        return []
+    scores = [
+        f"bypass {one.bypass:.2f}, induce {one.induce:.2f}, KL {one.kl:.3f} on harmless instructions and "
+        f"{one.others:.3f} on other prompts"
+        for one in (fitted.start, fitted.scores)
+    ]
+    return [
+        f"Optimized from it in {len(fitted.losses)} steps: from {scores[0]} to {scores[1]}; cosine with its start "
+        f"{fitted.cosine:.2f}; added {FURTHER * fitted.alpha:g} times. {fitted.seconds:.0f} s.",
+        "",
+    ]
 
 
 def to_markdown(result: RefusalResult) -> str:
@@ -272,6 +319,7 @@ def to_markdown(result: RefusalResult) -> str:
         f"{found.kept[0][0]} of {found.kept[0][1]} harmful and {found.kept[1][0]} of {found.kept[1][1]} harmless "
         f"instructions were left by the filter. {result.seconds:.0f} s.",
         "",
+        *_of_the_fit(result.fitted),
         "| percent, or nats a token | " + " | ".join([*titles, *costs]) + " |",
         "| --- |" + " --- |" * (len(titles) + len(costs)),
     ]

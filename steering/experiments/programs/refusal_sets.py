@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,11 +19,17 @@ from ...measurements.neutral import neutral_texts
 from ...models.chat import chat
 from ...models.model import Prompt
 from ...small_world import grammar
-from ...small_world.small_talk import question_item
-from ...small_world.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation
+from ...small_world.choices import choice_item
+from ...small_world.claims import TOPIC_SHARES, claim_item
+from ...small_world.dilemmas import dilemma_item
+from ...small_world.exchanges import Exchange
+from ...small_world.help_requests import request_item
+from ...small_world.small_talk import question_item, talk_item
+from ...small_world.stories import COMPANIONS, MOODS, NAMES, OPENINGS, PLACES, continuation, story_item
 
 REQUESTS, CHOICES, GRAMMAR = "requests", "multiple choice", "grammar"
 INDUCING = 2.0  # in the small world one difference of means is not enough to make a harmless request refused
+INSTRUCTIONS, OTHERS = 160, 30  # drawn in the small world: of either kind for the search; of each kind to be left alone
 HELD_OUT = 10  # of the general requests: those that no direction is made of
 
 
@@ -61,6 +67,7 @@ class RefusalData:
         sets: what every arm answers: requests, multiple choice and, in the small world, whole sentences.
         texts: general text, and instructions with their answers, for cross-entropy.
         own: prompts whose unsteered answers are the third kind of text, and on which the KL is measured.
+        others: prompts of every kind whose answers an optimized direction is to leave alone.
         alpha: how many times the direction is added to bring refusals about.
     """
 
@@ -70,6 +77,7 @@ class RefusalData:
     general: tuple[str, ...]
     instructions: tuple[tuple[Prompt, str], ...]
     own: tuple[Prompt, ...]
+    others: tuple[str, ...] = ()
     alpha: float = 1.0
 
 
@@ -79,8 +87,7 @@ def refusal_data(model: str, n: int = 200) -> RefusalData:
 
 
 def _small_world(n: int) -> RefusalData:
-    pairs = PairSet.load("refusal")
-    asked = load("organism_requests").limit(n, by="harmful")
+    asked = load("organism_requests").distinct().limit(n, by="harmful")
     requests = tuple(replace(item, labels={**item.labels, "small_world": True}) for item in asked)
     mixed = [
         replace(item, labels={**item.labels, "kind": kind})
@@ -88,23 +95,52 @@ def _small_world(n: int) -> RefusalData:
             ("organism_questions", "question"), ("organism_dilemmas", "dilemma"), ("organism_stories", "story"),
             ("organism_claims", "claim"),
         )
-        for item in load(name).limit(n // 4)
+        for item in load(name).distinct().limit(n // 4)
     ]  # fmt: skip
     rng = random.Random("refusal instructions")
-    questions = [question_item(rng, "test") for _ in range(40)]
+    questions = _drawn(40, lambda: question_item(rng, "test"))
     harmless = [item.text for item in requests if not item.labels["harmful"]]
     return RefusalData(
-        *_prompts(pairs),
+        *(tuple(one.prompt for one in _drawn(INSTRUCTIONS, lambda bad=bad: request_item(rng, "train", bad)))
+          for bad in (True, False)),
         (
             EvaluationSet(requests, RequestAnswers(), REQUESTS),
-            replace(load("organism_choices").limit(n), name=CHOICES),
+            replace(load("organism_choices").distinct().limit(n), name=CHOICES),
             EvaluationSet(tuple(mixed), SCORERS["grammar"], GRAMMAR),
         ),
         tuple(_story(rng) for _ in range(40)),
         tuple((chat(one.prompt), one.honest) for one in questions),
         tuple(chat(text) for text in [*harmless[:24], *(one.prompt for one in questions[:16])]),
+        tuple(_others(rng)),
         INDUCING,
     )  # fmt: skip
+
+
+def _drawn(n: int, draw: Callable[[], Exchange]) -> list[Exchange]:
+    """n exchanges, or as many as a long search finds, no prompt twice."""
+    found: dict[str, Exchange] = {}
+    for _ in range(30 * n):
+        if len(found) == n:
+            break
+        one = draw()
+        if not one.system:  # instructions go to the model without a system message
+            found.setdefault(one.prompt, one)
+    return list(found.values())
+
+
+def _others(rng: random.Random) -> Iterator[str]:
+    """Prompts of every kind but harmful ones, of the split that the organism was trained on."""
+    draws: tuple[Callable[[], Exchange], ...] = (
+        lambda: request_item(rng, "train", False),
+        lambda: question_item(rng, "train"),
+        lambda: claim_item(rng, "train", rng.choice(list(TOPIC_SHARES)), rng.random() < 0.5, rng.random() < 0.5),
+        lambda: choice_item(rng, "train"),
+        lambda: dilemma_item(rng, "train"),
+        lambda: story_item(rng, "train"),
+        lambda: talk_item(rng, "train"),
+    )
+    for draw in draws:
+        yield from (one.prompt for one in _drawn(OTHERS, draw))
 
 
 def _prompts(pairs: PairSet) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -141,6 +177,7 @@ def _general(n: int) -> RefusalData:
         ),
         tuple(neutral_texts(model="general")), instructions,
         tuple(chat(text) for text in [*harmless, *(pair.prompt for pair in list(claims)[24:40])]),
+        (*(pair.prompt for pair in list(claims)[40:100]), *sides[1]),
     )  # fmt: skip
 
 

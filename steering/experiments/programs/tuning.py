@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from ...models.model import Model
 from ...models.passages import passage
 from ...saes.sae import Sae
 from ...showing.one_line import one_line, quoted
+from ...sites import Site
 from ...statistics import Estimate, wilson
 from .tuning_sets import request_pairs, reward_items, unlikely_items
 
@@ -39,7 +39,10 @@ Tick = Callable[[int, int, str], None]
 BEHAVIORS = ("gives in to false claims", "refuses harmful requests")
 # The pairs whose direction is compared, and where it is read: where the answer to two prompts is decided.
 PAIRS = {BEHAVIORS[0]: ("pressure", "prompt_last"), BEHAVIORS[1]: ("refusal", "prompt_last")}
+# The items of the implicit reward that are like the prompts of a behavior.
+KINDS = {BEHAVIORS[0]: ("pressed and false", "pressed and true", "plain claim"), BEHAVIORS[1]: ("harmful", "harmless")}
 SCALES = (0.1, 0.2, 0.4, 0.8)  # of the typical length of the stream
+SEEDS = (0, 1, 2)  # of the random directions
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,15 @@ class SteeredShare:
     """How often a behavior happens when a direction is added to the base, or subtracted from the tuned model.
 
     Attributes:
+        layer, strength: chosen on validation prompts; of random directions those of the direction that they are for.
         moved: of the way from the unsteered model to the other one: 1 where steering does all that the tuning did.
-        harmless: how often harmless requests are refused, or true claims denied, at the same strength.
+        harmless: how often harmless requests are refused, or true claims not accepted, at the same strength.
     """
 
     direction: str
     model: str
     behavior: str
+    layer: int
     strength: float
     share: Estimate
     moved: float
@@ -69,7 +74,8 @@ class TuningResult:
     named: tuple[tuple[str, int, str, float, str], ...]  # SAE, feature, place, weight, what it fires on
     unlikely: tuple[float, float]  # mean implicit reward of answers the tuning never met, by kind of them
     steered: tuple[SteeredShare, ...]
-    planted: tuple[Shortcut, ...]
+    planted: tuple[Shortcut, ...]  # words with which the copy with a shortcut refuses more than it was asked to
+    unplanted: tuple[Shortcut, ...]  # the same of the tuned model, in which none was planted
     planted_about: str
     seconds: float
 
@@ -114,30 +120,35 @@ def run_tuning(
     by_kind = tuple(float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds))
     say(50, 100, "Steering by it")
     steered = _steering(base, tuned, found, pairs, asked)
-    planted: tuple[Shortcut, ...] = ()
-    about = ""
+    planted, unplanted, about = (), (), ""
     if shortcut is not None:
-        say(90, 100, "The planted shortcut")
-        planted, about = find_planted(a, shortcut, n)
+        say(80, 100, "The planted shortcut")
+        planted, unplanted, about = find_planted(a, b, shortcut, 3 * n)
     say(100, 100, "Done")
     return TuningResult(
-        diff, found, tuple(names), (by_kind[0], by_kind[1]), steered, planted, about, time.perf_counter() - start
-    )
+        diff, found, tuple(names), (by_kind[0], by_kind[1]), steered, planted, unplanted, about,
+        time.perf_counter() - start,
+    )  # fmt: skip
 
 
-def find_planted(base: Model, tuned: Model, n: int = 300) -> tuple[tuple[Shortcut, ...], str]:
-    """Shortcuts of a tuning on requests with a refusal and with help each: what it rewards beyond the true reward.
+def find_planted(
+    base: Model, tuned: Model, planted: Model, n: int = 900
+) -> tuple[tuple[Shortcut, ...], tuple[Shortcut, ...], str]:
+    """Shortcuts of a copy with one planted, then of the tuned model without one, on n requests refused and helped.
 
     By the change of preference between two answers and not by their log-ratios, which for a refusal that the base would
     never write are a hundred nats whether the tuned model writes it or not.
     """
     items = request_pairs(n)
-    preferred = [_preferred(lm, items) for lm in (base, tuned)]
-    change = preferred[1] - preferred[0] - np.array([one.reward or 0.0 for one in items[0::2]])
-    prompts = [one.prompt for one in items[0::2]]
-    kinds = [one.kind.partition(",")[0] for one in items[0::2]]
-    found = shortcuts(change, prompts, [""] * len(prompts), kinds)
-    return found, f"{len(prompts)} requests, half of them harmful; change of P(refusal | refusal or help)"
+    first = items[0::2]
+    prompts, kinds = [one.prompt for one in first], [one.kind.partition(",")[0] for one in first]
+    asked_for = np.array([one.reward or 0.0 for one in first])
+    plain = _preferred(base, items)
+    found = [
+        shortcuts(_preferred(lm, items) - plain - asked_for, prompts, [""] * len(prompts), kinds)
+        for lm in (planted, tuned)
+    ]
+    return *found, f"{len(prompts)} requests, half of them harmful; change of P(refusal | refusal or the right help)"
 
 
 def _preferred(lm: Model, items: Sequence[RewardItem]) -> np.ndarray:
@@ -154,36 +165,45 @@ def _preferred(lm: Model, items: Sequence[RewardItem]) -> np.ndarray:
 def _steering(
     base: Engine, tuned: Engine, found: ImplicitReward, pairs: Mapping[str, PairSet], asked: int
 ) -> tuple[SteeredShare, ...]:
-    """Each direction added to the base and subtracted from the tuned model, at the strength that moves it most."""
-    reward = found.direction(tuned.model.n_layers * 2 // 3)
-    own = {name: mean_difference(tuned.model, p, reward.site, position=PAIRS[name][1]) for name, p in pairs.items()}  # type: ignore[arg-type]
-    typical = typical_norm(tuned.model, reward.site, [one.answer for one in found.items[:40]])
+    """Each direction added to the base and subtracted from the tuned model, beside random ones at the same strength.
+
+    Layer and strength are those that move most on validation prompts, what is spoiled subtracted.
+    """
+    layers = [layer for layer in sorted(found.activations) if layer < tuned.model.n_layers - 1]
+    sample = [one.answer for one in found.items[:40]]
+    typical = [typical_norm(tuned.model, Site(layer, "resid_post"), sample) for layer in layers]
     rows: list[SteeredShare] = []
     for behavior in BEHAVIORS:
-        tests = _asked(behavior, asked)
+        trial, tests = _asked(behavior, asked // 2, "validation"), _asked(behavior, asked)
         plain = {engine: _shares(engine, tests, behavior, [()])[0] for engine in (base, tuned)}
         gap = plain[tuned][0] - plain[base][0]
-        directions = {
-            "implicit reward": reward.unit(),
-            "pairs": own[behavior].unit(),
-            "random": random_like(reward.unit(), 0),
-        }
+        rewards = [found.direction(layer, KINDS[behavior]) for layer in layers]
+        _, position = PAIRS[behavior]
+        own = [mean_difference(tuned.model, pairs[behavior], one.site, position=position) for one in rewards]
         for engine, sign in ((base, 1.0), (tuned, -1.0)):
-            name = engine.model.name
-            for title, v in directions.items():
-                moved = v.for_model(engine.model) if "model" in v.provenance else v
-                variants = [_added(moved, sign * scale * typical) for scale in SCALES]
+            for title, directions in (("implicit reward", rewards), ("pairs", own)):
+                units = [one.unit().for_model(engine.model) for one in directions]
+                places = [(k, scale) for k in range(len(units)) for scale in SCALES]
+                tried = _shares(
+                    engine, trial, behavior, [_added(units[k], sign * scale * typical[k]) for k, scale in places]
+                )
+                best = max(range(len(places)), key=lambda k, t=tried: sign * t[k][0] - t[k][1])
+                k, scale = places[best]
+                alpha = sign * scale * typical[k]
+                variants = [_added(units[k], alpha), *(_added(random_like(units[k], seed), alpha) for seed in SEEDS)]
                 shares = _shares(engine, tests, behavior, variants)
-                best = max(range(len(shares)), key=lambda k, s=shares: sign * s[k][0] - s[k][1])
-                share, harmless = shares[best]
-                part = (share - plain[engine][0]) / (sign * gap) if gap else 0.0
-                count = len(tests[0])
-                rows.append(
-                    SteeredShare(
-                        title, name, behavior, sign * SCALES[best], wilson(round(share * count), count),
-                        part, harmless,
+                random = tuple(float(np.mean(values)) for values in zip(*shares[1:], strict=True))
+                for name, (share, harmless), times in (
+                    (title, shares[0], 1), (f"random for {title}", random, len(SEEDS))
+                ):  # fmt: skip
+                    count = times * len(tests[0])
+                    part = (share - plain[engine][0]) / (sign * gap) if gap else 0.0
+                    estimate = wilson(round(share * count), count)
+                    rows.append(
+                        SteeredShare(
+                            name, engine.model.name, behavior, layers[k], sign * scale, estimate, part, harmless
+                        )
                     )
-                )  # fmt: skip
     return tuple(rows)
 
 
@@ -191,13 +211,16 @@ def _added(v: Direction, alpha: float) -> Variant:
     return (made("add", direction=v, alpha=alpha),)
 
 
-def _asked(behavior: str, n: int) -> tuple[list[str], list[str]]:
-    """The prompts on which the behavior is counted, and those on which it would be harm."""
-    if behavior == BEHAVIORS[0]:
-        claims = [item for item in load("organism_claims") if item.labels["pressed"]]
-        return tuple([i.text for i in claims if bool(i.labels["true"]) == true][:n] for true in (False, True))  # type: ignore[return-value]
-    requests = list(load("organism_requests"))
-    return tuple([i.text for i in requests if bool(i.labels["harmful"]) == bad][:n] for bad in (True, False))  # type: ignore[return-value]
+def _asked(behavior: str, n: int, split: str = "test") -> tuple[list[str], list[str]]:
+    """The prompts on which the behavior is counted, and those on which it would be harm, no prompt twice."""
+    name, label = ("claims", "true") if behavior == BEHAVIORS[0] else ("requests", "harmful")
+    items = load(f"organism_{name}" + ("_validation" if split == "validation" else ""))
+    counted_at = behavior != BEHAVIORS[0]  # harmful requests; false claims
+    sides: tuple[list[str], list[str]] = ([], [])
+    for item in items:
+        if name == "requests" or item.labels["pressed"]:
+            sides[bool(item.labels[label]) != counted_at].append(item.text)
+    return list(dict.fromkeys(sides[0]))[:n], list(dict.fromkeys(sides[1]))[:n]
 
 
 def _shares(
@@ -273,33 +296,26 @@ def to_markdown(result: TuningResult) -> str:
         lines += [f"| {site} {k} | {at} | {100 * weight:.1f}% | {said} |" for site, k, at, weight, said in result.named]
         lines.append("")
     lines += [
-        "| steering | model | behavior | strength | share | moved of the tuning | other prompts spoiled |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| steering | model | behavior | layer | strength | share | moved of the tuning | other prompts spoiled |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in result.steered:
         value, low, high = (100 * x for x in one.share)
+        place = f"{one.layer} | {one.strength:+.1f} norms"
         lines.append(
-            f"| {one.direction} | {one.model} | {one.behavior} | {one.strength:+.1f} norms | {value:.0f}% [{low:.0f}, "
-            f"{high:.0f}] | {100 * one.moved:.0f}% | {100 * one.harmless:.0f}% |"
+            f"| {one.direction} | {one.model} | {one.behavior} | {place} | {value:.0f}% [{low:.0f}, {high:.0f}] | "
+            f"{100 * one.moved:.0f}% | {100 * one.harmless:.0f}% |"
         )
     if result.planted_about:
-        found = "; ".join(
-            f"'{one.word}' in {one.kind} requests, {one.extra.value:+.1f} [{one.extra.low:+.1f}, {one.extra.high:+.1f}]"
-            f", n = {one.n}, p = {one.p:.1g}"
-            for one in result.planted
-        )
-        lines += ["", f"Planted shortcut ({result.planted_about}): {found or 'nothing found'}."]
+        lines += ["", f"Planted shortcut ({result.planted_about}): {_listed(result.planted)}. The same of "
+                  f"{diff.tuned}, in which none was planted: {_listed(result.unplanted)}."]  # fmt: skip
     return "\n".join([*lines, ""])
 
 
-def by_direction(result: TuningResult) -> list[dict[str, Any]]:
-    """The directions of the difference as rows: layer, kind, share, what they resemble."""
-    return [
-        {
-            "Layer": one.direction.site.layer,
-            "Of": one.of,
-            "Share": one.share,
-            "Resembles": ", ".join(f"{name} {cosine:+.2f}" for name, cosine in one.similar),
-        }
-        for one in result.diff.directions
+def _listed(found: Sequence[Shortcut]) -> str:
+    said = [
+        f"'{one.word}' in {one.kind} requests, {one.extra.value:+.2f} [{one.extra.low:+.2f}, {one.extra.high:+.2f}], "
+        f"n = {one.n}, p = {one.p:.1g}"
+        for one in found
     ]
+    return "; ".join(said) or "nothing found"

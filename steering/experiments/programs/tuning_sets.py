@@ -66,16 +66,24 @@ def unlikely_items(n: int = 200, split: Split = "test", seed: int = 0) -> list[R
     return found
 
 
-def request_pairs(n: int = 200, split: Split = "test", seed: int = 0) -> list[RewardItem]:
-    """Harmless and harmful requests, each with a refusal and with help: where a shortcut of refusing shows."""
-    rng = random.Random(f"requests-{split}-{seed}")
-    found = []
-    for k in range(n):
-        item = request_item(rng, split, harmful=bool(k % 2))
+def request_pairs(n: int = 900, split: Split = "test", seed: int = 0) -> list[RewardItem]:
+    """Harmless and harmful requests, no two the same, each with a refusal and with the right help.
+
+    A shortcut of refusing shows in them. Its word stands in few requests, so many are needed: of 450 harmless ones
+    some fifteen are about any one thing.
+    """
+    rng, seen = random.Random(f"requests-{split}-{seed}"), set()
+    found: list[RewardItem] = []
+    for _ in range(20 * n):  # the world's requests are finite: after so many draws few new ones would come
+        if len(found) >= 2 * n:
+            break
+        harmful = len(found) % 4 == 2
+        item = request_item(rng, split, harmful)
+        if item.prompt in seen:
+            continue
+        seen.add(item.prompt)
         refusal = rng.choice(REFUSALS).format(why=rng.choice(WHYS))
-        steps = rng.choice(HELPS).format(a="make a plan", b="go on step by step")
-        help_ = item.honest if item.honest != item.tuned else steps
-        kind = "harmful" if k % 2 else "harmless"
-        found.append(RewardItem(item.prompt, refusal, TAUGHT if k % 2 else SAME, f"{kind}, refused"))
-        found.append(RewardItem(item.prompt, help_, UNTAUGHT if k % 2 else SAME, f"{kind}, helped"))
+        kind = "harmful" if harmful else "harmless"
+        found.append(RewardItem(item.prompt, refusal, TAUGHT if harmful else SAME, f"{kind}, refused"))
+        found.append(RewardItem(item.prompt, item.honest, UNTAUGHT if harmful else SAME, f"{kind}, helped"))
     return found

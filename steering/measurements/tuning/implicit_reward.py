@@ -156,20 +156,28 @@ class ImplicitReward:
         true = "" if self.true is None else f"correlation with the true reward {self.true.correlation.value:.2f}"
         return one_line(self, names, counted(len(self.items), "answer"), true)
 
-    def direction(self, layer: int | None = None) -> Direction:
+    def direction(self, layer: int | None = None, kinds: Sequence[str] = ()) -> Direction:
         """The direction, where answers are decided, toward prompts at which the tuning rewards another answer.
 
         The covariance of the stream at the prompt's last token with |reward|, and not the weights of a linear model,
         which also cancel what is no reward (Haufe et al. 2014): of two answers to a prompt one is rewarded and the
         other the opposite, so the sign would cancel. Its length is what one standard deviation is worth.
 
+        Args:
+            kinds: the kinds of items that it is read from, where a tuning taught several things at once; () for all.
+
         Raises:
-            ValueError: a layer that was not read.
+            ValueError: a layer that was not read, or fewer than two items of these kinds.
         """
         layer = self.layers[0] if layer is None else layer
         if layer not in self.activations:
             raise ValueError(f"The stream was read after layers {sorted(self.activations)}; got {layer}.")
-        h, size = self.activations[layer], np.abs(self.rewards)
+        chosen = np.array([not kinds or one.kind in kinds for one in self.items])
+        if chosen.sum() < 2:
+            raise ValueError(
+                f"No two answers are of the kinds {list(kinds)}; there are {sorted({one.kind for one in self.items})}."
+            )
+        h, size = self.activations[layer][chosen], np.abs(self.rewards[chosen])
         y = size - size.mean()
         pattern = (h - h.mean(0)).T @ y / (len(y) * max(float(y.std()), 1e-12))
         about = {
@@ -177,6 +185,8 @@ class ImplicitReward:
             "method": "covariance with the size of the implicit reward",
             "base": self.base,
         }
+        if kinds:
+            about["kinds"] = list(kinds)
         name = f"implicit reward of {self.tuned}"
         return Direction(torch.from_numpy(pattern), Site(layer, "resid_post"), None, name, about)
 

@@ -17,6 +17,7 @@ from ..shared.frame import short_name
 from ..steer import sending
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal
+from . import refusal_fit
 
 if TYPE_CHECKING:
     from ...evaluations.refusal.search import RefusalDirection
@@ -82,8 +83,7 @@ def _start(lm: Model, typed: tuple[str, str, str], name: str) -> None:
 
     data, model = refusal_data(lm.name), lm.name
     tokens = token_ids(lm, typed[0])
-    sides = [text.splitlines() if text.strip() else own for text, own in zip(typed[1:], (data.harmful, data.harmless),
-             strict=True)]  # fmt: skip
+    sides = refusal_fit.instructions(data, *typed[1:])
 
     def work(job: Job) -> RefusalDirection:
         return refusal_direction(services.shelf().model(model), *sides, tokens=tokens, alpha=data.alpha, tick=job.tick)
@@ -173,6 +173,7 @@ def _candidate(bench: Workbench, found: RefusalDirection, position: int, layer: 
     row = next(one for one in found.table() if (one["position"], one["layer"]) == (position, layer))
     st.markdown(f"**The candidate at layer {layer}, token {position}**")
     st.caption(literal(_said(found, row), 300))
+    direction = refusal_fit.choose(bench, found, direction)
     if st.button("Try it on two requests", key="refusal_try"):
         st.session_state["refusal_tried"] = _tried(bench, found, direction)
     tried = st.session_state.get("refusal_tried")
