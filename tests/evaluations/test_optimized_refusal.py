@@ -11,7 +11,7 @@ import steering as t
 from steering.engine.scoring import next_logits
 from steering.evaluations.refusal.optimized import _answer_logprobs, _moved, _own_answers, _without, optimize_refusal
 from steering.evaluations.refusal.selection import SelectionRule
-from steering.evaluations.refusal.words import asked
+from steering.evaluations.refusal.words import asked, greedy_answers
 from steering.experiments.programs.refusal_sets import refusal_data
 from steering.interventions.ablation import residual_sites
 from steering.models.model import Model
@@ -24,9 +24,11 @@ HARMLESS = [f"I love {thing} and {other}" for thing in THINGS for other in THING
 OTHERS = [f"Where is the {thing}, and {n}?" for n, thing in enumerate(THINGS * 2)]
 
 
-def searched(lm: Model) -> t.RefusalDirection:
+def searched(lm: Model, tokens: list[int] | None = None) -> t.RefusalDirection:
+    """What a random model begins its answers with stands for refusing tokens, unless others are given."""
+    tokens = tokens or sorted({ids[0] for ids, text in greedy_answers(lm, HARMFUL, max_new_tokens=2) if text.strip()})
     rule = SelectionRule(1.0, 1e9, -1e9)
-    return t.refusal_direction(lm, HARMFUL, HARMLESS, tokens=[5, 9], filtered=False, rule=rule)
+    return t.refusal_direction(lm, HARMFUL, HARMLESS, tokens=tokens, filtered=False, rule=rule)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma2", "llama"])
@@ -69,6 +71,8 @@ def test_what_a_fit_returns_and_that_it_is_reproducible(tiny_llama: Model) -> No
     torch.testing.assert_close(none.direction.vector, found.direction.vector.float(), atol=1e-5, rtol=1e-5)
     assert none.scores.bypass == pytest.approx(found.chosen.bypass, abs=1e-3)
     assert none.scores.kl == pytest.approx(found.chosen.kl, abs=1e-3)
+    with pytest.raises(ValueError, match="begins none of its answers"):
+        optimize_refusal(tiny_llama, searched(tiny_llama, [5, 9]), HARMFUL, HARMLESS, OTHERS, **options)
     with pytest.raises(ValueError, match="At least 8 harmful, harmless and other"):
         optimize_refusal(tiny_llama, found, HARMFUL, HARMLESS, OTHERS[:3])
 

@@ -100,9 +100,13 @@ def _small_world(n: int) -> RefusalData:
     rng = random.Random("refusal instructions")
     questions = _drawn(40, lambda: question_item(rng, "test"))
     harmless = [item.text for item in requests if not item.labels["harmful"]]
+    bad, good = (
+        tuple(one.prompt for one in _drawn(INSTRUCTIONS, lambda side=side: request_item(rng, "train", side)))
+        for side in (True, False)
+    )
     return RefusalData(
-        *(tuple(one.prompt for one in _drawn(INSTRUCTIONS, lambda bad=bad: request_item(rng, "train", bad)))
-          for bad in (True, False)),
+        bad,
+        good,
         (
             EvaluationSet(requests, RequestAnswers(), REQUESTS),
             replace(load("organism_choices").distinct().limit(n), name=CHOICES),

@@ -144,11 +144,15 @@ def find_planted(
     prompts, kinds = [one.prompt for one in first], [one.kind.partition(",")[0] for one in first]
     asked_for = np.array([one.reward or 0.0 for one in first])
     plain = _preferred(base, items)
-    found = [
+    of_planted, of_tuned = (
         shortcuts(_preferred(lm, items) - plain - asked_for, prompts, [""] * len(prompts), kinds)
         for lm in (planted, tuned)
-    ]
-    return *found, f"{len(prompts)} requests, half of them harmful; change of P(refusal | refusal or the right help)"
+    )
+    return (
+        of_planted,
+        of_tuned,
+        f"{len(prompts)} requests, half of them harmful; change of P(refusal | refusal or the right help)",
+    )
 
 
 def _preferred(lm: Model, items: Sequence[RewardItem]) -> np.ndarray:
@@ -179,7 +183,7 @@ def _steering(
         gap = plain[tuned][0] - plain[base][0]
         rewards = [found.direction(layer, KINDS[behavior]) for layer in layers]
         _, position = PAIRS[behavior]
-        own = [mean_difference(tuned.model, pairs[behavior], one.site, position=position) for one in rewards]
+        own = [mean_difference(tuned.model, pairs[behavior], one.site, position=position) for one in rewards]  # type: ignore[arg-type]
         for engine, sign in ((base, 1.0), (tuned, -1.0)):
             for title, directions in (("implicit reward", rewards), ("pairs", own)):
                 units = [one.unit().for_model(engine.model) for one in directions]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -48,7 +48,7 @@ def choose(bench: Workbench, found: RefusalDirection, start: Direction) -> Direc
     return fitted.direction if use else start
 
 
-def _rows(fitted: OptimizedRefusal) -> list[dict[str, object]]:
+def _rows(fitted: OptimizedRefusal) -> list[dict[str, Any]]:
     titles = {
         "bypass": "Harmful, ablated (low is good)", "induce": "Harmless, added (high is good)",
         "kl": "KL, harmless requests", "others": "KL, other prompts",
