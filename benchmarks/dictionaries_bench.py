@@ -1,7 +1,9 @@
 """`python -m benchmarks.dictionaries_bench`: training dictionaries beside SAELens' own runner, matching, and memory.
 
-The same work for both: tokens of the bundled pairs through smollm2 up to layer 15, then a BatchTopK dictionary trained
-on each activation once, on the CPU. Seconds of the process, so that what else the machine does counts little.
+The same work for both: random tokens through smollm2 to layer 15, then a BatchTopK dictionary trained on as many
+activations, on the CPU. Seconds of the process, so that what else the machine does counts little. Tokens that pass
+through the model are counted: SAELens fills a buffer to mix from with more than it trains on, and ours reads a sample
+(here all) once more to find norms.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from steering.saes.making.recipe import SaeRecipe
 from steering.saes.making.tokens import Windows, write_windows
 from steering.saes.making.training import train_sites
 from steering.sites import Site
+
+from .machine import load
 
 SITE, WIDTH, K, BATCH, CONTEXT = Site(15, "resid_post"), 1024, 32, 2048, 256
 BATCHES = 8
@@ -43,6 +48,21 @@ def processed(work: Callable[[], Any]) -> tuple[float, float]:
     cpu, wall = time.process_time(), time.perf_counter()
     work()
     return time.process_time() - cpu, time.perf_counter() - wall
+
+
+@contextmanager
+def passed(lm: Model) -> Iterator[list[int]]:
+    """Counts the tokens that pass through the model, in the list's only item."""
+    count = [0]
+
+    def add(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        count[0] += inputs[0].numel()
+
+    handle = lm.hf.get_input_embeddings().register_forward_pre_hook(add)
+    try:
+        yield count
+    finally:
+        handle.remove()
 
 
 def ours(lm: Model, rows: list[list[int]], folder: Path) -> dict[str, float]:
@@ -71,9 +91,9 @@ def theirs(lm: Model, rows: list[list[int]]) -> float:
         sae=BatchTopKTrainingSAEConfig(d_in=lm.d_model, d_sae=WIDTH, k=K),
         model_name="smollm2", model_class_name="HookedTransformer", hook_name=str(SITE), dataset_path="none",
         is_dataset_tokenized=True, streaming=False, context_size=CONTEXT, training_tokens=BATCHES * BATCH,
-        n_batches_in_buffer=8, store_batch_size_prompts=16, train_batch_size_tokens=BATCH, prepend_bos=False,
-        lr=1e-3, device="cpu", n_eval_batches=0, output_path=None, checkpoint_path=None, verbose=False,
-        logger=LoggingConfig(log_to_wandb=False),
+        n_batches_in_buffer=BATCH // CONTEXT, store_batch_size_prompts=16, train_batch_size_tokens=BATCH,
+        prepend_bos=False, lr=1e-3, device="cpu", n_eval_batches=0, output_path=None, checkpoint_path=None,
+        verbose=False, logger=LoggingConfig(log_to_wandb=False),
     )  # fmt: skip
     data = Dataset.from_dict({"input_ids": rows})
     data.set_format("torch")
@@ -107,11 +127,37 @@ def matching() -> tuple[float, float]:
     return processed(lambda: match(*two))[1], processed(lambda: match(*random))[1]
 
 
+def speed() -> None:
+    """Print the seconds of both on the same work, and how many tokens each passed through the model."""
+    lm = load_model("smollm2")
+    rows = tokens_of(lm, BATCHES * BATCH)
+    with tempfile.TemporaryDirectory() as folder, passed(lm) as read:
+        mine = ours(lm, rows, Path(folder))
+    tokens = BATCHES * BATCH
+    print(
+        f"ours, smollm2 layer 15, {tokens:,} tokens: harvest {tokens / mine['harvest']:,.0f} tokens a CPU second (and "
+        f"once more to find norms: {mine['norms']:.1f} s), train {tokens / mine['train']:,.0f} samples a CPU second",
+        flush=True,
+    )
+    with passed(lm) as also:
+        other = theirs(lm, rows)
+    whole = sum(mine.values())
+    print(
+        f"SAELens' runner: {other:.1f} CPU s with {also[0]:,} tokens through the model; ours {whole:.1f} CPU s with "
+        f"{read[0]:,}; ratio {other / whole:.2f}, for each token through the model "
+        f"{other / also[0] / (whole / read[0]):.2f}"
+    )
+
+
 def main() -> int:
-    """Print every figure; with a number of tokens, only the peak memory of harvesting those."""
+    """Print every figure; with "speed" only those beside SAELens, with a number the peak memory of so many tokens."""
+    if sys.argv[1:] == ["speed"]:
+        speed()
+        return 0
     if len(sys.argv) > 1:
         print(f"{memory(int(sys.argv[1])):.3f}")
         return 0
+    print(f"load average before: {load()}")
     shipped, random = matching()
     print(f"matching 4,096 x 4,096: shipped layers 10 and 15 {shipped:.1f} s, random {random:.1f} s", flush=True)
     peaks = []
@@ -119,20 +165,7 @@ def main() -> int:
         call = [sys.executable, "-m", "benchmarks.dictionaries_bench", str(count)]
         peaks.append(float(subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()[-1]))
     print(f"peak memory, organism: {SMALL:,} tokens {peaks[0]:.2f} GB, {LARGE:,} tokens {peaks[1]:.2f} GB", flush=True)
-    lm = load_model("smollm2")
-    rows = tokens_of(lm, BATCHES * BATCH)
-    with tempfile.TemporaryDirectory() as folder:
-        mine = ours(lm, rows, Path(folder))
-    tokens = BATCHES * BATCH
-    speeds = tokens / mine["harvest"], tokens / mine["train"]
-    print(
-        f"ours, smollm2 layer 15, {tokens:,} tokens: harvest {speeds[0]:,.0f} tokens a CPU second "
-        f"(and once more to find norms: {mine['norms']:.1f} s), train {speeds[1]:,.0f} samples a CPU second",
-        flush=True,
-    )
-    other = theirs(lm, rows)
-    whole = sum(mine.values())
-    print(f"SAELens' runner: {other:.1f} CPU s; ours {whole:.1f} CPU s; ratio {other / whole:.2f}")
+    speed()
     return 0
 
 

@@ -18,15 +18,17 @@ def code_card(
     own: Sequence[float],
     palette: Palette,
     *,
-    height: int = 230,
+    height: int = 244,
 ) -> go.Figure:
     """Three panels: what each feature writes; alignment beside interference; what is read with several at once."""
     figure = make_subplots(
-        1, 3, subplot_titles=("features × neurons", "interference by alignment", "all read rightly, by number at once"),
+        1, 3,
+        # Two lines each: on a phone a panel is 80 pixels wide.
+        subplot_titles=("features ×<br>neurons", "interference<br>by alignment", "all read rightly,<br>by how many"),
         column_widths=[0.34, 0.3, 0.36], horizontal_spacing=0.09,
     )  # fmt: skip
     figure.update_layout(base(palette, height).layout)
-    figure.update_layout(margin={"l": 8, "r": 8, "t": 26, "b": 8})
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 40, "b": 8})
     largest = max(abs(value) for row in vectors for value in row) or 1.0
     colors = palette.diverging
     figure.add_heatmap(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..jobs.checkpoint import Checkpoint
 from ..jobs.files import write_atomically
 from ..models.loading import load_model
 from ..models.model import Model
@@ -88,15 +89,22 @@ def _truth(file: Path, out: Path | None) -> int:
         plan = TruthExperiment.parse(file.read_text(encoding="utf-8"))
         line = ProgressLine()
         lm = load_model(plan.model) if plan.model else None
+        out = out or file.with_name("results.json")
+        rows = out.with_suffix(".rows.jsonl")
         found = run(
             plan,
             lambda what, done, total: line(what, done, total, {}),
             None if lm is None else _activations(lm, Site.parse(plan.site)),
+            Checkpoint(rows),
         )
     except (ValueError, OSError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
-    write_atomically(out or file.with_name("results.json"), json.dumps(found).encode())
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from the last training that was finished.", file=sys.stderr)
+        return 130
+    write_atomically(out, json.dumps(found).encode())
+    rows.unlink(missing_ok=True)
     print("\n\n" + losses_table(found["losses"], (*REACHED, *KNOWN)))
     print("\n" + mutual_table(found["mutual"]))
     if "model" in found:

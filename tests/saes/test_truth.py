@@ -1,13 +1,16 @@
 """Data with known features, what is measured of a dictionary there, and the codes that are no superposition."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from steering.jobs.checkpoint import Checkpoint
 from steering.saes.making.losses import dictionary
 from steering.saes.making.recipe import SaeRecipe
 from steering.saes.making.trainer import Trainer
+from steering.saes.truth import trial
 from steering.saes.truth.polysemy import codes, measure_code
 from steering.saes.truth.report import codes_table, curves_of, losses_table, mutual_table
 from steering.saes.truth.trial import TruthExperiment, by, interval, run
@@ -124,3 +127,30 @@ def test_an_experiment_runs_whole_and_its_rows_are_joined():
         "TopK": 2,
     }
     assert {what for what, _, _ in told} == {"losses", "mutual", "model"}
+
+
+def test_a_stopped_experiment_goes_on_and_finds_the_same(tmp_path, monkeypatch):
+    plan = TruthExperiment(
+        world=WORLD, losses=("L1", "TopK"), l0=(2.0,), seeds=2, d_sae=40, samples=5_120, pool=1_000, group=2,
+        mutual=(0.0, 0.5), mutual_l0=3.0,
+    )  # fmt: skip
+    whole = run(plan, lambda *_: None)
+    trained = []
+    original = trial.train_group
+
+    def counted(train, recipe):
+        if len(trained) == 5:
+            raise KeyboardInterrupt
+        trained.append(recipe)
+        return original(train, recipe)
+
+    monkeypatch.setattr(trial, "train_group", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, lambda *_: None, kept=Checkpoint(tmp_path / "rows.jsonl"))
+    monkeypatch.setattr(
+        trial, "train_group", lambda train, recipe: (trained.append(recipe), original(train, recipe))[1]
+    )
+    assert str(run(plan, lambda *_: None, kept=Checkpoint(tmp_path / "rows.jsonl"))) == str(whole)
+    assert len(trained) == len(set(map(repr, trained))) == 8  # nothing twice
+    run(replace(plan, samples=6_144, seeds=3), lambda *_: None, kept=Checkpoint(tmp_path / "rows.jsonl"))
+    assert len(trained) == 20  # another experiment takes nothing of it

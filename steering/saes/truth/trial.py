@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from scipy.stats import t as student
 from torch import Tensor
 
+from ...jobs.checkpoint import Checkpoint
 from ..comparing.matching import stability
 from ..making.losses import Dictionary
 from ..making.recipe import SaeRecipe
@@ -118,7 +120,33 @@ def measured(module: Dictionary, held: Tensor, truth: Tensor) -> dict[str, float
     }  # fmt: skip
 
 
-def pareto(plan: TruthExperiment, tick: Progress) -> list[dict[str, Any]]:
+def _row(kept: Checkpoint, about: tuple[object, ...], make: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """The measures kept of a training, found by everything that decides it; made and kept if there are none."""
+    key = " ".join(str(part) for part in about)
+    known = kept.get(key)
+    if known is None:
+        known = make()
+        kept.add([(key, known)])
+    return known
+
+
+def _lone(recipe: SaeRecipe, train: Tensor, held: Tensor, truth: Tensor) -> dict[str, float]:
+    return measured(train_group(train, recipe)[0], held, truth)
+
+
+def _group(recipe: SaeRecipe, train: Tensor, held: Tensor, truth: Tensor) -> dict[str, float]:
+    """Means over the dictionaries of a group, and what its stable features are."""
+    group = train_group(train, recipe)
+    each = [measured(module, held, truth) for module in group]
+    return {**{name: sum(one[name] for one in each) / len(each) for name in each[0]}, **_stable(group, truth)}
+
+
+def _explained(recipe: SaeRecipe, train: Tensor, held: Tensor) -> dict[str, float]:
+    said = quality(train_group(train, recipe)[0], held)
+    return {"variance": said.explained_variance, "l0": said.l0, "dead": said.dead}
+
+
+def pareto(plan: TruthExperiment, tick: Progress, kept: Checkpoint) -> list[dict[str, Any]]:
     """A row for each loss, wanted L0 and seed; a seed changes the world and the beginning of the training."""
     rows: list[dict[str, Any]] = []
     total = plan.seeds * len(plan.losses) * len(plan.l0)
@@ -128,12 +156,13 @@ def pareto(plan: TruthExperiment, tick: Progress) -> list[dict[str, Any]]:
         for loss in plan.losses:
             for l0 in plan.l0:
                 tick("losses", len(rows), total)
-                module = train_group(train, plan.recipe(loss, l0, seed))[0]
-                rows.append({"loss": loss, "wanted": l0, "seed": seed, **measured(module, held, world.dictionary)})
+                recipe = plan.recipe(loss, l0, seed)
+                found = _row(kept, (world, plan.pool, recipe), partial(_lone, recipe, train, held, world.dictionary))
+                rows.append({"loss": loss, "wanted": l0, "seed": seed, **found})
     return rows
 
 
-def mutual(plan: TruthExperiment, tick: Progress) -> list[dict[str, Any]]:
+def mutual(plan: TruthExperiment, tick: Progress, kept: Checkpoint) -> list[dict[str, Any]]:
     """A row for each weight of the mutual regularization and seed: of its group, and of its stable features."""
     rows: list[dict[str, Any]] = []
     for seed in range(plan.seeds):
@@ -142,10 +171,8 @@ def mutual(plan: TruthExperiment, tick: Progress) -> list[dict[str, Any]]:
         for weight in plan.mutual:
             tick("mutual", len(rows), plan.seeds * len(plan.mutual))
             recipe = plan.recipe(plan.mutual_loss, plan.mutual_l0, seed, group=plan.group, mutual=weight)
-            group = train_group(train, recipe)
-            each = [measured(module, held, world.dictionary) for module in group]
-            mean = {name: sum(one[name] for one in each) / len(each) for name in each[0]}
-            rows.append({"mutual": weight, "seed": seed, **mean, **_stable(group, world.dictionary)})
+            found = _row(kept, (world, plan.pool, recipe), partial(_group, recipe, train, held, world.dictionary))
+            rows.append({"mutual": weight, "seed": seed, **found})
     return rows
 
 
@@ -167,7 +194,11 @@ def _stable(group: Sequence[Dictionary], truth: Tensor) -> dict[str, float]:
 
 
 def on_activations(
-    plan: TruthExperiment, train: Float[Tensor, "tokens d"], held: Float[Tensor, "held d"], tick: Progress
+    plan: TruthExperiment,
+    train: Float[Tensor, "tokens d"],
+    held: Float[Tensor, "held d"],
+    tick: Progress,
+    kept: Checkpoint,
 ) -> list[dict[str, Any]]:
     """A row for each loss, wanted L0 and seed on a model's activations, where no truth is known."""
     rows: list[dict[str, Any]] = []
@@ -177,8 +208,7 @@ def on_activations(
             for l0 in plan.model_l0:
                 tick("model", len(rows), total)
                 recipe = plan.recipe(loss, l0, seed, d_sae=plan.model_d_sae, samples=plan.model_samples)
-                said = quality(train_group(train, recipe)[0], held)
-                found = {"variance": said.explained_variance, "l0": said.l0, "dead": said.dead}
+                found = _row(kept, (plan.model, plan.site, recipe), partial(_explained, recipe, train, held))
                 rows.append({"loss": loss, "wanted": l0, "seed": seed, **found})
     return rows
 
@@ -193,9 +223,21 @@ def by(rows: Sequence[Mapping[str, Any]], *names: str) -> dict[tuple[Any, ...], 
             for key, some in joined.items()}  # fmt: skip
 
 
-def run(plan: TruthExperiment, tick: Progress, activations: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
-    """Everything as plain data: the experiment, and the rows of its parts."""
-    result: dict[str, Any] = {"experiment": asdict(plan), "losses": pareto(plan, tick), "mutual": mutual(plan, tick)}
+def run(
+    plan: TruthExperiment,
+    tick: Progress,
+    activations: tuple[Tensor, Tensor] | None = None,
+    kept: Checkpoint | None = None,
+) -> dict[str, Any]:
+    """Everything as plain data: the experiment, and the rows of its parts.
+
+    Args:
+        kept: where each finished row goes; what an interrupted run left there is not trained again.
+    """
+    kept = Checkpoint() if kept is None else kept  # an empty one is false
+    result: dict[str, Any] = {
+        "experiment": asdict(plan), "losses": pareto(plan, tick, kept), "mutual": mutual(plan, tick, kept)
+    }  # fmt: skip
     if activations is not None:
-        result["model"] = on_activations(plan, *activations, tick)
+        result["model"] = on_activations(plan, *activations, tick, kept)
     return result

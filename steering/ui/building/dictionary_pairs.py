@@ -188,7 +188,7 @@ def _matched(left: KnownDictionary, right: KnownDictionary, result: FeatureCompa
 
 
 def _feature(column, dictionary: KnownDictionary, number: int, key: str) -> None:
-    """Draws a feature's number, what it promotes and its two best examples."""
+    """Draws a feature's number and name, what it promotes and its two best examples."""
     index = index_of(dictionary)
     with column:
         if index is None:
@@ -197,7 +197,8 @@ def _feature(column, dictionary: KnownDictionary, number: int, key: str) -> None
             return
         feature = index.feature(number)
         words = "  ".join(f"“{visible(token.text)}”" for token in feature.promoted[:4])
-        st.markdown(f"**Feature {number}**")
+        name = index.name(number)
+        st.markdown(f"**Feature {number}**" + (f" · {literal(name, 60)}" if name else ""))
         st.text(f"promotes {words}" if words else "promotes nothing in particular")
         for i, example in enumerate(feature.bands[0].examples[:2] if feature.bands else ()):
             example_view(example, feature.maximum, key=f"dictionaries_{key}_{i}")

@@ -21,7 +21,7 @@ MEASURES = {
     "shrinkage": ("Length", "%.3f", "Of the reconstructions; below 1 they are too short (shrinkage)."),
     "max_cosine_mean": ("Interference", "%.2f", "Mean over features of the largest cosine with another one's row."),
     "steers": ("Steers", "%.0f%%", "Features that, clamped, move the next token as their logit lens says."),
-    "tokens": ("Measured on", "%d", "Held-out tokens."),
+    "tokens": ("Measured on", "localized", "Held-out tokens."),
 }  # fmt: skip
 SHARES = ("explained_variance", "dead", "ce_recovered", "steers")
 
