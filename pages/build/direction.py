@@ -9,7 +9,10 @@ from steering.ui.widgets.basics import clear_errors
 VIEWS = ("From pairs", "Refusal")
 
 st.title("Direction")
-st.caption("Pairs of texts make a direction. What it is worth shows before a single token is generated.")
+st.caption(
+    "A direction is an arrow inside the model, from how it reads one kind of text to how it reads the opposite kind. "
+    "Choose pairs of such texts; what the arrow is worth shows before a word is written."
+)
 bench = services.require_workbench()
 view = st.segmented_control(
     "View", VIEWS, default=VIEWS[0], key="direction_kind", required=True, bind="query-params",

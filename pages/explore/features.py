@@ -7,7 +7,10 @@ from steering.ui.explore import feature_cards, without_sae
 from steering.ui.shared import objects as services
 
 st.title("Features")
-st.caption("What a feature fires on, what it writes, and what the model says with it. Move its slider and read.")
+st.caption(
+    "A feature is one of thousands of things that the model keeps track of while it reads; it fires where that occurs. "
+    "See on what it fires, turn it up with its slider, and read what the model then writes."
+)
 lm = services.require_model()
 sae = without_sae.require(lm)
 index = explore.require_index(lm, sae)

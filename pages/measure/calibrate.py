@@ -7,7 +7,9 @@ from steering.ui.shared import objects as services
 from steering.ui.widgets.basics import clear_errors
 
 st.title("Calibrate", anchor=False)
-st.caption("Find the operating point: a threshold or a dose that does what it should and leaves the rest alone.")
+st.caption(
+    "How hard, and from where on? Find the threshold or strength that does what it should and leaves the rest alone."
+)
 lm, sae = services.require_model(), services.maybe_sae()
 with clear_errors():
     study = calibrating.choose(lm, sae)

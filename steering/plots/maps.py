@@ -49,15 +49,19 @@ def strength_grid(
     for (layer, strength), value in effects.items():
         place = (layer, strength)
         mark = "\u2605 " if place in stars else ""
+        number = f"{value:+.2f}".replace("-", "\u2212")
         broken = f" {BROKEN}" if fluency[place] <= 0 else ""
-        strong = abs(value) > 0.6 * limit and fluency[place] > 0.5  # the number stands on a dark cell
+        strong = abs(value) * fluency[place] > 0.6 * limit  # the number stands on a dark cell
         figure.add_annotation(
-            x=strengths.index(strength), y=layers.index(layer), text=f"{mark}{value:+.2f}{broken}", showarrow=False,
+            x=strengths.index(strength), y=layers.index(layer), text=f"{mark}{number}{broken}", showarrow=False,
             font={"size": 13 if mark else 11, "color": palette.surface if strong else palette.ink},
         )  # fmt: skip
     clickable(figure, [[plain(said.get((la, s), "not measured"), 240) for s in strengths] for la in layers])
     figure.update_xaxes(
-        tickmode="array", tickvals=list(range(len(strengths))), ticktext=[f"{s:+g}" for s in strengths], showgrid=False
+        tickmode="array",
+        tickvals=list(range(len(strengths))),
+        ticktext=[f"{s:+g}".replace("-", "\u2212") for s in strengths],
+        showgrid=False,
     )
     figure.update_yaxes(tickmode="array", tickvals=list(range(len(layers))), ticktext=[str(one) for one in layers])
     return figure, layers, strengths

@@ -16,11 +16,13 @@ from open_pages import fine, open_page
 from streamlit.testing.v1 import AppTest
 
 from steering.directions.pairs import PromptPair
-from steering.features import build, features_of_text, locate
+from steering.features import FeatureIndex, build, features_of_text, locate
 from steering.features.making.passes import IndexSettings
 from steering.jobs.files import home
 from steering.jobs.jobs import Job
 from steering.models.model import Model
+from steering.recipes.links import encode
+from steering.recipes.steps import Step, Variant
 from steering.recipes.workbench import Workbench
 from steering.saes.loading import load_sae
 from steering.saes.sae import Sae
@@ -424,3 +426,21 @@ def test_neurons_are_features_where_there_is_no_sae(folder: str) -> None:
     fine(at.button(key="features_steer").click().run())
     (card,) = at.session_state[comparing.RECIPE]
     assert card.variant.steps[0].method == "boost" and at.title[0].value == "Compare"
+
+
+def test_a_features_slider_is_unrolled_to_twice_what_was_seen_of_it(
+    folder: str, with_sae: dict, indexed: Path, tiny_llama: Model, tiny_sae: Sae
+) -> None:
+    recipe = encode((Variant("", (Step("clamp", features={5: 0.5}),)),))
+    query = {"compare_prompt": "The cat", "recipe": recipe, "run": "1", "compare_tokens": "3"}
+    at = fine(open_page("pages/steer/compare.py", folder, compare_view="Strengths", **query, **with_sae))
+    (data,) = (json.loads(one.proto.json) for one in at.get("bidi_component")
+               if one.proto.component_name == "tiller_player")  # fmt: skip
+    index = FeatureIndex.open(indexed)
+    seen = float(index.maximum[5]) or 0.5
+    assert data["doses"][0]["said"] == "off", "a feature set to zero is not the baseline"
+    assert float(data["doses"][-1]["said"]) == pytest.approx(2 * seen, rel=0.01)
+    assert data["label"] == "Feature 5" and data["drawing"]["layer"] == tiny_sae.site.layer
+    at.session_state["compare_strip_strength"] = 2.0
+    fine(at.run())
+    assert at.session_state[comparing.RECIPE][0].variant.steps[0].features == {5: 2.0}

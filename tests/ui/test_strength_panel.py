@@ -66,6 +66,6 @@ def test_a_cell_says_its_number_and_broken_ones_are_marked_without_color():
     fluency = {(1, 0.1): 1.0, (1, 0.2): 0.0, (3, 0.1): 0.5}
     figure, layers, strengths = strength_grid(effects, fluency, {}, theme.LIGHT, stars=[(1, 0.1)])
     said = {(layers[note.y], strengths[note.x]): note.text for note in figure.layout.annotations}
-    assert said == {(1, 0.1): "★ +0.50", (1, 0.2): f"+2.00 {BROKEN}", (3, 0.1): "-0.25"}
+    assert said == {(1, 0.1): "★ +0.50", (1, 0.2): f"+2.00 {BROKEN}", (3, 0.1): "−0.25"}
     assert figure.data[0].zmax == 0.5, "a broken cell sets no scale"
     assert "from -0.25" in in_words(figure) and "to 2" in in_words(figure)

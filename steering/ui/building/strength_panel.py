@@ -94,13 +94,15 @@ def _start(found: PairStudy, name: str) -> None:
         from ...directions.activations import of_pairs
         from ...directions.agreement import FITS
         from ...directions.contrasts import fitted
+        from ...jobs.watching import watched
         from ...sites import Site
 
         job.tick(0, 1, "Reading the pairs")
         engine, lm = bench.engine, bench.lm
         assert engine is not None  # the pages' workbenches are made of engines
         sites = [Site(layer, choice.site.stream) for layer in range(lm.n_layers)]
-        read = of_pairs(lm, train, sites, position=choice.position)  # type: ignore[arg-type]
+        with watched(lambda done, total: job.tick(done, total, "Reading the pairs at every layer")):
+            read = of_pairs(lm, train, sites, position=choice.position)  # type: ignore[arg-type]
         made = {
             site.layer: fitted(
                 choice.contrast, FITS[choice.contrast], sides, lm, train, site, position=choice.position  # type: ignore[arg-type]
@@ -129,7 +131,7 @@ def _grown(found: PairStudy, job: Job) -> None:
     def watch() -> None:
         if not job.active or (len(job.partial[0].cells) if job.partial else 0) != shown:
             st.rerun()
-        st.progress(job.fraction, text=job_cards.title(job))
+        st.progress(job.fraction, text=job_cards.title(job) + (f": {literal(job.note)}" if job.note else ""))
         st.caption(f"{job_cards.left(job)}It goes on when you leave this page. What is measured is kept.")
         job_cards.stop_button(job, "Stop", f"stop_{job.id}")
 
@@ -171,7 +173,7 @@ def _map(found: PairStudy, measured: StrengthMap) -> None:
 def _title(stars: list[MapCell]) -> str:
     if not stars:
         return "No cell has an effect whose text holds"
-    return " and ".join(f"layer {cell.layer} at {cell.strength:+g}" for cell in stars).capitalize()
+    return " and ".join(f"layer {cell.layer} at {cell.strength:+g}" for cell in stars).capitalize().replace("-", "−")
 
 
 def _in_words(stars: list[MapCell]) -> str:

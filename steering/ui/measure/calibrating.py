@@ -179,7 +179,10 @@ def show_threshold(study: Study, groups: Groups) -> float:
     number = st.column_config.NumberColumn
     st.dataframe(
         rows, hide_index=True,
-        column_config={"Tau": number(format="%.4g"), "F1": number(format="%.2f"), "Youden": number(format="%.2f")},
+        column_config={"Tau": number(format="%.4g"),
+            "F1": number(format="%.2f", help="Of what is caught and what should be: 1 is perfect, 0 is nothing right."),
+            "Youden": number(format="%.2f", help="Share caught less share disturbed: 1 is perfect, 0 is a coin."),
+        },
     )  # fmt: skip
     st.caption(f"Rates with 95% intervals of {len(groups[CONCEPT])} and {len(groups[OTHER])} texts.")
     return tau

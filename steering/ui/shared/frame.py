@@ -173,8 +173,9 @@ def _pick_sae() -> None:
 
 def jobs_line() -> None:
     """Draw the running jobs in the sidebar, so that a job can be found again from another page."""
+    place = st.sidebar.container()  # always there, so that what stands below does not move when a job ends
     if _under_way():
-        with st.sidebar:
+        with place:
             _job_cards()
 
 

@@ -32,12 +32,19 @@ def says(job: Job) -> str:
     if job.state == "waiting":
         return "Waits for another download."
     if not job.total:
-        return f"{job.note or 'Asking the hub what there is'}…"
+        return f"{job.note or 'Looking at the files'}{so_far(job)}"
     if job.note == DOWNLOADING:
         left = job.seconds / job.done * (job.total - job.done) if job.done else 0.0
         time = f", about {duration(left)} left" if left > 5 and job.seconds > 3 else ""
         return f"Downloading: {size(job.done)} of {size(job.total)}{time}"
+    if job.done == job.total:
+        return f"All {job.total} tensors are read; putting the model together{so_far(job)}"
     return f"{job.note}: {job.done} of {job.total} tensors"
+
+
+def so_far(job: Job) -> str:
+    """How long a job has taken until now, to go on a sentence: a step that has no count still moves."""
+    return f", {job.seconds:.0f} s" if job.seconds >= 1 else "…"
 
 
 def duration(seconds: float) -> str:
@@ -86,9 +93,9 @@ def outcome(
 
 
 def left(job: Job) -> str:
-    """A sentence on how long a job still takes at its pace so far; empty while it is too early to say."""
+    """A sentence on how long a job still takes at its pace so far, or has taken while it is too early to say."""
     if not 0.02 < job.fraction < 1 or job.seconds < 5:
-        return ""
+        return f"{job.seconds:.0f} s so far. " if job.seconds >= 1 else ""
     return f"About {duration(job.seconds * (1 / job.fraction - 1))} left. "
 
 

@@ -82,7 +82,7 @@ def _label(result: Run) -> str | None:
         return result.labels[0] if result.labels else None
     return st.selectbox(
         "Along", result.labels, key="compare_label", width=210, bind="query-params",
-        label_visibility="collapsed", format_func=lambda label: f"Along {label}",
+        label_visibility="collapsed", format_func=lambda label: f"Along {evidence.plain_label(label)}",
     )  # fmt: skip
 
 

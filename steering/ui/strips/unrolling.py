@@ -292,8 +292,8 @@ def _says(job: Job, asked: Asked) -> str:
     handles: dict[float | None, Completion] = next((one for one in job.partial if isinstance(one, dict)), {})
     if handles and len(job.partial) == 1:
         words = max(len(handle.tokens) for handle in handles.values())
-        return f"{job.note}: token {words} of at most {asked.max_new_tokens}."
-    return f"{job.note or 'Waiting for its turn'}."
+        return f"{job.note}: token {words} of at most {asked.max_new_tokens}{job_cards.so_far(job)}"
+    return f"{job.note or 'Waiting for its turn'}{job_cards.so_far(job)}"
 
 
 def _unfinished(bench: Workbench, asked: Asked, look: Look, handles: dict[float | None, Completion]) -> dict[str, Any]:

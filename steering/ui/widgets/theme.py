@@ -115,6 +115,11 @@ CARDS
 [class*="st-key-card_open_"] button:disabled p { color: ACCENT; font-weight: 600; }
 [class*="_row"] > [class*="_kind"] { flex: 1 1 6.5rem; min-width: 6.5rem; }
 [data-testid="stBaseButton-primary"] kbd { color: inherit; opacity: 1; }
+/* A bar moves even while the server is too busy to say how far it is. */
+@media (prefers-reduced-motion: no-preference) {
+  [data-testid="stProgress"] [role="progressbar"] { animation: alive 1.6s ease-in-out infinite alternate; }
+  @keyframes alive { from { opacity: 1; } to { opacity: 0.55; } }
+}
 [data-testid="stAlertContainer"] { border: 1px solid EDGE; }
 [data-testid="stAlertContainer"] p { font-size: 0.93rem; }
 @media (max-width: 640px) {
