@@ -371,8 +371,9 @@ def test_a_transcoder_is_read_and_its_features_are_added_to(
 def test_a_job_says_about_how_long_it_takes() -> None:
     job = Job("x", done=25, total=100, started=time.monotonic() - 60)
     assert job_cards.left(job) == "About 3 min left. "
-    assert job_cards.left(Job("x", done=25, total=100, started=time.monotonic() - 1)) == ""
-    assert job_cards.left(Job("x", started=time.monotonic() - 60)) == ""
+    assert job_cards.left(Job("x", done=25, total=100, started=time.monotonic() - 1)) == "1 s so far. "
+    assert job_cards.left(Job("x", started=time.monotonic() - 60)) == "60 s so far. "
+    assert job_cards.left(Job("x", started=time.monotonic())) == ""
 
 
 READING = [(DIRECTION, "direction"), ("pages/measure/calibrate.py", "calibrate")]
