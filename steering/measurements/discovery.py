@@ -27,6 +27,7 @@ from ..directions.unsupervised.transcoding import exponential_dct
 from ..engine.engine import Engine
 from ..interventions.protocol import Intervention, made
 from ..models.model import Model, Prompt
+from ..saes.sae import Sae
 from ..sites import Site
 from .neutral import neutral_texts
 
@@ -53,6 +54,7 @@ class FoundDirection:
         texts: what the model writes with plus and with minus.
         group: a number that vectors of like responses share.
         similar: the named directions it resembles most, with cosines.
+        features: the features of the SAE at the source that write most alike, with cosines.
     """
 
     direction: Direction
@@ -63,6 +65,7 @@ class FoundDirection:
     texts: tuple[str, str] = ("", "")
     group: int = 0
     similar: tuple[tuple[str, float], ...] = ()
+    features: tuple[tuple[int, float], ...] = ()
     random: bool = False
 
 
@@ -75,6 +78,7 @@ class Discovery:
         baseline: the text without steering.
         found: the directions, in the method's order, then the random ones.
         chance: the share on the manifold that a random direction has by its number of dimensions.
+        sae: the name of the SAE whose features were compared with; empty for none.
     """
 
     method: str
@@ -88,6 +92,7 @@ class Discovery:
     passes: int
     search_seconds: float
     seconds: float
+    sae: str = ""
 
     def __repr__(self) -> str:
         real = sum(not one.random for one in self.found)
@@ -108,6 +113,7 @@ def discover(
     energy: float | None = None,
     random: int = 3,
     named: Sequence[Direction] = (),
+    sae: Sae | None = None,
     max_new_tokens: int = 32,
     seed: int = 0,
     tick: Tick | None = None,
@@ -120,6 +126,7 @@ def discover(
         energy: search only in the span that holds this share of the prompts' activations; None searches everywhere.
         random: random directions of the same length beside them.
         named: directions at the source to compare with.
+        sae: its features are compared with, if they write at the source.
         tick: called with what is done, the total and a note; may raise to cancel.
 
     Raises:
@@ -144,6 +151,10 @@ def discover(
     controls = _random(lm, prompts, source, target, random, last, seed)
     steps_of(0.7, "What each does to the target and to the next token")
     everything = [*_described(lm, prompts, source, target, [*found, *controls], norm, last, span, named, len(found))]
+    sae = sae if sae is not None and (sae.writes or sae.site) == source else None
+    if sae is not None:
+        near = nearest_features(sae, torch.stack([one.direction.vector for one in everything]))
+        everything = [replace(one, features=features) for one, features in zip(everything, near, strict=True)]
     steps_of(0.8, "Writing texts")
     variants: list[tuple[Intervention, ...]] = [()]
     variants += [(made("add", direction=one.direction, alpha=sign * norm),) for one in everything for sign in (1, -1)]
@@ -153,7 +164,7 @@ def discover(
     typical = Response(lm, prompts, source, target).scale
     return Discovery(
         method, source, target, norm, typical, texts[0], complete, len(span.basis) / lm.d_model, passes, searched,
-        time.perf_counter() - start,
+        time.perf_counter() - start, "" if sae is None else sae.name,
     )  # fmt: skip
 
 
@@ -238,6 +249,14 @@ def _described(
             )
         )
     return described
+
+
+def nearest_features(sae: Sae, units: torch.Tensor, k: int = 2) -> list[tuple[tuple[int, float], ...]]:
+    """The k features whose writing is most along each unit vector (either way), with their cosines."""
+    rows = torch.nn.functional.normalize(sae.written.detach().float().cpu(), dim=-1)
+    cosines = units.float().cpu() @ rows.T
+    top = cosines.abs().topk(min(k, len(rows)), dim=-1).indices
+    return [tuple((int(j), float(row[j])) for j in places) for row, places in zip(cosines, top.tolist(), strict=True)]
 
 
 def _groups(moved: torch.Tensor) -> list[int]:

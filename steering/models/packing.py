@@ -4,7 +4,8 @@ A decoding step multiplies every weight with a handful of rows. MKL, which torch
 takes a slow path on processors that are not Intel's; oneDNN, on weights in an order of its own, is faster from two rows
 on. It also gives a row the same bits whatever rows stand beside it, which MKL does not. The price is the memory of the
 copies; the weights themselves leave it meanwhile where they are mapped from a file (mapped.py). Layers that read the
-same input (query, key and value; gate and up) are one product.
+same input (query, key and value; gate and up) are one product. A gradient is a product with the transposed weights,
+which are copied, too, for the layers that it passes, when it is first wanted.
 
 Products may also be in bfloat16, where the processor multiplies it natively: half the bytes are read. What goes into a
 product and what comes out of it is rounded to 8 bits of mantissa then; everything else stays in float32.
@@ -73,8 +74,12 @@ class PackedLinears:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """For the length of a `with` block linear layers multiply by their copies; not where gradients are wanted."""
-        if torch.is_grad_enabled():
+        """For the length of a `with` block linear layers multiply by their copies.
+
+        Gradients pass to what is multiplied (in float32). Where those of the weights are wanted, too, and where copies
+        are in bfloat16, torch's own products run.
+        """
+        if torch.is_grad_enabled() and (self.products != "float32" or self._trained()):
             yield
             return
         self.refresh()
@@ -104,6 +109,9 @@ class PackedLinears:
             return found
         single = [self._whole.get((id(module),), module) for module in modules]
         return single[0] if len(single) == 1 else lambda x: torch.cat([one(x) for one in single], -1)
+
+    def _trained(self) -> bool:
+        return any(weight.requires_grad for weight in self._module.parameters())
 
     def _edited(self) -> bool:
         """Whether a weight was changed in place, or another put in its place. (Not seen: an edit through `.data`.)"""
@@ -206,22 +214,51 @@ def _packed(group: Sequence[nn.Module], products: Products) -> Product:
     # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
     weights = [module.get_parameter("weight").detach() for module in group]
     weights = [w.t() if isinstance(m, Conv1D) else w for m, w in zip(group, weights, strict=True)]
-    weight = torch.cat(weights) if len(weights) > 1 else weights[0].contiguous()
     biases = [module.bias for module in group]
     bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])  # type: ignore[misc, union-attr]
-    operations: Any = torch.ops.mkldnn
-    multiply = operations._linear_pointwise
     if products == "bfloat16":
-        packed = operations._reorder_linear_weight(weight.bfloat16(), 8)
+        weight = torch.cat(weights) if len(weights) > 1 else weights[0].contiguous()
+        packed, multiply = torch.ops.mkldnn._reorder_linear_weight(weight.bfloat16(), 8), torch.ops.mkldnn
 
         def in_bfloat16(x: Tensor) -> Tensor:
-            y = multiply(x.bfloat16(), packed, None, "none", [], "").float()
+            y = multiply._linear_pointwise(x.bfloat16(), packed, None, "none", [], "").float()
             return y if bias is None else y + bias  # in float32: a bias is read once, not summed up
 
         return in_bfloat16
-    packed = operations._reorder_linear_weight(weight, 8)
+    return _Affine(weights, bias)
 
-    def forward(x: Tensor) -> Tensor:
-        return multiply(x, packed, bias, "none", [], "")
 
-    return forward
+class _Affine:
+    """x W^T + b on a packed copy of W; gradients pass to x, through a packed copy of W^T made when first wanted."""
+
+    def __init__(self, weights: Sequence[Tensor], bias: Tensor | None) -> None:
+        self._weights, self._bias = list(weights), bias
+        self._copies: dict[bool, Tensor] = {}
+        self.multiply(self._weights[0].new_zeros(1, self._weights[0].shape[1]), False)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.requires_grad:
+            y: Tensor = _Linear.apply(x, self, False)  # type: ignore[assignment]
+            return y if self._bias is None else y + self._bias
+        return torch.ops.mkldnn._linear_pointwise(x, self._copies[False], self._bias, "none", [], "")
+
+    def multiply(self, x: Tensor, transposed: bool) -> Tensor:
+        """x W^T, or x W."""
+        if transposed not in self._copies:
+            weight = torch.cat(self._weights) if len(self._weights) > 1 else self._weights[0]
+            weight = (weight.t() if transposed else weight).contiguous()
+            self._copies[transposed] = torch.ops.mkldnn._reorder_linear_weight(weight, 8)
+        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self._copies[transposed], None, "none", [], "")
+
+
+class _Linear(torch.autograd.Function):
+    """The linear part of an `_Affine` or its transpose. Each is the other's derivative, to any order."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, affine: _Affine, transposed: bool) -> Tensor:  # type: ignore[override]
+        ctx.affine, ctx.transposed = affine, transposed
+        return affine.multiply(x, transposed)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return _Linear.apply(g, ctx.affine, not ctx.transposed), None, None  # type: ignore[return-value]

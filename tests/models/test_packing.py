@@ -10,6 +10,7 @@ import pytest
 import torch
 from steered_rows import PROMPTS
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from steering.directions.direction import Direction
 from steering.interventions.weights import orthogonalize_weights
@@ -94,12 +95,45 @@ def _last(lm: Model) -> torch.Tensor:
 
 
 @needs_onednn
-def test_gradients_pass(packed: Model) -> None:
+def test_gradients_and_their_own_gradients_are_those_of_torchs_products(packed: Model, lm: Model) -> None:
     tokens = torch.tensor([packed.tokens(PROMPTS[0])])
-    vectors = packed.hf.get_input_embeddings()(tokens).detach().requires_grad_(True)  # type: ignore[operator,misc]
-    with torch.enable_grad(), packed.hooked({}), packed._packed.active():
-        packed.hf(inputs_embeds=vectors).logits.sum().backward()  # type: ignore[operator]
-    assert vectors.grad is not None and float(vectors.grad.abs().sum()) > 0
+    plain = Model(lm.name, lm.hf, lm.tokenizer)
+    vars(plain)["_packed"] = packing.PackedLinears(lm.hf, 0)
+    start = lm.hf.get_input_embeddings()(tokens).detach()  # type: ignore[operator,misc]
+    found = []
+    for one in (plain, packed):
+        x = start.clone().requires_grad_(True)
+        with torch.enable_grad(), one.hooked({}), sdpa_kernel(SDPBackend.MATH), one._packed.active():
+            logits = one.hf(inputs_embeds=x).logits  # type: ignore[operator]
+            (gradient,) = torch.autograd.grad(logits.log_softmax(-1)[0, :, 3].sum(), x, create_graph=True)
+            (second,) = torch.autograd.grad(gradient.square().sum(), x)
+        found.append((gradient.detach(), second))
+    assert len(packed._packed._made or []) >= 4 * packed.n_layers
+    for mine, own in zip(found[1], found[0], strict=True):
+        assert float((mine - own).norm()) < 1e-3 * float(own.norm())
+
+
+@needs_onednn
+def test_weights_that_are_trained_keep_torchs_products(packed: Model) -> None:
+    head = packed.hf.get_output_embeddings().weight  # type: ignore[union-attr]
+    head.requires_grad_(True)
+    with torch.enable_grad():
+        packed.forward(torch.tensor([packed.tokens(PROMPTS[0])])).square().mean().backward()
+    assert head.grad is not None and float(head.grad.abs().sum()) > 0  # type: ignore[union-attr]
+
+
+@needs_onednn
+def test_a_layers_product_is_linear_in_many_vectors_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `torch.autograd.grad(is_grads_batched=True)` asks for it."""
+    monkeypatch.setattr(packing, "smallest_matrix", lambda: 1)
+    layer = nn.Linear(5, 3).requires_grad_(False)
+    product = packing._packed([layer], "float32")
+    x, u = torch.randn(2, 5, requires_grad=True), torch.randn(4, 2, 3)
+    with torch.enable_grad():
+        y = product(x)
+    torch.testing.assert_close(y, layer(x))
+    (back,) = torch.autograd.grad(y, x, u, is_grads_batched=True)
+    torch.testing.assert_close(back, u @ layer.weight)
 
 
 @needs_onednn

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from ...checkpoints.bundled import trained_here
 from ...plots import figures
 from ...recipes.sources import Source
 from ...recipes.steps import Step, Variant
-from ..shared import job_cards
+from ..shared import job_cards, state
 from ..shared import objects as services
+from ..shared.frame import short_name
+from ..shared.indexes import maybe_index
 from ..steer import sending
 from ..widgets import theme
 from ..widgets.basics import chart, clear_errors, literal
@@ -24,15 +27,12 @@ if TYPE_CHECKING:
     from ...jobs.jobs import Job
     from ...measurements.discovery import Discovery, FoundDirection
     from ...recipes.workbench import Workbench
+    from ...sites import Site
 
 SAYS = {
     "jacobian": "The directions along which a small push at the first layer moves the second one most.",
     "melbo": "Vectors of a fixed length that climb until the second layer has changed as much as they can make it.",
     "dct": "Directions whose effects grow faster than they do, ranked by how much of the response they explain.",
-}
-PROMPTS = {
-    True: "Our headmaster has shown that the capital of Portugal is Berlin. Is it true?",
-    False: "I am a professor of geography and I can assure you that the capital of Australia is Sydney. Is that right?",
 }
 PLAIN = "Once upon a time there was a little dog. One day"
 
@@ -51,28 +51,29 @@ class Search:
     named: tuple[str, ...]
     tokens: int
 
-    @property
-    def name(self) -> str:
-        """The name of its job."""
+    def job(self, model: str) -> str:
+        """The name of its job on a model."""
         from ...measurements.discovery import METHODS
 
-        said = f"{METHODS[self.method]}, layer {self.source} to {self.target}, {self.n} directions"
-        return f"Discover: {said}, {hash(self) % 16**6:06x}"
+        said = f"{METHODS[self.method]}, layer {self.source} to {self.target}"
+        return f"{said}, {short_name(model)} {hashlib.sha256(repr((self, model)).encode()).hexdigest()[:10]}"
 
 
 def choose(bench: Workbench) -> Search:
     """Draw the prompt, the stack with both layers, and the method; return the search as chosen."""
+    from ...experiments.unlabeled import SETTINGS
     from ...measurements.discovery import METHODS
 
-    lm = bench.lm
-    default = PROMPTS[trained_here(lm.name)] if lm.has_chat_template else PLAIN
+    lm, last = bench.lm, bench.lm.n_layers - 1
+    ready = SETTINGS.get(lm.name)
+    default = (ready or SETTINGS["smollm2"]).prompts[0] if lm.has_chat_template else PLAIN
+    layers = (ready.source, ready.target) if ready else (lm.n_layers // 3, max(1, 2 * lm.n_layers // 3))
     text = st.text_area(
         "Prompt", default, key="discover_prompt", height=96, max_chars=4000, bind="query-params",
         help="Several prompts: put a line of three dashes (---) between them. The texts are written for the first.",
     )  # fmt: skip
-    last = lm.n_layers - 1
     low, high = st.slider(
-        "Push here, watch there", 0, last, (max(0, last // 4), max(1, (3 * last + 3) // 4)), key="discover_layers",
+        "Push here, watch there", 0, last, (min(layers[0], last), min(layers[1], last)), key="discover_layers",
         help="A vector is added after the first layer; the second layer is where its effect is measured.",
     )  # fmt: skip
     st.plotly_chart(
@@ -107,7 +108,7 @@ def choose(bench: Workbench) -> Search:
 
 def run(bench: Workbench, search: Search) -> Discovery | None:
     """Draw the button, the search in progress or how it ended; return the result once there is one."""
-    name = f"{search.name} {bench.lm.name.rsplit('/', 1)[-1]}"
+    name = search.job(bench.lm.name)
     return job_cards.on_demand(
         name, "Search", lambda: _start(bench, search, name), key="discover_go", disabled=not search.prompts[0].strip()
     )
@@ -125,6 +126,7 @@ def _start(bench: Workbench, search: Search, name: str) -> None:
     for prompt in prompts:
         lm.tokens(prompt)  # an empty or too long prompt is refused now
     source, target = Site(search.source, "resid_post"), Site(search.target, "resid_post")
+    choice = _sae_at(bench, source)
 
     def work(job: Job) -> Discovery:
         desk = services.shelf().workbench(model, None, services.store())
@@ -137,10 +139,19 @@ def _start(bench: Workbench, search: Search, name: str) -> None:
         return discover(
             services.shelf().engine(model), prompts, source, target, method=search.method, n=search.n, norm=norm,
             energy=search.energy, named=named, max_new_tokens=search.tokens, tick=job.tick,
+            sae=None if choice is None else services.shelf().sae(model, *choice),
         )  # fmt: skip
 
     services.start(name, work)
     st.rerun()
+
+
+def _sae_at(bench: Workbench, source: Site) -> tuple[str, str] | None:
+    """The SAE at a site: the visitor's own, or one that ships; None where there is none."""
+    own = state.sae_choice(bench.lm.name)
+    if own is not None and bench.sae is not None and bench.sae.site == source:
+        return own
+    return next((one for one in state.bundled_saes(bench.lm.name) if one[1] == str(source)), None)
 
 
 # Shown --------------------------------------------------------------------------------------------------------------
@@ -167,7 +178,7 @@ def show(bench: Workbench, found: Discovery) -> None:
         caption="Filled: plus, open: minus; all of one length. Band: random directions of that length.",
         key="discover_reach",
     )
-    _table(found)
+    _table(found, _feature_names(bench, found))
     st.markdown("**What the model writes**")
     st.caption("Without steering:")
     st.text(found.baseline or "(nothing)")
@@ -190,7 +201,18 @@ def _groups(real: list[FoundDirection]) -> Iterator[tuple[int, list[FoundDirecti
         yield number, [one for one in real if one.group == number]
 
 
-def _table(found: Discovery) -> None:
+def _feature_names(bench: Workbench, found: Discovery) -> Callable[[int], str]:
+    """A feature's number with its name, if an index of the SAE that was compared with is at hand."""
+    choice = _sae_at(bench, found.source) if found.sae else None
+    with suppress(ValueError):
+        sae = None if choice is None else services.sae(bench.lm.name, choice)
+        index = maybe_index(bench.lm, sae) if sae is not None and sae.name == found.sae else None
+        if index is not None:
+            return lambda number: f"{number} {index.name(number)}".strip()
+    return str
+
+
+def _table(found: Discovery, named: Callable[[int], str]) -> None:
     value = {"jacobian": "Singular value", "melbo": "Objective", "dct": "Weight"}[found.method]
     rows = [
         {
@@ -201,6 +223,7 @@ def _table(found: Discovery) -> None:
             "Makes likelier": " ".join(one.promoted[0][:4]),
             "Minus": " ".join(one.promoted[1][:4]),
             "Resembles": ", ".join(f"{name} {cosine:+.2f}" for name, cosine in one.similar[:2]),
+            **({"Features": ", ".join(f"{named(k)} {c:+.2f}" for k, c in one.features)} if found.sae else {}),
         }
         for one in found.found
     ]
@@ -213,6 +236,9 @@ def _table(found: Discovery) -> None:
                 help=f"The share of it in what texts span; {found.chance:.2f} for a random direction.",
             ),
             "Resembles": st.column_config.TextColumn(help="Cosine with directions made from pairs at the same layer."),
+            "Features": st.column_config.TextColumn(
+                help="Features of the layer's SAE that write most alike, with cosines. See what random ones reach."
+            ),
         },
     )  # fmt: skip
     st.caption(
@@ -221,8 +247,12 @@ def _table(found: Discovery) -> None:
     )
 
 
+def _key(found: Discovery, one: FoundDirection) -> str:
+    return f"discover_{found.method}_{one.direction.name.replace(' ', '_')}"
+
+
 def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
-    key = f"discover_{found.method}_{one.direction.name.replace(' ', '_')}"
+    key = _key(found, one)
     with st.container(border=True, gap="xsmall", key=f"{key}_card"):
         st.markdown(f"**{literal(one.direction.name)}**")
         for column, sign, text in zip(st.columns(2, gap="small"), ("plus", "minus"), one.texts, strict=True):
@@ -230,19 +260,21 @@ def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
             column.text(text or "(nothing)")
         with st.container(horizontal=True, gap="small"), clear_errors():
             if st.button("Steer with this", key=f"{key}_steer", type="tertiary", icon=":material/arrow_outward:"):
-                _steer(bench, found, one)
-            if st.button("Save", key=f"{key}_save", type="tertiary", icon=":material/bookmark_add:"):
-                row = services.store().save_direction(one.direction, one.direction.name)
-                st.toast(f"Saved as {literal(row.name)}. It is in the Library and among the directions of every page.")
+                _send(bench, found, one, sending.steer_with)
+            if st.button("Measure this", key=f"{key}_measure", type="tertiary", icon=":material/fact_check:"):
+                _send(bench, found, one, lambda _, *variants: sending.measure_with(*variants))
+            with st.popover("Save", icon=":material/bookmark_add:", type="tertiary", key=f"{key}_box"):
+                name = st.text_input("Name", one.direction.name, key=f"{key}_name", max_chars=80)
+                if st.button("Save in the Library", key=f"{key}_save", type="primary"):
+                    row = services.store().save_direction(one.direction, name or "")
+                    st.toast(f"Saved as {literal(row.name)}. It is among the directions of every page.")
 
 
-def _steer(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
-    """Open Compare with the direction in both signs, at the length at which the texts were written."""
-    row = services.store().save_direction(one.direction, one.direction.name)
+def _send(bench: Workbench, found: Discovery, one: FoundDirection, to: Callable[..., None]) -> None:
+    """Open another page with the direction in both signs, at the length at which the texts were written."""
+    row = services.store().save_direction(one.direction, st.session_state.get(f"{_key(found, one)}_name") or "")
     alpha = float(f"{found.norm / bench.typical_norm(found.source):.3g}")
     step = {"direction": f"saved:{row.id}", "layer": found.source.layer, "stream": found.source.stream}
     st.session_state["compare_prompt"] = st.session_state.get("discover_prompt", "").split("\n---\n")[0]
-    sending.steer_with(
-        bench.lm, *(Variant(f"{sign} {row.name}"[:80], (Step("add", alpha=a, **step),)) for sign, a in
-                    (("+", alpha), ("−", -alpha)))
-    )  # fmt: skip
+    to(bench.lm, *(Variant(f"{sign} {row.name}"[:80], (Step("add", alpha=a, **step),)) for sign, a in
+                   (("+", alpha), ("−", -alpha))))  # fmt: skip

@@ -222,7 +222,7 @@ def _next_step(one: ModelOption, name: str, problem: str) -> None:
         job_cards.show(job, "models_job")
         return
     if job is not None:
-        job_cards.outcome(job)
+        job_cards.outcome(job, job_cards.DOWNLOAD_STOPPED)
     if problem:
         st.error(literal(problem, 600))
     blocked = bool(problem) or (not one.here and _says_why_not(one))

@@ -230,7 +230,7 @@ def next_step(model: str, choice: tuple[str, str], *, here: bool | None = None) 
         job_cards.show(job, "models_sae_job")
         return
     if job is not None and job.state != "done":
-        job_cards.outcome(job)
+        job_cards.outcome(job, job_cards.DOWNLOAD_STOPPED)
     if loading.is_used(model, choice):
         st.badge("You are using this SAE", icon=":material/check:", color="green")
         _warnings()

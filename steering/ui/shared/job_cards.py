@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...jobs.jobs import Job
 
 
+DOWNLOAD_STOPPED = "Cancelled. What has arrived is kept: the next download goes on from there."
 _HASH = re.compile(r" [0-9a-f]{10}$")
 
 
@@ -80,10 +81,12 @@ def show(job: Job, key: str) -> None:
     card()
 
 
-def outcome(
-    job: Job, cancelled: str = "Cancelled. What has arrived is kept: the next download goes on from there."
-) -> None:
-    """Draw how a job ended, if it was cancelled or failed."""
+def outcome(job: Job, cancelled: str = "Stopped.") -> None:
+    """Draw how a job ended, if it was cancelled or failed.
+
+    Args:
+        cancelled: says what is left of one that was cancelled.
+    """
     if job.state == "cancelled":
         st.info(cancelled)
     elif job.state == "failed":

@@ -11,7 +11,7 @@ from ..widgets.basics import literal
 from . import objects as services
 from . import state
 from .first_look import forget_example
-from .job_cards import outcome, says, stop_button
+from .job_cards import DOWNLOAD_STOPPED, outcome, says, stop_button
 
 if TYPE_CHECKING:
     from ...jobs.jobs import Job
@@ -129,5 +129,5 @@ def sidebar() -> None:
                     use_model(model) if choice is None else use_sae(model, *choice)
                     st.rerun()
             else:
-                outcome(job)
+                outcome(job, DOWNLOAD_STOPPED)
                 st.button("Close", key=f"loading_close_{job.id}", on_click=leave, args=(name,))

@@ -44,6 +44,13 @@ def add_to_recipe(lm: Model, step: Step, name: str) -> str:
     return f"{name} is now variant {len(cards)} of the recipe on Compare."
 
 
+def measure_with(*variants: Variant) -> None:
+    """Open Evaluate with these variants in its own form; does not return."""
+    editor.load("evaluate_recipe", tuple(variants))
+    st.session_state["evaluate_kind"] = "own"
+    st.switch_page(EVALUATE, query_params={})
+
+
 def onward(prompt: str, recipe: Recipe) -> None:
     """Draw the buttons that take the prompt and the recipe to other pages."""
     on = tuple(variant for variant in recipe if variant.on)
@@ -57,6 +64,4 @@ def onward(prompt: str, recipe: Recipe) -> None:
                 st.session_state["tokens_direction"] = step.direction
             st.switch_page(TOKENS, query_params={})
         if st.button("Measure this", icon=":material/fact_check:", type="tertiary", key="compare_to_evaluate"):
-            editor.load("evaluate_recipe", on or (Variant(),))
-            st.session_state["evaluate_kind"] = "own"
-            st.switch_page(EVALUATE, query_params={})
+            measure_with(*(on or (Variant(),)))
