@@ -29,4 +29,4 @@ else:
         if found is not None:
             discovering.show(bench, found)
         else:
-            st.info("Press Search. With the settings on the left it takes seconds to two minutes, by the model.")
+            discovering.before(bench, search)

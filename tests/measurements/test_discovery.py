@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import steering as t
-from steering.measurements.discovery import METHODS, Discovery, _groups, discover
+from steering.measurements.discovery import METHODS, Discovery, _groups, discover, nearest_features
 from steering.models.model import Model
 
 PROMPT = "The cat sat on the mat and looked at the moon."
@@ -50,6 +52,21 @@ def test_a_given_length_and_named_directions(tiny_llama):
     assert one.found[0].similar[0][0] == "mine" and abs(one.found[0].similar[0][1]) <= 1
     with t.Engine(tiny_llama) as engine, pytest.raises(ValueError, match="jacobian, melbo, dct"):
         discover(engine, [PROMPT], SOURCE, TARGET, method="luck")
+
+
+def test_features_that_write_alike_are_found_either_way(tiny_llama, tiny_sae):
+    rows = tiny_sae.written
+    three, minus_five = (torch.nn.functional.normalize(row, dim=0) for row in (rows[3], -rows[5]))
+    (first, _), (second, _) = nearest_features(tiny_sae, torch.stack([three, minus_five]))
+    assert first == (3, pytest.approx(1, abs=1e-5)) and second == (5, pytest.approx(-1, abs=1e-5))
+    here = replace(tiny_sae, site=SOURCE)
+    with t.Engine(tiny_llama) as engine:
+        with_sae, elsewhere = (
+            discover(engine, [PROMPT], SOURCE, TARGET, n=2, norm=0.5, random=1, sae=sae, max_new_tokens=1)
+            for sae in (here, replace(tiny_sae, site=TARGET))
+        )
+    assert with_sae.sae == here.name and all(len(one.features) == 2 for one in with_sae.found)
+    assert not elsewhere.sae and not any(one.features for one in elsewhere.found)
 
 
 def test_like_responses_share_a_group_whatever_their_sign():

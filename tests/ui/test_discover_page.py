@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from open_pages import fine, open_page
 
+from steering.measurements import discovery
 from steering.ui.shared import objects as services
 from steering.ui.steer import comparing
 
@@ -31,14 +34,46 @@ def test_a_search_shows_directions_beside_random_ones(folder):
 
 def test_a_direction_goes_to_the_library_and_to_compare(folder):
     at = searched(folder)
+    fine(next(one for one in at.text_input if one.label == "Name").set_value("denies what is claimed").run())
     fine(at.button(key="discover_jacobian_jacobian_1_save").click().run())
-    assert services.store().directions()[0].name == "jacobian 1"
+    assert services.store().directions()[0].name == "denies what is claimed"
     prompt = at.text_area(key="discover_prompt").value
     at.button(key="discover_jacobian_jacobian_2_steer").click()
     fine(at.run())
     steps = [card.variant.steps[0] for card in at.session_state[comparing.RECIPE]]
     assert steps[0].alpha == -steps[1].alpha and steps[0].direction.startswith("saved:")
     assert at.session_state["compare_prompt"] == prompt
+
+
+def test_a_direction_is_measured_in_both_signs(folder):
+    at = searched(folder)
+    at.button(key="discover_jacobian_jacobian_1_measure").click()
+    fine(at.run())
+    steps = [card.variant.steps[0] for card in at.session_state["evaluate_recipe"]]
+    assert steps[0].alpha == -steps[1].alpha and at.session_state["evaluate_kind"] == "own"
+
+
+def test_a_search_says_what_it_is_at_and_that_it_was_stopped(folder, monkeypatch):
+    at_work, never = threading.Event(), threading.Event()
+
+    def endless(*_, tick, **__):
+        while True:
+            tick(1, 10, "Reading tea leaves")
+            at_work.set()
+            never.wait(0.05)
+
+    monkeypatch.setattr(discovery, "discover", endless)
+    at = fine(open_page(PAGE, folder))
+    at.button(key="discover_go").click().run()
+    (job,) = services.jobs().all()
+    assert at_work.wait(60)
+    said = [one.value for one in at.run().caption]
+    assert any("Reading tea leaves" in one for one in said) and any("appear here" in one for one in said)
+    job.cancel()
+    with pytest.raises(BaseException):  # noqa: B017  whatever a stopped job raises
+        job.result(60)
+    at = fine(at.run())
+    assert "Stopped." in [one.value for one in at.info]
 
 
 def test_layers_that_coincide_are_refused_in_a_sentence(folder):

@@ -154,6 +154,17 @@ def _sae_at(bench: Workbench, source: Site) -> tuple[str, str] | None:
     return next((one for one in state.bundled_saes(bench.lm.name) if one[1] == str(source)), None)
 
 
+def before(bench: Workbench, search: Search) -> None:
+    """Draw what stands in the results' place until there are some."""
+    job = services.newest(search.job(bench.lm.name))
+    if job is None or not job.active:
+        st.info("Press Search. With the settings on the left it takes seconds to two minutes, by the model.")
+    else:
+        st.caption(
+            "The directions appear here, each with what the model writes when pushed along it, beside random ones."
+        )
+
+
 # Shown --------------------------------------------------------------------------------------------------------------
 
 
@@ -220,10 +231,10 @@ def _table(found: Discovery, named: Callable[[int], str]) -> None:
             value: None if one.random and found.method != "jacobian" else one.value,
             "On-manifold": one.share,
             "Group": one.group,
-            "Makes likelier": " ".join(one.promoted[0][:4]),
-            "Minus": " ".join(one.promoted[1][:4]),
             "Resembles": ", ".join(f"{name} {cosine:+.2f}" for name, cosine in one.similar[:2]),
             **({"Features": ", ".join(f"{named(k)} {c:+.2f}" for k, c in one.features)} if found.sae else {}),
+            "Makes likelier": " ".join(one.promoted[0][:3]),
+            "Minus": " ".join(one.promoted[1][:3]),
         }
         for one in found.found
     ]
@@ -251,6 +262,10 @@ def _key(found: Discovery, one: FoundDirection) -> str:
     return f"discover_{found.method}_{one.direction.name.replace(' ', '_')}"
 
 
+def _name_key(one: FoundDirection) -> str:
+    return f"discover_name_{one.direction.fingerprint[:12]}"  # a name is not that of the next search's direction
+
+
 def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
     key = _key(found, one)
     with st.container(border=True, gap="xsmall", key=f"{key}_card"):
@@ -264,7 +279,7 @@ def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
             if st.button("Measure this", key=f"{key}_measure", type="tertiary", icon=":material/fact_check:"):
                 _send(bench, found, one, lambda _, *variants: sending.measure_with(*variants))
             with st.popover("Save", icon=":material/bookmark_add:", type="tertiary", key=f"{key}_box"):
-                name = st.text_input("Name", one.direction.name, key=f"{key}_name", max_chars=80)
+                name = st.text_input("Name", one.direction.name, key=_name_key(one), max_chars=80)
                 if st.button("Save in the Library", key=f"{key}_save", type="primary"):
                     row = services.store().save_direction(one.direction, name or "")
                     st.toast(f"Saved as {literal(row.name)}. It is among the directions of every page.")
@@ -272,7 +287,7 @@ def _card(bench: Workbench, found: Discovery, one: FoundDirection) -> None:
 
 def _send(bench: Workbench, found: Discovery, one: FoundDirection, to: Callable[..., None]) -> None:
     """Open another page with the direction in both signs, at the length at which the texts were written."""
-    row = services.store().save_direction(one.direction, st.session_state.get(f"{_key(found, one)}_name") or "")
+    row = services.store().save_direction(one.direction, st.session_state.get(_name_key(one)) or "")
     alpha = float(f"{found.norm / bench.typical_norm(found.source):.3g}")
     step = {"direction": f"saved:{row.id}", "layer": found.source.layer, "stream": found.source.stream}
     st.session_state["compare_prompt"] = st.session_state.get("discover_prompt", "").split("\n---\n")[0]

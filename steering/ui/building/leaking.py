@@ -11,7 +11,7 @@ import streamlit as st
 from ...plots import charts, figures
 from ...recipes.sources import Source
 from ...showing.glossary import explain
-from ..shared import job_cards
+from ..shared import job_cards, state
 from ..shared import objects as services
 from ..widgets import theme
 from ..widgets.basics import chart, literal, option
@@ -43,12 +43,13 @@ def leaks(bench: Workbench) -> None:
     others = [name for name in known if name != chosen]
     watched = st.multiselect("Watch", others, others[:6], key="leaks_watched", format_func=_said)
     name = f"Leaks: {chosen}, layer {layer}, {','.join(watched)}, {bench.lm.name.rsplit('/', 1)[-1]}"
-    model, has_sae = bench.lm.name, bench.sae is not None
+    model = bench.lm.name
+    choice = state.sae_choice(model) if bench.sae is not None else None  # read here: a job has no session
 
     def work(job: Job) -> LeakReport:
         from ...measurements.leaks import leak_report
 
-        desk = services.workbench(model) if has_sae else services.shelf().workbench(model, None, services.store())
+        desk = services.shelf().workbench(model, choice, services.store())
         made = []
         for number, pairs in enumerate([chosen, *watched]):
             job.tick(number, len(watched) + 2, f"Reading {_said(pairs)}")
@@ -67,18 +68,12 @@ def leaks(bench: Workbench) -> None:
 
 def _job(name: str, label: str, key: str, work: Callable[[Job], T]) -> T | None:
     """Draw the button that starts a job, or the job in progress; return its result once there is one."""
-    job = next((one for one in services.jobs().all() if one.name == name), None)
-    if job is not None and job.active:
-        job_cards.progress(job, "")
-        return None
-    if job is not None and job.state == "done":
-        return job.value
-    if job is not None:
-        job_cards.outcome(job)
-    if st.button(label, type="primary", key=key):
+
+    def start() -> None:
         services.start(name, work)
         st.rerun()
-    return None
+
+    return job_cards.on_demand(name, label, start, key=key)
 
 
 def _said(name: str) -> str:

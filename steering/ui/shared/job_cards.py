@@ -102,15 +102,20 @@ def left(job: Job) -> str:
     return f"About {duration(job.seconds * (1 / job.fraction - 1))} left. "
 
 
-def progress(job: Job, note: str = "What is done so far is kept when you stop it.") -> None:
-    """Draw a running job's progress and its stop button; rerun the page when it has ended."""
+def progress(job: Job, note: str = "What is done so far is kept when you stop it.", *, stage: bool = False) -> None:
+    """Draw a running job's progress and its stop button; rerun the page when it has ended.
+
+    Args:
+        stage: say what the job is at, too, as it names it itself.
+    """
 
     @st.fragment(run_every=0.5)
     def card() -> None:
         if not job.active:
             st.rerun()
         st.progress(job.fraction, text=title(job))
-        st.caption(f"{left(job)}It goes on when you leave this page. {note}")
+        at = f"{literal(job.note, 120)}. " if stage and job.note else ""
+        st.caption(f"{at}{left(job)}It goes on when you leave this page. {note}")
         stop_button(job, "Stop", f"stop_{job.id}")
 
     card()
@@ -125,7 +130,7 @@ def on_demand(name: str, label: str, start: Callable[[], object], *, key: str, d
     """
     job = services.newest(name)
     if job is not None and job.active:
-        progress(job, "Passes are short, so texts are written beside it.")
+        progress(job, "Passes are short, so texts are written beside it.", stage=True)
         return None
     if st.button(label, type="primary", width="stretch", key=key, disabled=disabled):
         with clear_errors():
