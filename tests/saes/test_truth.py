@@ -121,7 +121,10 @@ def test_an_experiment_runs_whole_and_its_rows_are_joined():
     values = [row["found"] for row in result["losses"] if row["loss"] == "TopK" and row["wanted"] == 2.0]
     assert joined["TopK", 2.0]["found"][0] == pytest.approx(sum(values) / 2) and len(values) == 2
     assert losses_table(result["losses"], [("found", "x")]).count("\n") == 5
-    assert mutual_table(result["mutual"]).count("\n") == 3
+    *_, plain, regularized, change = mutual_table(result["mutual"]).splitlines()
+    assert plain.startswith("| 0 |") and regularized.startswith("| 0.5 |") and change.startswith("| 0.5 less 0 |")
+    means = [float(line.split("|")[3].split()[0]) for line in (plain, regularized, change)]
+    assert means[1] - means[0] == pytest.approx(means[2], abs=2e-3)  # of the true features found
     assert {name: len(points) for name, points in curves_of(result["losses"], "variance").items()} == {
         "L1": 2,
         "TopK": 2,

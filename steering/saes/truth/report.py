@@ -25,15 +25,21 @@ def losses_table(rows: Sequence[Mapping[str, Any]], measures: Sequence[tuple[str
     return "\n".join(lines)
 
 
+MUTUAL = (
+    ("variance", "variance"), ("found", "true features found"), ("true", "features that are true"),
+    ("stable", "stable features"), ("true_if_stable", "true, if stable"), ("true_if_not", "true, if not"),
+)  # fmt: skip
+
+
 def mutual_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each weight of the mutual regularization."""
-    columns = (
-        ("variance", "variance"), ("found", "true features found"), ("true", "features that are true"),
-        ("stable", "stable features"), ("true_if_stable", "true, if stable"), ("true_if_not", "true, if not"),
-    )  # fmt: skip
-    lines = ["| weight |" + "".join(f" {title} |" for _, title in columns), "| --- |" + " --- |" * len(columns)]
-    for (weight,), found in by(rows, "mutual").items():
-        lines.append(f"| {weight:g} |" + "".join(f" {shown(found[name])} |" for name, _ in columns))
+    """A row for each weight of the mutual regularization, and for how it differs from the first, seed by seed."""
+    lines = ["| weight |" + "".join(f" {title} |" for _, title in MUTUAL), "| --- |" + " --- |" * len(MUTUAL)]
+    first = {row["seed"]: row for row in rows if row["mutual"] == rows[0]["mutual"]}
+    changes = [{**row, **{name: row[name] - first[row["seed"]][name] for name, _ in MUTUAL}} for row in rows]
+    for some, said in ((rows, "{:g}"), (changes, f"{{:g}} less {rows[0]['mutual']:g}")):
+        for (weight,), found in by(some, "mutual").items():
+            if some is rows or weight != rows[0]["mutual"]:
+                lines.append(f"| {said.format(weight)} |" + "".join(f" {shown(found[name])} |" for name, _ in MUTUAL))
     return "\n".join(lines)
 
 
