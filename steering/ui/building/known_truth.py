@@ -80,5 +80,6 @@ def _experiment(results: dict[str, Any]) -> None:
     st.caption(
         f"Groups of {about['group']} {about['mutual_loss']} dictionaries; weight 0 is independent training, the others "
         f"add mutual feature regularization. Stable: the mean of its best cosine in the others is at least {FOUND:g}. "
+        "“Less 0” is the difference from independent training, seed by seed. "
         "python -m steering.saes truth makes these numbers."
     )
