@@ -1,5 +1,7 @@
 """One prompt, many interventions, one batch: baseline and variants side by side, and what the steering did."""
 
+from functools import partial
+
 import streamlit as st
 
 from steering.ui.shared import objects as services
@@ -57,7 +59,13 @@ with shown, st.container(key="answers_compare"):
             key="compare_which",
         )
     names = [variant.title for variant in recipe if variant.on]
-    slots = running.Slots(names, settings.prompts[which], which, settings.max_new_tokens)
+    slots = running.Slots(
+        names,
+        settings.prompts[which],
+        which,
+        settings.max_new_tokens,
+        partial(compared.earlier, running.latest(), which),
+    )
     evidence = st.container()
 
 result = running.remembered(settings, recipe)

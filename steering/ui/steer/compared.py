@@ -97,6 +97,17 @@ def _cards(result: Run, slots: Slots, label: str | None, tint: str) -> None:
             _numbers(row, rows[0], label)
 
 
+def earlier(result: Run | None, prompt: int, number: int) -> bool:
+    """Draw the numbers of the latest result below a text that is being written anew; return whether there are any."""
+    rows = [] if result is None else result.shown(prompt)
+    row = next((row for row in rows if row.variant == number), None)
+    if row is None or result is None:
+        return False
+    chosen = st.session_state.get("compare_label")
+    _numbers(row, rows[0], chosen if chosen in result.labels else next(iter(result.labels), None))
+    return True
+
+
 def _numbers(row: RunRow, baseline: RunRow, label: str | None) -> None:
     for name, value, change in evidence.numbers(row, baseline, label):
         st.metric(name, value, change or None, delta_color="off", delta_arrow="off", width="content")

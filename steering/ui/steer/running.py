@@ -31,11 +31,15 @@ KEPT = 12  # results of a session that are remembered
 class Slots:
     """The cards of the texts, claimed before anything streams, so that nothing on the page moves.
 
-    A card shows what was written; the prompt is one gray line above it.
+    A card shows what was written; the prompt is one gray line above it. Until new numbers are known `meanwhile` draws
+    what stands below a text (-1 is the baseline): so nothing goes and comes back while a slider is dragged.
     """
 
-    def __init__(self, variants: list[str], prompt: str, which: int, tokens: int) -> None:
-        self.prompt, self.which = prompt, which
+    def __init__(
+        self, variants: list[str], prompt: str, which: int, tokens: int,
+        meanwhile: Callable[[int], bool] = lambda number: False,
+    ) -> None:  # fmt: skip
+        self.prompt, self.which, self.meanwhile = prompt, which, meanwhile
         self.note = st.empty()
         self.head, self.text, self.below = {}, {}, {}
         # Room for the text that is asked for, so that the cards keep their height while it grows.
@@ -55,7 +59,9 @@ class Slots:
                 self.head[number].caption(literal(self.prompt, 60))
             with st.container(key=f"below_{number}", gap="xsmall"):
                 self.below[number] = st.empty()
-                self.below[number].space(80)  # a container with nothing in it would take no room
+                with self.below[number].container(horizontal=True, gap="small", wrap=False, key=f"earlier_{number}"):
+                    if not self.meanwhile(number):
+                        st.space(80)  # a container with nothing in it would take no room
 
     def show(self, row: RunRow, text: str) -> None:
         """Draw a growing text in its card."""
@@ -78,6 +84,12 @@ def key_of(settings: RunSettings, recipe: Recipe) -> str:
     active = to_data(tuple(variant for variant in recipe if variant.on))
     text = json.dumps([asdict(settings), active, state.sae_choice(settings.model)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def latest() -> Run | None:
+    """This session's latest result, or None."""
+    kept = list(st.session_state.get(RESULTS, {}).values())
+    return kept[-1] if kept else None
 
 
 def remembered(settings: RunSettings, recipe: Recipe) -> Run | None:

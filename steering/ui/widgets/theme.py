@@ -101,6 +101,8 @@ CARDS
 [class*="st-key-chat_user_"] [data-testid="stText"] { background: color-mix(in srgb, EDGE 45%, transparent);
   border-radius: 10px; padding: 0.5rem 0.9rem; max-width: 44rem; }
 [class*="st-key-below_"] { height: 80px; min-height: 80px; flex: none; overflow: hidden; }
+[class*="st-key-earlier_"] { opacity: 0.5; }
+[data-stale="true"]:has([data-testid="stPlotlyChart"]) { opacity: 0.75; }
 [class*="st-key-below_"] [data-testid="stMetricLabel"] { font-size: 0.8rem; }
 [class*="st-key-below_"] [data-testid="stMetricValue"] { font-size: 1.1rem; }
 [class*="st-key-below_"] [data-testid="stMetricDelta"] { font-size: 0.78rem; }
