@@ -160,10 +160,11 @@ def candidate_grid(
         xgap=1, ygap=1, hoverinfo="skip",
     )  # fmt: skip
     crossed = [(x, y) for y, row in enumerate(excluded) for x, out in enumerate(row) if out]
-    figure.add_scatter(
-        x=[x for x, _ in crossed], y=[y for _, y in crossed], mode="markers", hoverinfo="skip",
-        marker={"symbol": "x-thin", "size": 9, "line": {"color": palette.muted, "width": 1.5}},
-    )  # fmt: skip
+    for color, width in ((palette.surface, 5), (palette.ink, 1.5)):  # an edge, so that it is seen on any color
+        figure.add_scatter(
+            x=[x for x, _ in crossed], y=[y for _, y in crossed], mode="markers", hoverinfo="skip",
+            marker={"symbol": "x-thin", "size": 9, "line": {"color": color, "width": width}},
+        )  # fmt: skip
     clickable(figure, said, first_on_top=True)
     for place, color in ((chosen, palette.accent), (selected, palette.ink)):
         if place is not None:

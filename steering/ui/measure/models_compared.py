@@ -257,8 +257,11 @@ def _reward(found: TuningResult) -> None:
     st.markdown("**Steering by it**")
     st.dataframe(
         [
-            {"Direction": one.direction, "Model": one.model, "Behavior": one.behavior, "Share": one.share.value,
-             "Moved of the tuning": one.moved, "Others spoiled": one.harmless}
+            {
+                "Direction": one.direction, "Model": one.model, "Behavior": one.behavior, "Layer": one.layer,
+                "Strength, layer norms": one.strength, "Share": one.share.value, "Moved of the tuning": one.moved,
+                "Others spoiled": one.harmless,
+            }
             for one in found.steered
         ],
         hide_index=True, key="models_steered",
