@@ -203,6 +203,17 @@ def test_the_factors_weights_by_hand():
     assert float(one[0]) == pytest.approx(3 / (torch.e - 1))
 
 
+def test_an_iteration_of_transcoding_is_the_formula(tiny_llama):
+    lm, n, norm = tiny_llama, 3, 1.5
+    found = exponential_dct(lm, PROMPTS, SOURCE, last_site(lm), n=n, norm=norm, iterations=1, last=2)
+    start = responses.random_units(n, lm.d_model, 0)
+    u, v, alpha = naive.transcoded_once(lm, [lm.tokens(p) for p in PROMPTS], 0, lm.n_layers - 1, start, norm, 2)
+    order = alpha.abs().argsort(descending=True)
+    torch.testing.assert_close(torch.stack([one.vector for one in found]), v[order], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.outputs, u[order], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.weights, alpha[order], atol=1e-3, rtol=1e-2)
+
+
 def test_transcoding_ranks_its_factors(tiny_llama):
     lm = tiny_llama
     found = exponential_dct(lm, PROMPTS, SOURCE, last_site(lm), n=6, norm=1.0)

@@ -47,3 +47,32 @@ def melbo_objective(moved: list[Tensor], plain: list[Tensor], p: float, q: float
             inner += float((a - b).norm()) ** p
         total += inner ** (1 / q)
     return total
+
+
+def transcoded_once(
+    lm, prompts: list[list[int]], source: int, target: int, v: Tensor, norm: float, last: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """U, V and alpha after one orthogonalized gradient iteration from the rows of v, factor by factor."""
+
+    def delta(theta: Tensor) -> Tensor:
+        zero = torch.zeros_like(theta)
+        moved = [target_states(lm, ids, source, target, theta)[-last:] for ids in prompts]
+        plain = [target_states(lm, ids, source, target, zero)[-last:] for ids in prompts]
+        return (torch.cat(moved) - torch.cat(plain)).mean(0)
+
+    rows_u, rows_v = [], []
+    for row in torch.linalg.qr(v.double().T)[0].T.float():
+        u = delta(norm * row)
+        u = (u / u.norm()).detach()
+        at = row.clone().requires_grad_(True)
+        with torch.enable_grad():
+            (g,) = torch.autograd.grad(u @ delta(norm * at), at)
+        rows_u.append(u)
+        rows_v.append(g / g.norm())
+    n = len(rows_u)
+    gram, wanted = torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    for i in range(n):
+        wanted[i] = float(rows_u[i] @ delta(norm * rows_v[i]))
+        for j in range(n):
+            gram[i, j] = float(rows_u[i] @ rows_u[j]) * (torch.e ** float(rows_v[i] @ rows_v[j]) - 1)
+    return torch.stack(rows_u), torch.stack(rows_v), torch.linalg.solve(gram, wanted).float()
