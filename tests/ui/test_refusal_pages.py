@@ -81,6 +81,27 @@ def test_the_organism_s_candidates_are_drawn_tried_and_saved():
     assert card.variant.steps[0].method == "ablate" and card.variant.steps[0].direction.startswith("saved:")
 
 
+def test_a_candidate_is_fitted_further_and_steered_with(monkeypatch):
+    """Two steps instead of a hundred; the buttons below take the fitted direction, unless it is switched off."""
+    from steering.evaluations.refusal import optimized
+
+    whole = optimized.optimize_refusal
+    monkeypatch.setattr(optimized, "optimize_refusal", lambda *given, **options: whole(*given, **options, steps=2))
+    at = fine(open_page(DIRECTION, direction_kind="Refusal"))
+    fine(at.button(key="refusal_go").click().run())
+    at = finished(at)
+    fine(at.button(key="refusal_fit_go").click().run())
+    (job,) = [one for one in services.jobs().all() if one.name.startswith("Refusal fit")]
+    job.result(200)
+    at = fine(at.run())
+    (table,) = [one.value for one in at.dataframe]
+    assert list(table[""]) == ["Difference of means", "Fitted"] and "2 steps" in texts(at)
+    fine(at.button(key="refusal_save").click().run())
+    fine(at.toggle(key="refusal_fit_use").set_value(False).run())
+    fine(at.button(key="refusal_save").click().run())
+    assert sorted("optimized" in one.name for one in services.store().directions()) == [False, True]
+
+
 def test_two_models_are_compared():
     at = fine(open_page(PAIR, "organism"))
     assert at.info
