@@ -17,8 +17,8 @@ import torch
 from steering.directions.activations import of_pairs
 from steering.directions.direction import Direction
 from steering.directions.pairs import PairSet
-from steering.engine.decoding import run_sequences
 from steering.engine.engine import Engine
+from steering.engine.passes import run_sequences
 from steering.interventions import DirectionalAblation
 from steering.models.model import Model
 from steering.sites import Site

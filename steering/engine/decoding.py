@@ -6,132 +6,21 @@ alone: positions are absolute, padding is masked and never steered, and random n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..models.caching.beginnings import After
 from ..models.caching.cache import RowCache
 from ..models.model import Model
 from ..models.rope import turning_point
+from .beginnings import AfterRows
+from .openings import Openings
+from .passes import run_sequences
 from .plan import Plan
 from .rows import Row
 from .sampling import choose
-
-# Families that keep rows and heads in one axis, so that a row cannot be split into several half-way through a pass.
-WHOLE_ROWS = ("BloomForCausalLM", "GPTBigCodeForCausalLM")
-
-
-@dataclass(frozen=True, eq=False)
-class AfterRows:
-    """Rows that were read, with their keys and values, and which of them each row of another pass goes on from."""
-
-    rows: Sequence[Row]
-    cache: RowCache
-    owners: Sequence[int] = ()
-
-    def of(self, owners: Sequence[int]) -> AfterRows:
-        return replace(self, owners=owners)
-
-    def begin(self, cache: RowCache, rows: Sequence[Row], unique: Sequence[int], block: int) -> int:
-        """Fills a cache with what the rows go on from, and their ledgers; returns its columns.
-
-        Args:
-            unique: the rows that stand for all of the same sequence in the layers below `block`.
-        """
-        after = After([len(row.sequence) for row in self.rows], self.cache, self.owners)
-        lengths = [len(row.sequence) for row in rows]
-        for row, k, n in zip(rows, self.owners, after.kept(lengths)[1], strict=True):
-            # An intervention that leaves the beginning alone may be missing there.
-            for mine, theirs in zip(row.ledgers, self.rows[k].ledgers, strict=False):
-                mine.inherit(theirs, n)
-        return after.begin(cache, lengths, unique, block)
-
-
-@torch.inference_mode()
-def run_sequences(
-    model: Model,
-    rows: Sequence[Row],
-    cache: RowCache | None = None,
-    *,
-    keep: int | Tensor = 1,
-    after: AfterRows | None = None,
-) -> tuple[Float[Tensor, "rows pos vocab"], Bool[Tensor, "rows pos"]]:
-    """Logits of one steered pass over the rows' whole sequences, padded on the left, and the mask of real tokens.
-
-    `keep` says which positions' logits are computed: the last so many (0: all), or those columns. Rows of the same
-    sequence run as one row up to the first block in which one of them is steered, and are split there. With `after`
-    only the columns that are not in its cache yet are computed.
-    """
-    sequences = [row.sequence for row in rows]
-    parts = type(model.hf).__name__ not in WHOLE_ROWS
-    unique = list(dict.fromkeys(sequences)) if parts else sequences
-    place = {sequence: index for index, sequence in enumerate(unique)}
-    owner = torch.tensor([place[s] if parts else n for n, s in enumerate(sequences)], device=model.device)
-    tokens, real, positions = model.pad(unique)
-    padded = len({len(sequence) for sequence in unique}) > 1
-    plan = Plan(model, rows)
-    first = plan.first_edit()
-    shared = len(unique) < len(rows)
-    block = model.n_layers if first is None else first.layer + (first.stream == "resid_post")
-    whole, kept = real.long(), cache is not None
-    if after is not None:
-        cache = RowCache() if cache is None else cache
-        firsts = [sequences.index(one) for one in unique] if parts else range(len(rows))
-        columns = after.begin(cache, rows, firsts, block)
-        tokens, real, positions = tokens[:, columns:], real[:, columns:], positions[:, columns:]
-    with ExitStack() as stack:
-        stack.enter_context(model.lock)
-        if shared:
-            # Found out by a pass of their own, which the parting would split: then nothing would be read downstream.
-            model.arrivals  # noqa: B018
-            stack.enter_context(_parting(model, block, owner, len(unique)))
-        logits = model.forward(
-            tokens,
-            attention_mask=whole if padded else None,
-            positions=positions if padded else None,
-            cache=cache,
-            hooks=plan.prompt_hooks(positions[owner], real[owner], owner if shared else None, first),
-            readers=plan.readers,
-            keep=keep,
-        )
-    if shared:
-        if cache is not None and kept:
-            cache.take(owner, layers=block)
-        if logits.shape[0] != len(rows):
-            logits = logits.index_select(0, owner)
-    plan.flush(real[owner])
-    return logits, real[owner]
-
-
-@contextmanager
-def _parting(model: Model, block: int, owner: Int[Tensor, "rows"], prompts: int) -> Iterator[None]:
-    """Within a `with` block, split prompts into rows from this block on: activations, masks, rotary tables."""
-
-    def part(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            per_prompt = value.ndim >= 2 and value.shape[0] == prompts
-            return value.index_select(0, owner.to(value.device)) if per_prompt else value
-        if isinstance(value, tuple):
-            return tuple(part(item) for item in value)
-        return value
-
-    def hook(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        return part(args), {name: part(value) for name, value in kwargs.items()}
-
-    handles = []
-    try:
-        for module in list(model.blocks)[block:]:
-            handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class Decoder:
@@ -149,6 +38,7 @@ class Decoder:
         self._pads: list[int] = []  # padded columns on the left of each cached row
         self._plan: Plan | None = None
         self._turning = turning_point(model.hf)
+        self._openings = Openings(model)
 
     def __len__(self) -> int:
         return len(self.rows) + len(self._uncached)
@@ -167,9 +57,17 @@ class Decoder:
             self._join(cached[start : start + self.max_batch])
         self._leave()
 
+    def unread(self, prompt: Sequence[int]) -> int:
+        """How many tokens of a prompt a pass would read, if it goes on from what was read for others."""
+        return len(prompt) - self._openings.known(prompt)
+
     def _join(self, rows: list[Row]) -> None:
+        for some, after in self._openings.parted(rows):
+            self._read(some, after)
+
+    def _read(self, rows: list[Row], after: AfterRows | None) -> None:
         cache = RowCache()
-        logits, _ = run_sequences(self.model, rows, cache)
+        logits, _ = run_sequences(self.model, rows, cache, after=after)
         width = cache.length
         pads = [width - len(row.sequence) for row in rows]
         self._flush()
@@ -269,6 +167,7 @@ class Decoder:
         """Remove all rows and their cache, after a pass that failed half-way."""
         self._flush()  # a row that was finished before the failure keeps its receipt
         self.rows, self._uncached, self._pads, self._plan, self._cache = [], [], [], None, RowCache()
+        self._openings.clear()
 
     def discard(self, row: Row) -> None:
         """Remove one row that could not be added."""
@@ -286,6 +185,7 @@ class Decoder:
         self.rows, self._pads = [self.rows[index] for index in stay], [self._pads[index] for index in stay]
         if not stay:
             self._cache = RowCache()
+            self._openings.clear()
             return
         spare = min(self._pads)
         self._cache.take(torch.tensor(stay, device=self.model.device), drop_left=spare)

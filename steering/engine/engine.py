@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import queue
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ from .rows import Row
 from .scoring import Scored, rows_of, score, tolerance
 
 T = TypeVar("T")
+# Seconds for which new prompts are read before the rows that are under way take their next step.
+BEGINNING = 0.4
 CLOSED = "This engine is closed; make a new one."
 _open: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -304,9 +307,13 @@ class Engine:
     def _serve(self, item: Any) -> bool:
         """Serve an item and all that arrive meanwhile, until none is left; return False if the engine is to end."""
         self._take(item)
+        stepped = time.monotonic()
         while self._receive():
             self._drop_cancelled()
             self._admit()
+            if self._waiting and len(self._active) < self.max_rows and time.monotonic() - stepped < BEGINNING:
+                continue  # whoever waits sees a first word before the others see their next one
+            stepped = time.monotonic()
             if self._active:
                 self._guarded(self._active, self._decoder.step)
                 self._report()
@@ -362,10 +369,11 @@ class Engine:
             asked = [handle for handle in self._waiting if handle.in_job is in_job]
             room = self.max_rows - sum(in_job or not handle.in_job for handle in self._active)
             new: list[Completion] = []
+            tokens = 0
             for prompt, group in itertools.groupby(asked, key=lambda handle: handle._row.prompt):
-                tokens = sum(len(handle._row.prompt) for handle in new)
                 some = list(group)[: max(0, room - len(new))]
-                if new and tokens + len(prompt) * len(some) > self.model.piece_tokens:
+                tokens += self._decoder.unread(prompt) * len(some)
+                if new and tokens > self.model.piece_tokens:
                     break
                 new += some
             if new:

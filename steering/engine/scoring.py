@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,8 @@ from ..models.checks.overflow import check_finite
 from ..models.model import Model, Prompt
 from ..models.passages import in_context
 from ..models.rope import turning_point
-from .decoding import AfterRows, run_sequences
+from .beginnings import AfterRows, beginning, edited, may_share
+from .passes import run_sequences
 from .receipts import check
 from .requests import Request, Variant
 from .rows import Row
@@ -140,15 +140,7 @@ def _shareable(rows: Sequence[Row]) -> set[int]:
     """The numbers of the rows whose beginning may be read apart from the rest; none in models that cannot go on so."""
     if not rows or not can_continue(rows[0].model) or turning_point(rows[0].model.hf) is not None:
         return set()
-    return {number for number, row in enumerate(rows) if _may_share(row)}
-
-
-def _may_share(row: Row) -> bool:
-    """Whether nothing that is done to the row's first tokens depends on later ones, and nothing is recorded there."""
-    edits = [placement for _, placement in row.placements]
-    return not row.record and not any(
-        one.from_prompt is not None or one.gate is not None or one.whole_history for one in edits
-    )
+    return {number for number, row in enumerate(rows) if may_share(row)}
 
 
 def _starts(rows: Mapping[int, Row], groups: Sequence[Group]) -> list[tuple[Row, list[int]]]:
@@ -158,28 +150,11 @@ def _starts(rows: Mapping[int, Row], groups: Sequence[Group]) -> list[tuple[Row,
     for place, group in enumerate(groups):
         for number in group.numbers:
             row = rows[number]
-            key = (place, _edited(row, group.length, prints))
+            key = (place, edited(row, group.length, prints))
             if key not in found:
-                steered = row.interventions if key[1] else ()
-                short = replace(
-                    row, interventions=steered, first=group.length, edits={}, gates={}, traces={}, generated=[]
-                )
-                found[key] = short, []
+                found[key] = beginning(row, group.length, steered=bool(key[1])), []
             found[key][1].append(number)
     return list(found.values())
-
-
-def _edited(row: Row, length: int, prints: dict[int, str]) -> tuple:
-    """What is done to the first `length` tokens of a row: equal keys, equal keys and values."""
-    found = []
-    for index, (k, _) in enumerate(row.placements):
-        low, high = row.span(index)
-        if low < min(high, length):
-            one = row.interventions[k]
-            if id(one) not in prints:
-                prints[id(one)] = one.fingerprint
-            found.append((k, prints[id(one)], index, low, min(high, length)))
-    return tuple(found)
 
 
 def _read_all(

@@ -13,7 +13,7 @@ from deaf_hooks import deafen, without_fused_steps
 from steered_rows import PROMPTS, TEXT, batch, decode, direction
 from torch import Tensor
 
-from steering.engine.decoding import run_sequences
+from steering.engine.passes import run_sequences
 from steering.engine.requests import Request
 from steering.engine.rows import Row
 from steering.engine.scoring import score

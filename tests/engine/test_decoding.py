@@ -12,7 +12,8 @@ from reference import addition
 from reference import decoding as naive
 from steered_rows import PROMPTS, TEXT, batch, decode, direction, logits_of
 
-from steering.engine.decoding import Decoder, generate, run_sequences
+from steering.engine.decoding import Decoder, generate
+from steering.engine.passes import run_sequences
 from steering.engine.requests import Request
 from steering.engine.rows import Row
 from steering.engine.scoring import score

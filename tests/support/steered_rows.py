@@ -9,7 +9,8 @@ from torch import Tensor
 
 import steering.interventions as ways
 from steering.directions.direction import Direction
-from steering.engine.decoding import generate, run_sequences
+from steering.engine.decoding import generate
+from steering.engine.passes import run_sequences
 from steering.engine.requests import Request
 from steering.engine.rows import Row
 from steering.interventions import Intervention

@@ -45,13 +45,13 @@ class _RoomyLayer(DynamicLayer):
         self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
         return self.keys, self.values
 
-    def _fill(self, keys: Tensor, values: Tensor, more: int, pad_left: int = 0, drop_left: int = 0) -> None:
+    def _fill(self, keys: Tensor, values: Tensor, more: int, drop_left: int = 0) -> None:
         """New buffers that hold these keys and values, with room for `more` columns and the usual spare."""
-        length = keys.shape[-2] + pad_left - drop_left
+        length = keys.shape[-2] - drop_left
         buffers = []
         for old in (keys, values):
-            new = old.new_zeros(*old.shape[:-2], length + more + _ROOM, old.shape[-1])
-            new[..., pad_left:length, :] = old[..., drop_left:, :]
+            new = old.new_empty(*old.shape[:-2], length + more + _ROOM, old.shape[-1])
+            new[..., :length, :] = old[..., drop_left:, :]
             buffers.append(new)
         self._buffers = (buffers[0], buffers[1])
         self.keys, self.values = (buffer[..., :length, :] for buffer in buffers)
@@ -59,10 +59,6 @@ class _RoomyLayer(DynamicLayer):
     def take(self, rows: Int[Tensor, "rows"], drop_left: int = 0) -> None:
         assert self.keys is not None and self.values is not None
         self._fill(self.keys.index_select(0, rows), self.values.index_select(0, rows), 0, drop_left=drop_left)
-
-    def pad(self, columns: int) -> None:
-        assert self.keys is not None and self.values is not None
-        self._fill(self.keys, self.values, 0, pad_left=columns)
 
     def begin(self, other: _RoomyLayer, places: Sequence[tuple[int, int, int]], columns: int) -> None:
         """Becomes `columns` wide, each row with the columns of another layer's row that a place names, at its end."""
@@ -76,9 +72,19 @@ class _RoomyLayer(DynamicLayer):
         self._fill(keys, values, 0)
 
     def append(self, other: _RoomyLayer) -> None:
-        assert self.keys is not None and other.keys is not None
-        keys, values = torch.cat([self.keys, other.keys]), torch.cat([self.values, other.values])  # type: ignore[list-item]
-        self._fill(keys, values, 0)
+        """Take in another layer's rows; all end at the same column, so the shorter of the two is padded on the left."""
+        assert self.keys is not None and other.keys is not None and self.values is not None and other.values is not None
+        rows, length = len(self.keys), max(self.keys.shape[-2], other.keys.shape[-2])
+        buffers = []
+        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
+            new = mine.new_empty(rows + len(theirs), mine.shape[1], length + _ROOM, mine.shape[-1])
+            for part, old in ((new[:rows], mine), (new[rows:], theirs)):
+                start = length - old.shape[-2]
+                part[..., :start, :] = 0  # never attended to, but multiplied by a weight of zero
+                part[..., start:length, :] = old
+            buffers.append(new)
+        self._buffers = (buffers[0], buffers[1])
+        self.keys, self.values = (buffer[..., :length, :] for buffer in buffers)
 
 
 class RowCache(Cache):
@@ -120,12 +126,7 @@ class RowCache(Cache):
 
     def join(self, other: RowCache) -> None:
         """Append the rows of another cache; the shorter of the two is padded on the left."""
-        gap = self.length - other.length
         for mine, theirs in zip(self.layers, other.layers, strict=True):
-            if gap > 0:
-                theirs.pad(gap)  # type: ignore[union-attr]
-            elif gap < 0:
-                mine.pad(-gap)  # type: ignore[union-attr]
             mine.append(theirs)  # type: ignore[union-attr]
 
 
