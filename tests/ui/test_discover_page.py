@@ -50,7 +50,8 @@ def test_a_direction_is_measured_in_both_signs(folder):
     at.button(key="discover_jacobian_jacobian_1_measure").click()
     fine(at.run())
     steps = [card.variant.steps[0] for card in at.session_state["evaluate_recipe"]]
-    assert steps[0].alpha == -steps[1].alpha and at.session_state["evaluate_kind"] == "own"
+    assert steps[0].alpha == -steps[1].alpha and steps[0].direction.startswith("saved:")
+    assert at.session_state["evaluate_kind"] == "own"
 
 
 def test_a_search_says_what_it_is_at_and_that_it_was_stopped(folder, monkeypatch):

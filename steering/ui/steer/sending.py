@@ -46,6 +46,7 @@ def add_to_recipe(lm: Model, step: Step, name: str) -> str:
 
 def measure_with(*variants: Variant) -> None:
     """Open Evaluate with these variants in its own form; does not return."""
+    current.note(current.prompt(), tuple(variants))  # or the form would go back to what was worked with before
     editor.load("evaluate_recipe", tuple(variants))
     st.session_state["evaluate_kind"] = "own"
     st.switch_page(EVALUATE, query_params={})
