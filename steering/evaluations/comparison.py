@@ -163,7 +163,9 @@ def _interval(column: Column, binary: bool) -> Estimate:
     numbers = list(column.values())
     if binary and all(number in (0.0, 1.0) for number in numbers):
         return wilson(round(sum(numbers)), len(numbers))
-    return bootstrap(numbers) if len(numbers) > 1 else Estimate(numbers[0], -math.inf, math.inf)
+    found = bootstrap(numbers) if len(numbers) > 1 else Estimate(numbers[0], -math.inf, math.inf)
+    # Shares of several samples or seeds: an interval of their mean does not know that a share is from 0 to 1.
+    return Estimate(found.value, max(0.0, found.low), min(1.0, found.high)) if binary else found
 
 
 def _cell(values: _Values, arm: str, set_name: str, measure: Measure) -> Cell | None:

@@ -285,6 +285,18 @@ def test_a_verdict_needs_to_be_beyond_the_controls() -> None:
     assert judged == [("changed", 0.25), ("within the controls", 0.5)]
 
 
+def test_a_share_over_several_seeds_stays_between_0_and_1() -> None:
+    arms = [
+        ev.BASELINE,
+        *(ev.Arm(f"r{k}", kind="control", of="a", group="random for a") for k in range(3)),
+        ev.Arm("a"),
+    ]
+    few = [o for k, one in enumerate(([1.0, 0.0], [1.0, 1.0], [1.0, 1.0])) for o in outcomes(f"r{k}", one)]
+    found = comparison.table(outcomes("Baseline", [0.0] * 2) + outcomes("a", [1.0] * 2) + few, [YES_NO], arms)
+    cell = found.cell("random for a", "s", "matches")
+    assert cell is not None and 0.0 <= cell.low <= cell.value <= cell.high <= 1.0
+
+
 def test_mcnemar_finds_nothing_where_there_is_nothing() -> None:
     """A test of the test: two arms that differ by chance alone are told apart in at most 5% of the runs."""
     rng = random.Random(0)

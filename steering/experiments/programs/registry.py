@@ -1,4 +1,4 @@
-"""Experiments that are programs and not files: `python -m steering.evaluate refusal`, `tuning`, `unlabeled`."""
+"""Experiments that are programs and not files: `python -m steering.evaluate refusal`, `tuning` and others."""
 
 from __future__ import annotations
 
@@ -71,8 +71,16 @@ def _unlabeled(model: str, tick: Tick | None) -> str:
         return to_markdown(run_unlabeled(engine, tick=tick))
 
 
+def _steerability(model: str, tick: Tick | None) -> str:
+    from .steerability import run_steerability, to_markdown
+
+    with contextlib.closing(Engine(load_model(model, products="bfloat16"))) as engine:
+        return to_markdown(run_steerability(engine, tick=tick))
+
+
 PROGRAMS = {
     "refusal": Program("Refusal taken out and put in, in every form", "organism", _refusal),
     "tuning": Program("What tuning changed, and the reward that it followed", "organism", _tuning),
     "unlabeled": Program("Directions without labels: do Jacobian vectors do what MELBO's do?", "organism", _unlabeled),
+    "steerability": Program("Steerability by item, dose and layer", "smollm2", _steerability),
 }
