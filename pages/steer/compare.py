@@ -23,9 +23,7 @@ title, tools = st.columns([2, 3], vertical_alignment="bottom")
 title.title("Compare", anchor=False)
 with tools:
     toolbar = st.container(horizontal=True, horizontal_alignment="right", gap="small")
-st.caption(
-    "The same question, the same dice: what the model writes untouched, and what it writes with each push on the left."
-)
+st.caption("The same question, the same dice: what the model writes untouched, and what it writes with each push.")
 
 choices, shown = st.columns([29, 71], gap="medium")
 with choices:

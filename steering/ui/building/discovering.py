@@ -158,7 +158,7 @@ def before(bench: Workbench, search: Search) -> None:
     """Draw what stands in the results' place until there are some."""
     job = services.newest(search.job(bench.lm.name))
     if job is None or not job.active:
-        st.info("Press Search. With the settings on the left it takes seconds to two minutes, by the model.")
+        st.info("Press Search. With these settings it takes seconds to two minutes, by the model.")
     else:
         st.caption(
             "The directions appear here, each with what the model writes when pushed along it, beside random ones."

@@ -187,7 +187,7 @@ def show(lm: Model) -> None:
         name = (active or mine or [""])[0]
     if not name:
         st.info(
-            "Nothing was trained on this model yet. The settings on the left give a small example; what it takes is "
+            "Nothing was trained on this model yet. These settings give a small example; what it takes is "
             "written above the button."
         )
         return

@@ -155,7 +155,7 @@ def show_features(text: Text, index: FeatureIndex | None) -> None:
     position = selected(text)
     st.markdown(f"**Features on “{literal(visible(text.texts[position]), 24)}”**")
     if position == len(text.tokens) - 1:
-        st.caption("The last token, where the model decides how to go on. Click any other on the left.")
+        st.caption("The last token, where the model decides how to go on. Click any other token.")
     if text.features is None:
         st.info("No SAE is loaded, so there are no features to show. Choose one in the sidebar. The layers below work.")
         return

@@ -173,7 +173,7 @@ def _receipts(result: Run, prompt: int, bench: Workbench) -> None:
 def _controls(result: Run, prompt: int) -> None:
     rows = result.controls(prompt)
     if not rows:
-        st.caption("No control was run. Choose one or more random controls on the left.")
+        st.caption("No control was run. Choose one or more random controls and generate again.")
     for row in rows:
         with st.container(border=True, key=f"card_control_{row.variant}_{row.title}", gap="xsmall"):
             st.caption(literal(row.title))
