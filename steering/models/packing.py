@@ -211,13 +211,10 @@ def _width(module: nn.Module) -> int:
 
 
 def _packed(group: Sequence[nn.Module], products: Products) -> Product:
-    # torch's Linear keeps [out in]; the Conv1D of GPT-2 keeps [in out].
-    weights = [module.get_parameter("weight").detach() for module in group]
-    weights = [w.t() if isinstance(m, Conv1D) else w for m, w in zip(group, weights, strict=True)]
     biases = [module.bias for module in group]
     bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])  # type: ignore[misc, union-attr]
     if products == "bfloat16":
-        weight = torch.cat(weights) if len(weights) > 1 else weights[0].contiguous()
+        weight = _weight(group).contiguous()
         packed, multiply = torch.ops.mkldnn._reorder_linear_weight(weight.bfloat16(), 8), torch.ops.mkldnn
 
         def in_bfloat16(x: Tensor) -> Tensor:
@@ -225,16 +222,23 @@ def _packed(group: Sequence[nn.Module], products: Products) -> Product:
             return y if bias is None else y + bias  # in float32: a bias is read once, not summed up
 
         return in_bfloat16
-    return _Affine(weights, bias)
+    return _Affine(group, bias)
+
+
+def _weight(group: Sequence[nn.Module]) -> Tensor:
+    """The weights of layers that read the same input, as one [out in]; the Conv1D of GPT-2 keeps [in out]."""
+    weights = [module.get_parameter("weight").detach() for module in group]
+    weights = [w.t() if isinstance(m, Conv1D) else w for m, w in zip(group, weights, strict=True)]
+    return torch.cat(weights) if len(weights) > 1 else weights[0]
 
 
 class _Affine:
     """x W^T + b on a packed copy of W; gradients pass to x, through a packed copy of W^T made when first wanted."""
 
-    def __init__(self, weights: Sequence[Tensor], bias: Tensor | None) -> None:
-        self._weights, self._bias = list(weights), bias
-        self._copies: dict[bool, Tensor] = {}
-        self.multiply(self._weights[0].new_zeros(1, self._weights[0].shape[1]), False)
+    def __init__(self, group: Sequence[nn.Module], bias: Tensor | None) -> None:
+        # Not their weights: those leave the memory once they are packed (see mapped.py), and would be held twice.
+        self._group, self._bias = list(group), bias
+        self._copies = {False: self._packed(False)}
 
     def __call__(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
@@ -245,10 +249,12 @@ class _Affine:
     def multiply(self, x: Tensor, transposed: bool) -> Tensor:
         """x W^T, or x W."""
         if transposed not in self._copies:
-            weight = torch.cat(self._weights) if len(self._weights) > 1 else self._weights[0]
-            weight = (weight.t() if transposed else weight).contiguous()
-            self._copies[transposed] = torch.ops.mkldnn._reorder_linear_weight(weight, 8)
+            self._copies[transposed] = self._packed(transposed)
         return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self._copies[transposed], None, "none", [], "")
+
+    def _packed(self, transposed: bool) -> Tensor:
+        weight = _weight(self._group)
+        return torch.ops.mkldnn._reorder_linear_weight((weight.t() if transposed else weight).contiguous(), 8)
 
 
 class _Linear(torch.autograd.Function):
