@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 from pathlib import Path
 
@@ -193,3 +194,17 @@ def test_a_copy_made_during_a_pass_waits_for_its_end(packed: Model) -> None:
     for thread in threads:
         thread.join(30)
     assert not any("forward" in module.__dict__ for module in found[0].hf.modules())
+
+
+def test_nothing_but_the_layers_holds_their_weights(packed: Model) -> None:
+    """Where a file is mapped the weights leave the memory, unless somebody else still holds them."""
+    packed.forward(torch.tensor([[1, 2, 3]]))
+    own = {id(parameter) for parameter in packed.hf.parameters()}
+    places = {parameter.data_ptr() for parameter in packed.hf.parameters()}
+    held = [
+        one
+        for one in gc.get_objects()
+        if isinstance(one, torch.Tensor) and one.layout == torch.strided and id(one) not in own
+        if not one.is_mkldnn and one.data_ptr() in places
+    ]
+    assert not held
