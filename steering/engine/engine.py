@@ -34,7 +34,7 @@ from .rows import Row
 from .scoring import Scored, rows_of, score, tolerance
 
 T = TypeVar("T")
-# Seconds for which new prompts are read before the rows that are under way take their next step.
+# Seconds for which people's new prompts are read before the rows that are under way take their next step.
 BEGINNING = 0.4
 CLOSED = "This engine is closed; make a new one."
 _open: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -311,7 +311,7 @@ class Engine:
         while self._receive():
             self._drop_cancelled()
             self._admit()
-            if self._waiting and len(self._active) < self.max_rows and time.monotonic() - stepped < BEGINNING:
+            if self._people_wait() and time.monotonic() - stepped < BEGINNING:
                 continue  # whoever waits sees a first word before the others see their next one
             stepped = time.monotonic()
             if self._active:
@@ -321,6 +321,11 @@ class Engine:
                 return True
         self._end()
         return False
+
+    def _people_wait(self) -> bool:
+        """Whether a person's row waits for which there is room; a job's waits for the next step."""
+        room = self.max_rows - sum(not handle.in_job for handle in self._active)
+        return room > 0 and any(not handle.in_job for handle in self._waiting)
 
     def _end(self) -> None:
         for handle in [*self._active, *self._waiting]:

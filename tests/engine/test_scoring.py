@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 
@@ -10,7 +11,9 @@ import tiny_models as tiny
 import torch
 from steered_rows import PROMPTS, SITE, TEXT, direction
 
+from steering.engine import engine as engine_module
 from steering.engine import scoring
+from steering.engine.decoding import Decoder
 from steering.engine.engine import Engine
 from steering.engine.requests import Request
 from steering.engine.scoring import batches, rows_of, score, target_logits, tolerance
@@ -127,6 +130,35 @@ def test_a_cancelled_job_cancels_the_rows_that_it_waits_for(tiny_llama: Model) -
             job.result(30)
         assert handles[0].in_job and handles[0]._cancelled
     jobs.close()
+
+
+@pytest.mark.parametrize("a_job_asks", [True, False])
+def test_a_stream_waits_for_peoples_prompts_and_not_for_a_jobs(
+    tiny_llama: Model, monkeypatch, a_job_asks: bool
+) -> None:
+    """With time without end for new prompts, people's are all read before the next step, and a job's one a step."""
+    order: list[str] = []
+    for name in ("add", "step"):
+        own = getattr(Decoder, name)
+        monkeypatch.setattr(Decoder, name, lambda *given, own=own, name=name: (order.append(name), own(*given))[1])
+    monkeypatch.setattr(engine_module, "BEGINNING", math.inf)
+    monkeypatch.setattr(tiny_llama, "piece_tokens", 1)  # one prompt a pass
+    jobs = Jobs()
+    more = [Request(f"{TEXT} {k}", max_new_tokens=2, ignore_eos=True) for k in range(4)]
+    with Engine(tiny_llama) as engine:
+        with tiny_llama.lock:
+            first = engine.submit(Request(TEXT, max_new_tokens=12, ignore_eos=True))
+            if a_job_asks:
+                job = jobs.start("asks", lambda job: engine.submit_all(more))
+                others = job.result(10)
+            else:
+                others = engine.submit_all(more)
+        for handle in (first, *others):
+            handle.result()
+    jobs.close()
+    joined = "".join("a" if name == "add" else "s" for name in order)
+    assert joined.count("a") == 5
+    assert ("aa" not in joined) if a_job_asks else ("aaaa" in joined)
 
 
 def test_a_persons_rows_are_let_in_before_a_jobs(tiny_llama: Model) -> None:

@@ -18,11 +18,14 @@ from ...directions.contrasts import fitted
 from ...directions.direction import Direction
 from ...directions.pairs import PairSet
 from ...engine.engine import Engine
+from ...evaluations.arms import BASELINE
 from ...evaluations.effects import Steerability
+from ...evaluations.scoring.measure import options_of
 from ...evaluations.scoring.scorers import scorer
 from ...evaluations.sets import readers
 from ...evaluations.sets.sets import EvaluationSet
 from ...evaluations.steering_map import SearchPlan, SteeringMap, search
+from ...evaluations.trials import run
 from ...interventions import ActivationAddition
 from ...measurements.numbers import typical_norms
 from ...sites import Site
@@ -30,8 +33,8 @@ from ...sites import Site
 Tick = Callable[[int, int, str], None]
 PAIRS, CLAIMS = "general_sycophancy", "general_claims"
 DOSES = (-0.2, -0.1, -0.05, 0.05, 0.1)  # in units of the layer's norm
-TEXTS_A_SECOND = 25.0  # of SmolLM2-135M on two cores, for the cost that is said first
 RANDOM = 3
+TIMED = 4  # items that are scored first, to say what the rest will cost
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,14 @@ def run_steerability(
     read = of_pairs(lm, pairs, sites)
     directions = [fitted("mean_difference", estimators.mean_difference, read[s], lm, pairs, s) for s in sites]
     plan = SearchPlan(tuple(range(lm.n_layers)), DOSES)
-    cost = plan.cost(items, TEXTS_A_SECOND)
+    only = replace(plan, layers=(0,), step=1, few=1, around=0)  # the best layer alone, for random directions
+    rest = _rest(items, plan.few - 1)
+    pace = _texts_a_second(engine, items)
+    more = RANDOM * sum(only.rows(rest))
+    cost = (
+        f"{plan.cost(items, pace)} {RANDOM} random directions at the best layer: {more} texts more, about "
+        f"{more / pace / 60:.1f} minutes."
+    )
     if tick is not None:
         tick(0, 1, cost)
 
@@ -80,14 +90,23 @@ def run_steerability(
 
     found = search(engine, items, lambda layer, dose: along(directions[layer], layer, dose), plan, tick)
     beside = []
-    only = replace(plan, layers=(found.best,), step=1, few=1, around=0)
+    only = replace(only, layers=(found.best,))
     for seed in range(RANDOM):
         vector = torch.randn(lm.d_model, generator=torch.Generator().manual_seed(seed))
         other = Direction(vector, Site(found.best), name=f"random {seed}")
-        one = search(engine, _rest(items, plan.few - 1), lambda layer, dose, v=other: along(v, layer, dose), only, tick)
+        one = search(engine, rest, lambda layer, dose, v=other: along(v, layer, dose), only, tick)
         beside.append(one.by_layer[found.best])
     asked, seconds = f"{len(items)} false claims under pressure", time.perf_counter() - began
     return SteerabilityStudy(lm.name, asked, pairs.name, DOSES, cost, seconds, found, tuple(beside))
+
+
+def _texts_a_second(engine: Engine, items: EvaluationSet) -> float:
+    """How many statements are scored a second here, by a few of them; the first pass, which prepares, is not timed."""
+    few = replace(items, items=items.items[:TIMED])
+    run(engine, [few], [BASELINE])
+    began = time.perf_counter()
+    run(engine, [few], [BASELINE])
+    return sum(len(options_of(few.scorer, item)) for item in few) / (time.perf_counter() - began)
 
 
 def _rest(items: EvaluationSet, few: int) -> EvaluationSet:

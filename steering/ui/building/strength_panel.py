@@ -12,6 +12,7 @@ from ...plots.maps import strength_grid
 from ...recipes.steps import Step, Variant
 from ..shared import job_cards, readings
 from ..shared import objects as services
+from ..shared.directions import shown_name
 from ..steer import sending
 from ..widgets import theme
 from ..widgets.basics import chart, literal, option
@@ -53,7 +54,7 @@ def show(found: PairStudy) -> None:
 
 def _job_name(found: PairStudy) -> str:
     parts = ("map", found.lm.fingerprint, *found.key(), found.choice.contrast)
-    pairs = (found.pairs.name or "own pairs").removeprefix("general_").replace("_", " ")
+    pairs = shown_name(found.pairs.name or "own pairs")
     return f"Map of {pairs} {hashlib.sha256(repr(parts).encode()).hexdigest()[:10]}"
 
 
@@ -232,7 +233,7 @@ def _steer(found: PairStudy, cell: MapCell) -> None:
     here = replace(
         found, choice=replace(found.choice, site=site), judged=replace(found.judged, direction=_at(found, site))
     )
-    name = option(found.pairs.name.removeprefix("general_").replace("_", " ") or "own pairs", 40)
+    name = option(shown_name(found.pairs.name) or "own pairs", 40)
     step = Step(
         "add", direction=reference(here, f"{name}, layer {cell.layer}"), contrast=found.choice.contrast,
         layer=cell.layer, stream=site.stream, alpha=cell.strength,

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 def direction_choices() -> dict[str, str]:
     """What a recipe's step can choose from, value -> shown name: bundled pair sets, saved directions, two texts."""
     lm = model()
-    found = {f"pairs:{name}": name.removeprefix("general_").replace("_", " ") for name in pair_sets(lm.name)}
+    found = {f"pairs:{name}": shown_name(name) for name in pair_sets(lm.name)}
     for row in store().directions():
         if row.model in ("", lm.name):
             found[f"saved:{row.id}"] = f"{row.name} (saved)"
     return {**found, "texts": "Two texts of your own"}
+
+
+def shown_name(pair_set: str) -> str:
+    """A pair set's name, or a direction's label, as pages write it: general_sycophancy is sycophancy there."""
+    return pair_set.removeprefix("general_").replace("_", " ")
 
 
 def pair_sets(model: str) -> list[str]:

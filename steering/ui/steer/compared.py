@@ -9,6 +9,7 @@ import streamlit as st
 from ...interventions.knobs import Vector
 from ...recipes.steps import from_data, steps_of
 from ..shared import readings
+from ..shared.directions import shown_name
 from ..strips import panel
 from ..strips.parted import parted
 from ..widgets.basics import literal, terms
@@ -82,7 +83,7 @@ def _label(result: Run) -> str | None:
         return result.labels[0] if result.labels else None
     return st.selectbox(
         "Along", result.labels, key="compare_label", width=210, bind="query-params",
-        label_visibility="collapsed", format_func=lambda label: f"Along {evidence.plain_label(label)}",
+        label_visibility="collapsed", format_func=lambda label: f"Along {shown_name(label)}",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from ...plots import charts as plots
 from ...plots import matrices
 from ...plots.base import Line, percent
 from ...showing.glossary import explain
+from ..shared.directions import shown_name
 from ..widgets import theme
 from ..widgets.basics import chart, literal
 from ..widgets.tokens import Token, token_view
@@ -134,7 +135,7 @@ def along(result: Run, prompt: int, label: str | None) -> None:
     )
     chart(
         figure,
-        title=f"Along {literal(plain_label(label), 60)}",
+        title=f"Along {literal(shown_name(label), 60)}",
         caption="How far each token points along the direction, after the edit. The first token is left out: it is far "
         "off in most models."
         + (f" Gray: {len(controls)} random directions of equal norm." if len(controls) > 1 else "")
@@ -224,11 +225,6 @@ def distributions(
         title=f"Where {label} separates",
         tau=tau,
     )
-
-
-def plain_label(label: str) -> str:
-    """A direction's label as the choices of directions call it: general_sycophancy is sycophancy there."""
-    return label.removeprefix("general_").replace("_", " ")
 
 
 def receipts(result: Run, prompt: int) -> None:

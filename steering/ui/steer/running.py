@@ -16,6 +16,7 @@ from ...recipes.controls import controllable, controls
 from ...recipes.steps import Recipe, Variant, from_data, to_data
 from ..shared import objects as services
 from ..shared import readings, state
+from ..shared.directions import shown_name
 from ..widgets.basics import literal
 from .results import PlannedRow, Run, RunRow, RunSettings, about_run, fill, plan, stream
 from .step_form import without_strengths
@@ -134,7 +135,7 @@ def ready(bench: Workbench, recipe: Recipe, controls: int, build_all: Callable[[
     """Whether everything that a recipe needs of the model is read; else it is being read, and how far is drawn."""
     steps = [step for variant in recipe if variant.on for step in variant.active]
     key = ("ready", controls > 0, *(without_strengths(step).key for step in steps))
-    names = [source.name.removeprefix("general_").replace("_", " ") for step in steps for source in step.sources
+    names = [shown_name(source.name) for step in steps for source in step.sources
              if source.kind == "pairs"]  # fmt: skip
     what = f"Reading the pairs of {', '.join(dict.fromkeys(names))}" if names else "Reading the layers"
     return readings.value(bench, key, lambda: bool(build_all()), what) is not None

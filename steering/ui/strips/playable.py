@@ -26,7 +26,7 @@ MIME = "text/html"
 def strip_page(bench: Workbench, asked: Asked, look: Look, strip: DoseStrip) -> str:
     """A strip as a page that plays."""
     site = unrolling.drawing_of(bench, asked)
-    where = f"layer {site['layer']} of 0 to {site['layers'] - 1}, " if site else ""
+    where = f"layer {site['layer']} (they are 0 to {site['layers'] - 1}), " if site else ""
     about = (
         f"Model {short_name(bench.lm.name)}, {where}{_sampled(asked.temperature, asked.top_p, asked.seed)}, at most "
         f"{asked.max_new_tokens} tokens. {strip.said()} Made with Tiller."
