@@ -26,7 +26,9 @@ if view == VIEWS[1]:
         if candidates is not None:
             refusing.show(bench, candidates)
         else:
-            st.info("Press Search. With the bundled instructions it takes seconds to minutes, by the model.")
+            st.info(
+                "The candidates appear here. With the bundled instructions it takes seconds to minutes, by the model."
+            )
     st.stop()
 left, right = st.columns([7, 6], gap="medium")
 with left:

@@ -29,4 +29,7 @@ else:
         if found is not None:
             discovering.show(bench, found)
         else:
-            discovering.before(bench, search)
+            st.info(
+                "The directions appear here, each with what the model writes when pushed along it, beside random ones. "
+                "With these settings it takes seconds to two minutes, by the model."
+            )

@@ -26,7 +26,7 @@ from ...evaluations.sets import readers
 from ...evaluations.sets.sets import EvaluationSet
 from ...evaluations.steering_map import SearchPlan, SteeringMap, search
 from ...evaluations.trials import run
-from ...interventions import ActivationAddition
+from ...interventions.protocol import Intervention, made
 from ...measurements.numbers import typical_norms
 from ...sites import Site
 
@@ -85,8 +85,8 @@ def run_steerability(
     if tick is not None:
         tick(0, 1, cost)
 
-    def along(direction: Direction, layer: int, dose: float) -> list[ActivationAddition]:
-        return [ActivationAddition(direction, dose * norms[Site(layer)] / float(direction.vector.norm()))]
+    def along(direction: Direction, layer: int, dose: float) -> list[Intervention]:
+        return [made("add", direction=direction, alpha=dose * norms[Site(layer)] / float(direction.vector.norm()))]
 
     found = search(engine, items, lambda layer, dose: along(directions[layer], layer, dose), plan, tick)
     beside = []

@@ -154,17 +154,6 @@ def _sae_at(bench: Workbench, source: Site) -> tuple[str, str] | None:
     return next((one for one in state.bundled_saes(bench.lm.name) if one[1] == str(source)), None)
 
 
-def before(bench: Workbench, search: Search) -> None:
-    """Draw what stands in the results' place until there are some."""
-    job = services.newest(search.job(bench.lm.name))
-    if job is None or not job.active:
-        st.info("Press Search. With these settings it takes seconds to two minutes, by the model.")
-    else:
-        st.caption(
-            "The directions appear here, each with what the model writes when pushed along it, beside random ones."
-        )
-
-
 # Shown --------------------------------------------------------------------------------------------------------------
 
 

@@ -131,7 +131,9 @@ def _experiment(pair: Pair, job: Job) -> TuningResult:
 def show(found: Compared | None) -> None:
     """Draws where the two models differ, how their predictions and answers do, and what was rewarded."""
     if found is None:
-        st.info("Press Compare. Both models have the same architecture; on the bundled pair it takes seconds.")
+        st.info(
+            "What the tuning changed appears here. The models have one architecture; the bundled pair takes seconds."
+        )
         return
     diff = found.diff
     if not any(one.absolute for one in diff.parts):

@@ -51,7 +51,7 @@ def show(result: RefusalResult | None) -> None:
     from ...experiments.programs.refusal import COLUMNS, shown, to_markdown
 
     if result is None:
-        st.info("Press Run. On the bundled model it takes a minute or two; on a larger one much longer.")
+        st.info("The table appears here. On the bundled model it takes some minutes; on a larger one much longer.")
         return
     rows = result.rows()
     columns = [title for title in rows[0] if title != "arm"]
