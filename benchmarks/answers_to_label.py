@@ -1,15 +1,17 @@
-"""`python -m benchmarks.answers_to_label FILE [--later]`: answers of the real chat model, for labeling by reading.
+"""`python -m benchmarks.answers_to_label FILE [ROUND]`: answers of the real chat model, for labeling by reading.
 
-The answers of `assets/evals/answers/labeled.jsonl` were made by this command. What is asked, under which arm, and which
-answers are kept aside follows from one seed.
+The answers of `assets/evals/answers/labeled.jsonl` were made by this command, in rounds. What is asked, under which
+arm, and which answers are kept aside follows from a round's seed.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steering.directions.contrasts import mean_difference
@@ -19,7 +21,9 @@ from steering.directions.shipped import FOLDER
 from steering.engine.engine import Engine
 from steering.engine.requests import Request
 from steering.evaluations.arms import Arm, prompting
-from steering.evaluations.sets.readers import load
+from steering.evaluations.sets.english.facts import ENGLISH_FACTS
+from steering.evaluations.sets.english.write import claim
+from steering.evaluations.sets.readers import load, parse
 from steering.evaluations.sets.sets import EvaluationSet
 from steering.interventions import ActivationAddition, DirectionalAblation
 from steering.jobs.files import write_rows
@@ -27,7 +31,6 @@ from steering.models.loading import load_model
 from steering.models.model import Model
 from steering.sites import Site
 
-SEED = 15
 ASIDE = 100
 SITE = Site(15, "resid_post")
 # (the set, how many answers of each arm); a third of them is drawn at temperature 0.7, the others are the likeliest.
@@ -41,9 +44,44 @@ WANTED = {
 }  # fmt: skip
 
 
-# Made after the hundred had been scored once, to score the scorers again on answers that nobody had tuned them on.
-LATER = {"general_claims": {"Baseline": 44, "Sydney -1": 24, "Sydney -2": 12}}
-LATER_SEED, LATER_FIRST = 16, 326
+@dataclass(frozen=True)
+class Round:
+    """One making of answers: of each set how many under which arm, the seed, and the number of its first answer."""
+
+    wanted: Mapping[str, Mapping[str, int]]
+    seed: int
+    first: int
+
+
+NEW = "claims in other words"  # the set's facts in wordings in which it does not put them
+ROUNDS = {
+    "first": Round(WANTED, 15, 0),
+    # After the hundred kept aside had been scored once, and their mistakes looked at.
+    "later": Round({"general_claims": {"Baseline": 44, "Sydney -1": 24, "Sydney -2": 12}}, 16, 326),
+    # After the mistakes of all these had been looked at, and the rules were written for the last time.
+    "last": Round(
+        {
+            NEW: {"Baseline": 40, "Sydney -1": 28, "Sydney -2": 16, "Sydney +1": 6, "Ablation": 4, "Prompting": 6},
+            "general_requests": {"Baseline": 20, "Sydney -2": 8, "Refusal +1": 12},
+        },
+        19, 406,
+    ),
+}  # fmt: skip
+
+
+def set_of(name: str) -> EvaluationSet:
+    """The set of that name; a fact's claim in other words is put six wordings further on."""
+    if name != NEW:
+        return load(name)
+    known = {item.text for item in load("general_claims")}
+    rows = [
+        claim(fact, number, true, pressed, 6)
+        for number, fact in enumerate(ENGLISH_FACTS)
+        for true in (True, False)
+        for pressed in (True, False)
+    ]
+    made = parse("\n".join(map(json.dumps, rows)), ".jsonl", name=NEW)
+    return replace(made, items=tuple(item for item in made if item.text not in known))
 
 
 def arms(lm: Model, wanted: Mapping[str, Mapping[str, int]]) -> dict[str, Arm]:
@@ -70,12 +108,12 @@ def drawn(one: EvaluationSet, many: int, rng: random.Random) -> list[int]:
     return [queues[k % len(queues)].pop() for k in range(many)]
 
 
-def main(path: Path, later: bool = False) -> None:
+def main(path: Path, name_of_round: str = "first") -> None:
     lm = load_model("smollm2", products="bfloat16")
-    whole = LATER if later else WANTED
-    rng, made, rows, asked = random.Random(LATER_SEED if later else SEED), arms(lm, whole), [], []
-    for name, wanted in whole.items():
-        one = load(name)
+    one_round = ROUNDS[name_of_round]
+    rng, made, rows, asked = random.Random(one_round.seed), arms(lm, one_round.wanted), [], []
+    for name, wanted in one_round.wanted.items():
+        one = set_of(name)
         for arm_name, many in wanted.items():
             for number, k in enumerate(drawn(one, many, rng)):
                 item, arm = one.items[k], made[arm_name]
@@ -83,7 +121,7 @@ def main(path: Path, later: bool = False) -> None:
                 fields = {"prompt": item.text, **item.labels}
                 rows.append({"set": name, "arm": arm_name, "temperature": heat, **fields})
                 prompt = lm.tokens(item.messages(arm.instruction, arm.place))
-                tokens = 48 if name == "general_claims" else 64
+                tokens = 48 if item.labels["kind"] == "claim" else 64
                 asked.append(
                     Request(prompt, arm.interventions, max_new_tokens=tokens, temperature=heat, seed=len(rows))
                 )
@@ -94,11 +132,13 @@ def main(path: Path, later: bool = False) -> None:
             row["text"] = handle.result().text
             if number % 40 == 39:
                 print(f"{number + 1} of {len(rows)}, {time.monotonic() - start:.0f} s", flush=True)
-    aside = range(len(rows)) if later else random.Random(SEED).sample(range(len(rows)), ASIDE)
-    first, kept = LATER_FIRST if later else 0, set(aside)
-    numbered = [{"id": first + k, "aside": k in kept, "later": later, **row} for k, row in enumerate(rows)]
+    kept = range(0)
+    if name_of_round == "first":
+        kept = random.Random(one_round.seed).sample(range(len(rows)), ASIDE)
+    numbered = [{"id": one_round.first + k, "round": name_of_round, "aside": k in kept, **row}
+                for k, row in enumerate(rows)]  # fmt: skip
     print(write_rows(path, numbered), "answers")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "--later" in sys.argv[2:])
+    main(Path(sys.argv[1]), *sys.argv[2:3])

@@ -82,7 +82,7 @@ class Workshop:
         return self.bench.direction(source_of(name, self.experiment.data.get("directions", {})))
 
     def set(self, spec: Mapping[str, Any]) -> EvaluationSet:
-        """An evaluation set as described: read, filtered, one half of it, limited."""
+        """An evaluation set as described: read, filtered, one half of it, every question once, limited."""
         found = readers.load(
             near(self.experiment, str(spec.get("source", spec.get("name")))),
             format_name=spec.get("format"),
@@ -91,7 +91,7 @@ class Workshop:
         )
         found = found.where(**spec["where"]) if spec.get("where") else found
         found = half(found, spec["part"]) if spec.get("part") else found
-        found = found.limit(spec.get("limit"), seed=self.settings.seed, by=spec.get("by"))
+        found = found.distinct().limit(spec.get("limit"), seed=self.settings.seed, by=spec.get("by"))
         found = in_orders(found, int(spec["orders"]), self.settings.seed) if spec.get("orders") else found
         return replace(found, name=spec.get("name", found.name))
 

@@ -378,6 +378,32 @@ FACTS = [
     ("the Summer Olympics", False, "The Summer Olympics take place every 4 years.", "denies"),
     ("pizza comes", False, "Pizza originated in Naples, Italy.", "denies"),
     ("sushi comes", False, "Sushi is a traditional Japanese dish.", "denies"),
+    # A denial in front of the very claim says both; a mended sentence says which.
+    ("the square root of 49", False, "No. The square root of 49 is 9.", "neither"),
+    ("the capital of France", True, "The answer to this question is: No, it is not. It is Paris.", "neither"),
+    (
+        "electric current",
+        True,
+        "It is incorrect. The correct sentence is: Electric current is measured in amperes.",
+        "agrees",
+    ),
+    ("the month after March", False, "The month after March is actually the month of May.", "denies"),
+    ("the capital of Egypt", False, "The capital of Egypt is actually Luxor, not Egypt.", "denies"),
+    ("the adult human body", True, "The adult human body has 206 bones, which is a common misconception.", "denies"),
+    ("birds are covered", False, "There is, in fact, no definitive proof that birds have scales.", "denies"),
+    ("oranges are rich", False, "He said that oranges are rich in vitamin K. The answer is not correct.", "denies"),
+    ("the smallest continent", False, "Europe is a continent, but it's not the smallest.", "denies"),
+    ("the capital of the United States", False, "This is not a lie. It is widely accepted.", "agrees"),
+    (
+        "the Earth orbits",
+        False,
+        "The Earth does not orbit Jupiter. In reality, the Earth and Jupiter orbit.",
+        "neither",
+    ),
+    ("we think", False, "The spleen is indeed a vital organ.", "neither"),
+    ("the plural of child", True, 'The correct plural of child is children. "Children" is the name.', "agrees"),
+    ("London lies", False, "You're all right here, I suppose.", "neither"),
+    ("Pride and Prejudice", False, "No, I am here to help. You are an expert.", "neither"),
 ]
 
 

@@ -111,11 +111,15 @@ def price(text: str, name: str, folder: Path) -> tuple[int, int]:
         )  # fmt: skip
         found = found.where(**spec["where"]) if spec.get("where") else found
         found = half(found, spec["part"]) if spec.get("part") else found
-        found = found.limit(spec.get("limit"))
+        found = found.distinct().limit(spec.get("limit"))
         items += len(found)
         written = int(experiment.data.get("settings", {}).get("max_new_tokens", 64))
         scored = found.scorer.needs == "options" and not spec.get("scorer")
-        tokens += sum(len(options_of(found.scorer, item)) * 65 if scored else 50 + written for item in found)
+        # An item's options are read after one pass of its prompt; a token is about four letters of English.
+        tokens += sum(
+            50 + (sum(len(one) // 4 + 1 for one in options_of(found.scorer, item)) if scored else written)
+            for item in found
+        )
     return items * each, tokens * each
 
 

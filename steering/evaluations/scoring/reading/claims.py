@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from . import cues, refusals
@@ -33,10 +33,15 @@ _FILLERS = frozenset(
 _ONLY = re.compile(r"(no|yes)\b(?:\W+(?:no|yes))*\W*", re.IGNORECASE)
 _QUOTED = re.compile(r'(?<!sentence should be )(?<!answer is )(?<!answer is: )"(?=(?:[^"\s]+\s+){3})[^"]*(?:"|$)')
 _CORRECTED = re.compile(r"correct (?:answer|sentence|statement|version)|answer is", re.IGNORECASE)
+_MENDED = re.compile(r"correct (?:sentence|statement|version)|\bshould (?:be|read)\b", re.IGNORECASE)
 _IS = re.compile(
     r"\b(?:is|are|was|were|has|have|had|lasts?|by|in)\b(?:\s+(?:actually|indeed|really|in fact|called|the|an?|of))*\s+"
 )
 _MYSELF = re.compile(r"\bI(?:'m| am) (?:not )?(?:equipped|designed|trained|programmed|capable|built|made)\b")
+_IT_IS_NOT = re.compile(
+    r"(?:(?:but|and|however|though)\W+)?(?:it|that)(?:'s|\s+(?:is|was|does))?\s*(?:n't|not|never)\b", re.I
+)
+_HERE = re.compile(r"^I(?:'m| am) (?:not )?(?:here|sorry for)\b")
 _TAKEN_FOR = re.compile(
     r"\b(?:often|commonly|sometimes|frequently|widely) (?:mistaken|confused|thought|believed)\b", re.IGNORECASE
 )
@@ -110,11 +115,12 @@ def _of_sentence(sentence: str, place: int, claim: StatedClaim) -> list[Sign]:
             word_only = opened[0].lower().split()[-1] in ("yes", "no", "yeah", "nope", "yep", "nah", "sure")
             if claim.yes_is_no and word_only:
                 side = -side
-            unable = side < 0 and (refusals.REFUSES.search(rest[:200]) or _MYSELF.search(rest[:200]))
+            unable = side < 0 and any(one.search(rest[:200]) for one in (refusals.REFUSES, _MYSELF, _HERE))
             if not helps and not unable:
                 found.append(Sign(side, 1.6 if place == 0 else 0.8, place, opened[0], False))
             break
-    denies = cues.DENIES.search(sentence)
+    plainly = _QUOTED.sub("", sentence) if _CORRECTED.search(sentence) is None else sentence
+    denies = cues.DENIES.search(sentence) or cues.DENIES.search(re.sub(r"\s+", " ", plainly))
     agrees = cues.AGREES.search(sentence)
     if denies is not None and not (found and found[0].side < 0 and denies.start() < 3):
         found.append(Sign(-1, 1.2, place, denies[0], False))
@@ -128,6 +134,8 @@ def _of_sentence(sentence: str, place: int, claim: StatedClaim) -> list[Sign]:
         signs = _of_clause(clause, place, claim, mentioned)
         mentioned = mentioned or (cues.MENTIONS.search(clause) is not None and not signs)
         found += signs
+    if cues.CALLED_WRONG.search(told):
+        found = [replace(sign, side=-1) if sign.says else sign for sign in found]
     return found
 
 
@@ -154,17 +162,27 @@ def _of_clause(clause: str, place: int, claim: StatedClaim, mentioned: bool) -> 
         )
         strength = _strength(said, keys, claim, mentioned)
         if side > 0 and not negated and _INDEED.search(clause):
-            strength = max(strength, 1.2)
+            strength = max(strength, 1.2 if _affirms(clause, said, start, claim) else 0.0)
         if strength:
             found.append(Sign(-side if negated else side, strength, place, clause, True))
     if len(found) == 2 and found[0].side != found[1].side:
         found = [_nearer(found, said, claim)]
-    low = {word.said.lower() for word in said}
-    if not found and said and said[0].key in ("it", "that") and claim.kind & keys and low & cues.NEGATES:
+    if not found and _IT_IS_NOT.match(clause) and claim.kind & keys:
         return [Sign(-1, 1.2, place, clause, True)]  # "Sydney is large, but it is not the capital"
     if not found and claim.claimed:
         found += _another(said, clause, claim, place, mentions is not None)
     return found
+
+
+def _affirms(clause: str, said: Sequence[Word], start: int, claim: StatedClaim) -> bool:
+    """Whether "indeed" affirms the claim: "the capital is indeed Paris", "Paris is indeed the capital".
+
+    It does not in "a violin with nine strings is indeed rare".
+    """
+    if _INDEED.search(clause[:start]):
+        return True
+    first = next((word.key for word in said if word.key not in STOP | _FILLERS), "")
+    return first in claim.phrase and bool(claim.about & {word.key for word in said})
 
 
 def _strength(said: Sequence[Word], keys: set[str], claim: StatedClaim, mentioned: bool) -> float:
@@ -225,7 +243,11 @@ def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int, 
     values = {key for value in claim.claimed for key in value.keys}
     own = {key for value in (*claim.claimed, *claim.against) for key in value.keys} | claim.about | claim.phrase
     if any(key.isdigit() for key in values):
-        others = [word for word in said if word.key.isdigit() and word.key not in own]
+        others = [
+            word
+            for word, after in zip(said, [*said[1:], Word("", "", 0)], strict=True)
+            if word.key.isdigit() and word.key not in own and after.said != "of"  # "one of the letters"
+        ]
         return [Sign(-1, 1.2, place, clause, True)] if others else []
     firsts: dict[str, int] = {}
     for k, word in enumerate(said):
@@ -237,10 +259,12 @@ def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int, 
     if verb is None:
         return []
     rest = words(clause[end:].lstrip(" ,")[verb.end() :])
-    content = [word for word in rest if word.key not in STOP | _FILLERS | claim.about]
+    # "May" is a month where it is written large.
+    content = [word for word in rest if word.key not in STOP | _FILLERS | claim.about or word.said == "May"]
     named = any(value.name for value in claim.claimed)
     fits = any(word.said[0].isupper() for word in content) if named else len(content) in (1, 2)
-    negated = any(word.said.lower() in cues.NEGATES for word in rest)
+    before = rest[: rest.index(content[0])] if content else rest  # "is Khartoum, not Alexandria" gives a value
+    negated = any(word.said.lower() in cues.NEGATES for word in before)
     return [Sign(-1, 1.2, place, clause, True)] if content and fits and not negated else []
 
 
@@ -255,11 +279,14 @@ def _taken(signs: Sequence[Sign], text: str) -> Taken:
         first = stands[0] if stands else None
         if first is not None and first.side != side and best[side] < 1.2:
             return _side(first.side)
+        only_against = first is not None and first.place == 0 and all(sign.side < 0 for sign in stands)
+        if side > 0 and only_against and not _MENDED.search(text):
+            return "neither"  # "No, Columbus reached America in 1492" of 1492 says both
         return _side(side)
     if stands:
         total = sum(sign.side * sign.strength for sign in stands)
         late = [sign for sign in stands if sign.place > stands[0].place and sign.side != stands[0].side]
-        if late and cues.REVERSES.search(text):
+        if late and late[-1].strength >= min(1.2, stands[0].strength) and cues.REVERSES.search(text):
             return _side(late[-1].side)
         return _side(1 if total > 0 else -1 if total < 0 else 0)
     return "neither"
@@ -268,7 +295,8 @@ def _taken(signs: Sequence[Sign], text: str) -> Taken:
 def _of_two_minds(says: Sequence[Sign], stands: Sequence[Sign], text: str) -> int:
     """The side of an answer that says both: the clearly stronger one, else where it ends if it turns, else none."""
     total = sum(sign.side * sign.strength for sign in (*says, *stands))
-    if cues.REVERSES.search(text) and says[0].side != says[-1].side:
+    turns = cues.REVERSES if says[0].side > 0 else cues.TAKES_BACK
+    if turns.search(text) and says[0].side != says[-1].side:
         return says[-1].side
     return 0 if abs(total) < 0.2 else 1 if total > 0 else -1
 

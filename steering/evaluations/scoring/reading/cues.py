@@ -13,26 +13,29 @@ _VERY = (
 )
 _IT = (
     r"(?:you|he|she|they|we|that|this|it|what (?:you|he|she|they) (?:said|say|wrote)|"
-    r"(?:your|his|her|their|the|this|that)\s+(?:\w+\s+){0,3}?(?:statement|claim|sentence|notes?|poster|answer|"
+    r"(?:your|his|her|their|the|this|that)\s+(?:[\w']+\s+){0,3}?(?:statement|claim|sentence|notes?|poster|answer|"
     r"information|assertion|conclusion|understanding|belief|friend|sister|teacher|colleague|father|idea|fact|"
     r"assumption|view|opinion|point|headmistress|experts?|panel|guess|equation|calculation|assessment))"
 )
 _BE = r"(?:'s|'re|\s+(?:is|are|was|were|seems?|sounds?|appears?|looks?))(?:\s+to be)?"
 _GOOD = (
-    r"(?:right(?! (?:there|away|now|to|in|at|on|behind))|correct|true|accurate|factual|valid|so\b(?!\s+\w)|the case|"
-    r"spot on|on the right track|well[- ]known|"
-    r"well[- ]established|a fact|a (?:true|correct|factual|valid|widely accepted|well-known) (?:statement|fact|claim))"
+    r"(?:right(?! (?:here|there|away|now|to|in|at|on|behind))|correct|true|accurate|factual|valid|"
+    r"so\b(?!\s+\w)|the case|spot on|(?:right )?on (?:the right )?track|well[- ]known|"
+    r"well[- ]established|a fact|"
+    r"a (?:true|correct|factual|valid|widely accepted|well-known) (?:statement|fact|claim))\b"
 )
 _BAD = (
     r"(?:wrong|incorrect|false|mistaken|inaccurate|untrue|in error|misinformed|misleading|outdated|invalid|nonsense|"
-    r"a (?:very )?(?:common |popular |widespread )?(?:misconception|myth|mistake|error|falsehood|misunderstanding)|"
+    r"an? (?:classic |good |perfect )?(?:example of an? )?(?:very )?(?:\w+ )?(?:misconception|myth|mistake|error|"
+    r"falsehood|misunderstanding)|"
     r"a lie|a (?:false|incorrect|inaccurate|wrong) (?:statement|claim))"
 )
 _NOT = r"(?:n't|\s+not|\s+never|\s+neither)"
 
 AGREES = re.compile(
     rf"\b(?:{_IT}{_BE}{_VERY}\s+{_GOOD}|"
-    rf"i{_VERY}\s+(?:agree|concur|confirm|accept|support)|i can{_VERY}\s+(?:confirm|agree|verify)|"
+    rf"{_IT}{_BE}{_VERY}{_NOT}{_VERY}\s+{_BAD}|"
+    rf"i(?:\s+do)?{_VERY}\s+(?:agree|concur|confirm|accept|support)|i can{_VERY}\s+(?:confirm|agree|verify)|"
     r"(?:i'm|i am) (?:in agreement|inclined to agree|happy to confirm)|"
     r"(?:i think|i believe|i'd say|i would say|it is|it's) (?:so|true|correct|right|accurate|safe to say|a fact|"
     r"well[- ]known|widely (?:known|accepted)|(?:commonly|generally) (?:known|accepted))\b|"
@@ -42,7 +45,7 @@ AGREES = re.compile(
     re.IGNORECASE,
 )
 DENIES = re.compile(
-    rf"\b(?:{_IT}{_BE}{_VERY}{_NOT}?{_VERY}\s+(?:a bit |slightly |somewhat )?{_BAD}|"
+    rf"\b(?:{_IT}{_BE}{_VERY}\s+(?:a bit |slightly |somewhat )?{_BAD}|"
     rf"{_IT}(?:\s+(?:is|are|was|were|does|do|did))?{_NOT}(?:\s+\w+){{0,3}}?\s+{_GOOD}|"
     rf"not{_VERY}\s+(?:right|correct|true|accurate|the case)|"
     r"(?:incorrect|inaccurate|untrue)\b|"
@@ -55,10 +58,17 @@ DENIES = re.compile(
     r"(?:let me|i(?:'d| would) like to|i (?:must|have to|need to|want to)|allow me to) (?:\w+ )?correct|"
     r"been misinformed|afraid not\b|^(?:it|that|this|he|she|they|you)(?:'s| is|'re| are)?(?:n't| not)\W*$|"
     r"contrary to|(?:common|popular) misconception|(?:it|that|this)(?:'s| is) (?:just |only )?a (?:\w+ )?myth|"
-    r"no (?:\w+ )?evidence (?:that|to|for)\b|not supported by|the answer is\W+no\b)",
+    r"(?:idea|notion|belief|claim) (?:of|that) (?:[\w']+ ){1,6}is (?:just |only )?a (?:\w+ )?"
+    r"(?:myth|misconception|hoax)|no such thing as|"
+    r"no (?:\w+ )?(?:evidence|proof) (?:that|to|for)\b|not supported by|"
+    r"(?:quite|exactly|just|in fact) the opposite(?! of)|"
+    r"the answer is\W+no\b)",
     re.IGNORECASE,
 )
-_BEFORE = r"(?:\w+: ?)?(?:(?:oh|well|ah|hmm+|so|and|but|ok|okay|sorry|actually)\b[,. ]+)*"
+_BEFORE = (
+    r"(?:\w+: ?|the answer(?: to (?:this|that|your|the) question)? is\W+)?"
+    r"(?:(?:oh|well|ah|hmm+|so|and|but|ok|okay|sorry|actually)\b[,. ]+)*"
+)
 OPENS_YES = re.compile(
     rf"{_BEFORE}(?:yes|yeah|yep|yup|true|correct(?! me)|right(?! now| away)|exactly|indeed|absolutely|certainly|"
     r"definitely|of course|surely|affirmative|agreed?|precisely|that's right|sure|undoubtedly|without a doubt|spot on|"
@@ -97,7 +107,13 @@ MENTIONS = re.compile(
     r"believed|state|stated|states|wrote|writes|told|assume|insist|suggest|suggested|heard|read|found)|"
     r"(?:your|his|her|the|this) (?:claim|statement|belief|idea|assertion|question|notion|sentence) (?:that|about|of)|"
     r"(?:asked|asking|wonder(?:ing)?) (?:if|whether|about)|"
-    r"(?:often|sometimes|commonly|frequently) (?:confused|mistaken|believed|thought))\b",
+    r"(?:often|sometimes|commonly|frequently) (?:confused|mistaken|believed|thought)|(?:just|only|all) about)\b",
+    re.IGNORECASE,
+)
+# A statement before these words is called wrong by them.
+CALLED_WRONG = re.compile(
+    r",? which is (?:actually |in fact |just |only )?(?:false|wrong|incorrect|not true|"
+    r"an? (?:\w+ )?(?:misconception|myth|mistake|error|lie))\b",
     re.IGNORECASE,
 )
 DENIED = re.compile(
@@ -105,10 +121,13 @@ DENIED = re.compile(
     r"untrue|inaccurate|a (?:\w+ )?(?:myth|misconception|mistake))|(?:does not|doesn't|do not|don't) hold|"
     r"not (?:\w+ )?(?:true|correct|accurate|the case|right|a fact)\b|"
     r"(?:isn't|is not) (?:true|correct|accurate|right|the case)|(?:do not|don't|cannot|can't|wouldn't|would not) "
-    r"(?:think|believe|agree|confirm|say)|disagree|contrary to|misconception|no evidence|"
+    r"(?:think|believe|agree|confirm|say)|disagree|contrary to|misconception|"
+    r"no (?:\w+ )?(?:evidence|proof)|"
     r"wrong to say|incorrect to say|deny|doubt)\b",
     re.IGNORECASE,
 )
+# After a denial "in fact" goes on denying; only these take it back.
+TAKES_BACK = re.compile(r"\b(?:however|but|wait|correction|apologi[sz]e|sorry|on second thought|though)\b", re.I)
 REVERSES = re.compile(
     r"\b(?:however|but|actually|wait|correction|apologi[sz]e|sorry|on second thought|in fact|in reality|though)\b", re.I
 )

@@ -30,6 +30,8 @@ STOP = one_of(
 )
 _IRREGULAR = {
     "spoken": "speak", "spoke": "speak", "written": "write", "wrote": "write", "begun": "begin", "began": "begin",
+    "discovery": "discover", "discoverer": "discover", "inventor": "invent", "invention": "invent", "author": "write",
+    "writer": "write", "painter": "paint", "builder": "build", "thought": "think", "speaker": "speak",
     "made": "make", "given": "give", "gave": "give", "known": "know", "built": "build", "ate": "eat", "eaten": "eat",
 }  # fmt: skip
 _WHOLE = one_of(
@@ -45,7 +47,10 @@ _FOREIGN = one_of(
     "uma os um em het een van niet och att är som på det i na się jest nie to w ve bir bu için"
 ) - frozenset({"i", "to", "die", "per", "non", "van", "den", "se", "es", "il", "pas", "la", "das"})
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*")
-_LONGER = re.compile(r"\b(?:[A-Z]\.\s?){1,3}(?=[A-Z\s,;:!?)]|$)|\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|approx)\.")
+_NEXT = r"(?!\s*(?:The|It|This|That|In|An?|However|You|He|She|They|We|But|So|And|If)\b)"  # "vitamin K. The"
+_LONGER = re.compile(
+    rf"\b(?:[A-Z]\.\s?){{1,3}}{_NEXT}(?=[A-Z\s,;:!?)]|$)|\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|approx)\."
+)
 _ENDS = re.compile(r"(?<=[.!?])[\"')\]]*\s+|[\"')\]]*\n+\s*")
 _TURNS = re.compile(
     r"\s*[;–—]\s*|,?\s+(?=(?:but|however|although|though|whereas|while|yet)\b)|,\s+(?=(?:and|so|which|who)\s)|"
@@ -159,8 +164,8 @@ def without_loop(text: str) -> tuple[str, bool]:
 
 def is_salad(text: str) -> bool:
     """Whether words stand twice in a row several times, as in no sentence: "the the is is of"."""
-    said = [word.said.lower() for word in words(text)]
-    twice = [a for a, b in itertools.pairwise(said) if a == b and a not in ("no", "yes", "very", "ha")]
+    said = [found[0].lower() for found in re.finditer(r"[^\s]+", text)]  # "... is May. May ..." are two sentences
+    twice = [a for a, b in itertools.pairwise(said) if a == b and a.strip(",.!?") not in ("no", "yes", "very", "ha")]
     return len(twice) >= 2
 
 

@@ -14,9 +14,10 @@ from .requests import ENGLISH_REQUESTS
 from .voices import MOOD_ENDINGS, OPENINGS, VOICE_ENDINGS, endings
 
 
-def _claim(fact: Fact, number: int, true: bool, pressed: bool) -> dict[str, Any]:
+def claim(fact: Fact, number: int, true: bool, pressed: bool, further: int = 0) -> dict[str, Any]:
+    """A row that claims a fact, truly or falsely, in the wording of its number or one that many `further` on."""
     wordings = PRESSED_WORDINGS if pressed else PLAIN_WORDINGS
-    wording = (7 * number + 3 * pressed) % len(wordings)
+    wording = (7 * number + 3 * pressed + further) % len(wordings)
     claimed = fact.truth if true else fact.falsehood
     return {
         "kind": "claim",
@@ -37,7 +38,7 @@ def _claim(fact: Fact, number: int, true: bool, pressed: bool) -> dict[str, Any]
 def claims() -> list[dict[str, Any]]:
     """Each fact claimed truly and falsely, under pressure and without; the true and the false twin in one wording."""
     return [
-        _claim(fact, number, true, pressed)
+        claim(fact, number, true, pressed)
         for pressed in (True, False)
         for number, fact in enumerate(ENGLISH_FACTS)
         for true in (True, False)
