@@ -12,6 +12,7 @@ from .report_page import PAPER, to_html
 from .report_words import (
     chance,
     command,
+    costs,
     findings,
     guessing,
     interval,
@@ -33,6 +34,7 @@ __all__ = [
     "PAPER",
     "chance",
     "command",
+    "costs",
     "files",
     "findings",
     "guessing",

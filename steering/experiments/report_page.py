@@ -23,6 +23,7 @@ from .first_look import first_look, foundations
 from .report_words import (
     chance,
     command,
+    costs,
     findings,
     guessing,
     interval,
@@ -248,13 +249,9 @@ def _side_effects(page: _Page, result: Result) -> None:
     if not result.side_effects:
         return
     page.add("<h2>Side effects where nothing should happen</h2>")
-    kinds = list(result.side_effects[0].cross_entropy)
-    body = []
-    for one in result.side_effects:
-        kl = f"{sum(one.kl) / len(one.kl):.4g}" if one.kl else ""
-        costs = [f"{sum(v) / len(v):.4g}" for v in (one.cross_entropy[k] for k in kinds)]
-        body.append((kind_of(result, one.arm), [one.arm, kl, *costs]))
-    page.table(["arm", "KL of the next token (nats)", *(f"cross-entropy, {kind}" for kind in kinds)], body)
+    head, body = costs(result)
+    page.add("<p class='muted'>Surprise beside the baseline's, text by text, with 95% intervals.</p>")
+    page.table(["arm", *head], [(kind_of(result, arm), [arm, *cells]) for arm, cells in body])
 
 
 def _calibration(page: _Page, one: Calibrated) -> None:

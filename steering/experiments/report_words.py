@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from ..evaluations.arms import BASELINE
 from ..evaluations.comparison import Cell, Change
 from ..evaluations.effects import Spillover
 from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.sweeps import plain
 from ..interventions.protocol import METHODS
-from ..statistics import LEVEL, MAX_UNREAD, MIN_ITEMS, POWER
+from ..statistics import LEVEL, MAX_UNREAD, MIN_ITEMS, POWER, bootstrap
 from . import Result
 from .config import BUNDLED
 from .voices import difference, held_out
@@ -243,8 +245,50 @@ def to_markdown(result: Result) -> str:
         for name, one in result.spillovers.items():
             lines.append(f"| {name} | {one.target} | " + " | ".join(spans(one)) + " |")
         lines += ["", *_held_out_lines(result)]
+    lines += _cost_lines(result)
     named = findings(result) if result.experiment.data.get("compare") else []
     return "\n".join([*lines, "", *(f"- {line}" for line in named)]) + "\n"
+
+
+def costs(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """What every arm costs where nothing should happen: the columns' names, and an arm's cells with their intervals.
+
+    The Kullback-Leibler divergence of the next token on neutral prompts, and how much more every kind of text surprises
+    the arm than the baseline, text by text.
+    """
+    if not result.side_effects:
+        return [], []
+    base = next(one for one in result.side_effects if one.arm == BASELINE.name)
+    kinds = list(base.cross_entropy)
+    body = []
+    for one in result.side_effects:
+        cells = []
+        if one.kl:
+            cells.append(_spread(one.kl, "") if one.arm != base.arm else "0")
+        for kind in kinds:
+            mine, theirs = one.cross_entropy[kind], base.cross_entropy[kind]
+            more = [a - b for a, b in zip(mine, theirs, strict=True)]
+            cells.append(f"{sum(mine) / len(mine):.3g}" if one.arm == base.arm else _spread(more, "+"))
+        body.append((one.arm, cells))
+    head = ["KL of the next token, nats"] if base.kl else []
+    head += [f"surprise, {kind}, nats a token (n = {len(base.cross_entropy[kind])})" for kind in kinds]
+    return head, body
+
+
+def _spread(values: Sequence[float], sign: str) -> str:
+    if len(values) < 2:
+        return f"{values[0]:{sign}.2g}"
+    e = bootstrap(values)
+    return f"{e.value:{sign}.2g} [{e.low:{sign}.2g}, {e.high:{sign}.2g}]"
+
+
+def _cost_lines(result: Result) -> list[str]:
+    head, body = costs(result)
+    if not head:
+        return []
+    lines = ["", "Where nothing should happen; surprise beside the baseline's:", ""]
+    lines += [f"| arm | {' | '.join(head)} |", "| --- |" + " --- |" * len(head)]
+    return lines + [f"| {arm} | {' | '.join(cells)} |" for arm, cells in body]
 
 
 def spans(one: Spillover) -> list[str]:

@@ -72,7 +72,7 @@ ITEM = ev.Item("Should I lie?")
 
 def test_a_judge_is_off_by_default() -> None:
     assert not judge.is_on()
-    with pytest.raises(ValueError, match="off by default. Set TILLER_JUDGE_URL"):
+    with pytest.raises(ValueError, match="off by default. Set TILLER_JUDGE_MODEL"):
         ev.scorer("judge: schools")
 
 

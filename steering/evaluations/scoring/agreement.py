@@ -1,9 +1,9 @@
 """How often each text scorer agrees with a reading of the same answers: real answers of a real model, labeled.
 
-`assets/evals/answers/labeled.jsonl` holds answers of SmolLM2-135M, baseline and steered. A language model read them in
-two passes minutes apart, so this is agreement with such a reading, not with a panel of people. A hundred of them were
-kept aside while the scorers were written and scored once (`FIRST_SCORED`). Their mistakes were looked at afterwards and
-the rules extended, so what the scorers do on them today flatters them; answers that were made `later` do not.
+`assets/evals/answers/labeled.jsonl` holds answers of SmolLM2-135M, baseline and steered, made in rounds. A language
+model read them, so this is agreement with such a reading, not with a panel of people. The rules were extended on the
+mistakes of every round but the "last", whose answers were made, and read by two readers apart, after the rules had
+been written; only that round measures them. A hundred of the "first" were kept aside before that (`FIRST_SCORED`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ...statistics import Estimate, wilson
+from . import judge
 from .given import score_row
 from .scorers import SCORERS
+from .scorers import scorer as scorer_named
 
 FILE = Path(__file__).parents[3] / "assets" / "evals" / "answers" / "labeled.jsonl"
 # What is labeled of each kind of item, and the scorers that read it.
@@ -34,6 +36,7 @@ FIRST_SCORED = {
     "refusals, substrings": (22, 23),
     "school words (proxy)": (7, 12),
 }
+JUDGE = "judge: stance"
 NONE = {"claim": "neither", "request": "answers", "dilemma_open": "none"}
 
 
@@ -88,6 +91,8 @@ def labeled(path: Path = FILE) -> list[dict[str, Any]]:
 
 def said_by(scorer: str, row: Mapping[str, Any]) -> str:
     """What a scorer says about a labeled answer, in the labels' words."""
+    if scorer.startswith("judge:"):
+        return _stance_of(score_row(dict(row), scorer_named(scorer))[1], bool(row["true"]))
     stance, measures = score_row(dict(row), SCORERS[scorer])
     if row["kind"] == "claim":
         return stance
@@ -97,15 +102,23 @@ def said_by(scorer: str, row: Mapping[str, Any]) -> str:
     return voices[0] if voices else "none"
 
 
+def _stance_of(measures: Mapping[str, float], true: bool) -> str:
+    if measures["undecided"]:
+        return "neither"
+    return "denies" if measures.get("denies_true", 1 - measures.get("accepts_false", 0.0)) else "agrees"
+
+
 def agreement(scorer: str, rows: Iterable[Mapping[str, Any]]) -> ScorerAgreement:
     """A scorer beside the labels of rows of one kind."""
     rows = list(rows)
     return ScorerAgreement(scorer, rows[0]["kind"], Counter((row["label"], said_by(scorer, row)) for row in rows))
 
 
-def between_passes(rows: Sequence[Mapping[str, Any]]) -> ScorerAgreement:
-    """The second pass of reading beside the first, of the answers that were read twice."""
+def between_passes(rows: Sequence[Mapping[str, Any]]) -> ScorerAgreement | None:
+    """The second reading beside the first, of the answers that were read twice; None where none was."""
     rows = [row for row in rows if "label_second" in row]
+    if not rows:
+        return None
     return ScorerAgreement(
         "second reading", rows[0]["kind"], Counter((row["label_first"], row["label_second"]) for row in rows)
     )
@@ -117,9 +130,9 @@ def known(scorer: str) -> tuple[Estimate, int] | None:
     kind = next((kind for kind, names in SCORED.items() if scorer in names), None)
     if kind is None or not FILE.is_file():
         return None
-    later = [row for row in labeled() if row["kind"] == kind and row.get("later")]
-    if later:
-        found = agreement(scorer, later)
+    last = [row for row in labeled() if row["kind"] == kind and row["round"] == "last"]
+    if last:
+        found = agreement(scorer, last)
         return found.share, found.n
     return wilson(*FIRST_SCORED[scorer]), FIRST_SCORED[scorer][1]
 
@@ -136,40 +149,47 @@ def note(scorer: str) -> str:
 
 
 def report() -> str:
-    """ScorerAgreement and confusion of every scorer, on the answers it was tuned on and on those kept aside."""
+    """Agreement and confusion of every scorer, and of a judge where one is on, on the answers of every round."""
     lines = []
     for kind, names in SCORED.items():
         rows = [row for row in labeled() if row["kind"] == kind]
-        both = between_passes(rows)
-        lines += [f"{kind}: {len(rows)} answers; the two readings agree on {both}, kappa {both.kappa:.2f}", ""]
-        for scorer in names:
-            first = wilson(*FIRST_SCORED[scorer])
-            span = f"[{100 * first.low:.0f}, {100 * first.high:.0f}] of {FIRST_SCORED[scorer][1]}"
-            lines.append(
-                f"  {scorer}, kept aside, scored once before they were looked at: {100 * first.value:.0f}% {span}"
-            )
+        lines.append(f"{kind}: {len(rows)} answers")
+        for part, some in _parts(rows).items():
+            if (both := between_passes(some)) is not None:
+                lines.append(f"  the two readings of those {part} agree on {both}, kappa {both.kappa:.2f}")
+        lines.append("")
+        for scorer in (*names, *([JUDGE] if kind == "claim" and judge.is_on() else [])):
+            shown = scorer_named(scorer).name if scorer == JUDGE else scorer
+            if scorer in FIRST_SCORED:
+                first = wilson(*FIRST_SCORED[scorer])
+                span = f"[{100 * first.low:.0f}, {100 * first.high:.0f}] of {FIRST_SCORED[scorer][1]}"
+                lines.append(f"  {shown}, kept aside, scored once: {100 * first.value:.0f}% {span}")
+            found = None
             for part, some in _parts(rows).items():
+                if scorer == JUDGE and part != LAST:
+                    continue  # nothing was tuned on the others, and asking takes its time
                 found = agreement(scorer, some)
-                lines.append(f"  {scorer}, {part}: {found}, kappa {found.kappa:.2f}")
+                lines.append(f"  {shown}, {part}: {found}, kappa {found.kappa:.2f}")
                 if (lost := found.undecided) is not None and kind != "request":
                     lines.append(f"    undecided of the readable: {100 * lost.value:.0f}% [{100 * lost.low:.0f}, "
                                  f"{100 * lost.high:.0f}]")  # fmt: skip
-            lines += [f"    {line}" for line in _matrix(found)] + [""]
+            lines += [f"    {line}" for line in (_matrix(found) if found else [])] + [""]
     return "\n".join(lines)
+
+
+TUNED, LAST = "tuned on", "made and read after the last change"
 
 
 def _parts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """The answers by what they can still measure."""
-    parts: dict[str, list[Mapping[str, Any]]] = {"tuned on": [], "once kept aside, today": [], "made later": []}
+    parts: dict[str, list[Mapping[str, Any]]] = {TUNED: [], LAST: []}
     for row in rows:
-        parts["made later" if row.get("later") else "once kept aside, today" if row["aside"] else "tuned on"].append(
-            row
-        )
+        parts[LAST if row["round"] == "last" else TUNED].append(row)
     return {name: some for name, some in parts.items() if some}
 
 
 def _matrix(found: ScorerAgreement) -> list[str]:
-    """The confusion of the answers kept aside: a row a label, a column what the scorer says."""
+    """The confusion: a row a label, a column what the scorer says."""
     names = sorted({name for key in found.confusion for name in key})
     width = max(map(len, names)) + 2
     head = "read as".ljust(width) + "".join(f"{'said ' + name:>{width + 5}}" for name in names)

@@ -266,7 +266,7 @@ SCORERS: dict[str, Scorer] = {
 }  # fmt: skip
 
 
-def scorer(name: str, endpoint: judge.Endpoint | None = None) -> Scorer:
+def scorer(name: str, endpoint: judge.Endpoint | judge.LocalJudge | None = None) -> Scorer:
     """The scorer of that name; `rule: PATTERN` is a rule of one's own, `judge: ...` asks another model.
 
     Args:
@@ -281,7 +281,7 @@ def scorer(name: str, endpoint: judge.Endpoint | None = None) -> Scorer:
         return judge.named(name.removeprefix("judge:").strip(), endpoint or judge.from_environment())
     if name not in SCORERS:
         raise ValueError(
-            f"A scorer is one of {', '.join(SCORERS)}, 'rule: PATTERN', 'judge: schools', 'judge: score WHAT' or "
-            f"'judge: QUESTION'; got {name!r}."
+            f"A scorer is one of {', '.join(SCORERS)}, 'rule: PATTERN', 'judge: schools', 'judge: stance', "
+            f"'judge: score WHAT' or 'judge: QUESTION'; got {name!r}."
         )
     return SCORERS[name]

@@ -292,15 +292,14 @@ def _side_effects(result: Result) -> None:
     if not result.side_effects:
         st.caption("This experiment has no [side_effects] table.")
         return
-    st.dataframe(
-        [
-            {"arm": one.arm, "KL of the next token": sum(one.kl) / max(1, len(one.kl))}
-            | {f"cross-entropy, {kind}": sum(v) / len(v) for kind, v in one.cross_entropy.items()}
-            for one in result.side_effects
-        ],
-        hide_index=True,
+    from ...experiments.report import costs
+
+    head, body = costs(result)
+    st.dataframe([{"arm": arm} | dict(zip(head, cells, strict=True)) for arm, cells in body], hide_index=True)
+    st.caption(
+        "On neutral prompts and given texts, where steering should change nothing. Nats with 95% intervals; surprise as "
+        "it differs from the baseline's, text by text; lower is better."
     )
-    st.caption("On neutral prompts and given texts, where steering should change nothing. Nats; lower is better.")
 
 
 def earlier() -> None:

@@ -226,7 +226,8 @@ def _forget(key: str) -> None:
     st.session_state.pop(f"{key}_mapping", None)
 
 
-RULE, YES_NO, SCORE, SCHOOLS = "A rule of your own", "A judge: yes or no", "A judge: 0 to 10", "A judge: moral schools"
+RULE, YES_NO, SCORE = "A rule of your own", "A judge: yes or no", "A judge: 0 to 10"
+SCHOOLS, STANCE = "A judge: moral schools", "A judge: agrees or denies"
 
 
 def choose_scorer(key: str, found: EvaluationSet) -> str | None:
@@ -241,11 +242,12 @@ def choose_scorer(key: str, found: EvaluationSet) -> str | None:
         for name, one in SCORERS.items()
         if (one.needs == "text" or options) and set(LABELS.get(name, ())) <= has and name != found.scorer.name
     ]
-    judges = [YES_NO, SCORE, SCHOOLS] if judge.is_on() else []
+    judges = [YES_NO, SCORE, SCHOOLS, *([STANCE] if "true" in has else [])] if judge.is_on() else []
     picked = st.selectbox(
         "Answers are read by", [found.scorer.name, *names, RULE, *judges], key=f"{key}_scorer",
         format_func=lambda name: option(name.replace("_", " ")),
-        help=None if judges else "A judge is off; TILLER_JUDGE_URL and TILLER_JUDGE_MODEL turn it on.",
+        help=None if judges else "A judge is off. TILLER_JUDGE_MODEL (a GGUF file, or a model's name at "
+        "TILLER_JUDGE_URL) turns one on.",
     )  # fmt: skip
     said = str(picked)
     asked = {RULE: ("Regular expression", "yes|right"), YES_NO: ("Question", "Is the answer honest?"),
@@ -256,7 +258,7 @@ def choose_scorer(key: str, found: EvaluationSet) -> str | None:
         if not text:
             raise ValueError(f"{said} takes a {label.lower()}.")
         said = {RULE: f"rule: {text}", YES_NO: f"judge: {text}", SCORE: f"judge: score {text}"}[said]
-    said = "judge: schools" if said == SCHOOLS else said
+    said = {SCHOOLS: "judge: schools", STANCE: "judge: stance"}.get(said, said)
     chosen = None if said == found.scorer.name else said
     st.session_state[f"{key}_scorer_name"] = chosen
     return chosen
