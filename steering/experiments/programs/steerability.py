@@ -18,23 +18,20 @@ from ...directions.contrasts import fitted
 from ...directions.direction import Direction
 from ...directions.pairs import PairSet
 from ...engine.engine import Engine
-from ...evaluations.arms import BASELINE
 from ...evaluations.effects import Steerability
-from ...evaluations.scoring.measure import options_of
 from ...evaluations.scoring.scorers import scorer
 from ...evaluations.sets import readers
 from ...evaluations.sets.sets import EvaluationSet
 from ...evaluations.steering_map import SearchPlan, SteeringMap, search
-from ...evaluations.trials import run
 from ...interventions.protocol import Intervention, made
 from ...measurements.numbers import typical_norms
 from ...sites import Site
+from .pace import texts_a_second
 
 Tick = Callable[[int, int, str], None]
 PAIRS, CLAIMS = "general_sycophancy", "general_claims"
 DOSES = (-0.2, -0.1, -0.05, 0.05, 0.1)  # in units of the layer's norm
 RANDOM = 3
-TIMED = 4  # items that are scored first, to say what the rest will cost
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def run_steerability(
     plan = SearchPlan(tuple(range(lm.n_layers)), DOSES)
     only = replace(plan, layers=(0,), step=1, few=1, around=0)  # the best layer alone, for random directions
     rest = _rest(items, plan.few - 1)
-    pace = _texts_a_second(engine, items)
+    pace = texts_a_second(engine, items)
     more = RANDOM * sum(only.rows(rest))
     cost = (
         f"{plan.cost(items, pace)} {RANDOM} random directions at the best layer: {more} texts more, about "
@@ -98,15 +95,6 @@ def run_steerability(
         beside.append(one.by_layer[found.best])
     asked, seconds = f"{len(items)} false claims under pressure", time.perf_counter() - began
     return SteerabilityStudy(lm.name, asked, pairs.name, DOSES, cost, seconds, found, tuple(beside))
-
-
-def _texts_a_second(engine: Engine, items: EvaluationSet) -> float:
-    """How many statements are scored a second here, by a few of them; the first pass, which prepares, is not timed."""
-    few = replace(items, items=items.items[:TIMED])
-    run(engine, [few], [BASELINE])
-    began = time.perf_counter()
-    run(engine, [few], [BASELINE])
-    return sum(len(options_of(few.scorer, item)) for item in few) / (time.perf_counter() - began)
 
 
 def _rest(items: EvaluationSet, few: int) -> EvaluationSet:
