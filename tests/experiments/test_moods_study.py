@@ -117,9 +117,9 @@ def test_the_study_on_a_tiny_model(model: Callable[[str], Model]) -> None:
         assert asked(engine.model, "a b").tokens[-1] == engine.model.encode("I feel")[-1]
     assert said[0] == (0, 100, study.cost) and {total for _, total, _ in said} == {100}
     assert [done for done, _, _ in said] == sorted(done for done, _, _ in said)
-    assert f"{texts_scored(2, 4, 1, (6, 6))} endings" in study.cost and "69 texts of" in study.cost
+    assert f"{texts_scored(8, 1, (6, 6))} endings" in study.cost and "69 texts of" in study.cost
     assert study.sizes["sad"] == (6, 2, 4) and set(study.reading.found) == set(MOODS)
-    assert len(study.steered) == 8 and {one.chosen_of for one in study.steered} == {3}
+    assert len(study.steered) == 8
     for one in study.steered:
         assert len(one.random) == mood_steering.RANDOM and one.opposite.dose == -one.direction.dose < 0
         assert {r.dose for r in one.random} == {one.direction.dose}

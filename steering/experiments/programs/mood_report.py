@@ -100,7 +100,7 @@ def _steering(study: MoodStudy) -> list[str]:
 
 def _rows(one: Steered) -> list[tuple[str, ...]]:
     return [
-        _row(one.direction, f"from {one.source}", f"{one.verdict} (chosen of {one.chosen_of})"),
+        _row(one.direction, f"from {one.source}", one.verdict),
         _row(one.opposite, f"from {one.source}, opposite sign", ""),
         _random_row(one.random),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ...directions.direction import Direction
@@ -26,6 +27,7 @@ from ...statistics import Estimate, holm, paired_bootstrap, sign_flip, verdict
 Say = Callable[[float, str], None]
 Sources = Mapping[str, Mapping[str, Mapping[int, Direction]]]  # source -> mood -> layer -> direction
 DOSES = (0.1, 0.2, 0.3)  # in units of the layer's norm
+MIDDLE = 0.2  # at which layers are compared, before the best one's doses are
 STEP = 4  # every fourth layer is tried
 RANDOM = 3
 NEUTRAL = 8  # neutral texts on which the cost is measured
@@ -56,7 +58,6 @@ class Steered:
     """A source's direction of a mood with the controls at the layer and dose that it was given.
 
     Attributes:
-        chosen_of: how many layers and doses it was chosen of.
         opposite: the same direction subtracted.
         random: directions of equal norm.
     """
@@ -65,7 +66,6 @@ class Steered:
     direction: Moved
     opposite: Moved
     random: tuple[Moved, ...]
-    chosen_of: int
     verdict: str = ""
 
 
@@ -95,11 +95,10 @@ def layers_tried(n_layers: int) -> tuple[int, ...]:
     return tuple(range(n_layers))[STEP // 2 :: STEP] or (0,)
 
 
-def texts_scored(sources: int, moods: int, layers: int, halves: tuple[int, int]) -> int:
-    """How many endings are scored in choosing and in judging, neutral texts left aside."""
+def texts_scored(directions: int, layers: int, halves: tuple[int, int]) -> int:
+    """How many endings are scored for so many directions in choosing and in judging, neutral texts left aside."""
     first, second = (len(MOODS) * n for n in halves)
-    chosen = sources * moods
-    return first * (1 + chosen * layers * len(DOSES)) + second * (1 + chosen * (2 + RANDOM))
+    return first * (2 + directions * (layers + len(DOSES))) + second * (1 + directions * (2 + RANDOM))
 
 
 def added(direction: Direction, dose: float, norm: float) -> Arm:
@@ -117,43 +116,31 @@ def steer(
         say: called with the share that is done, and what is being done; may raise to stop.
     """
     first, second = halves(items)
-    tried: dict[tuple[str, str], dict[str, tuple[Direction, float]]] = {}
-    arms: list[Arm] = [BASELINE]
-    for source, by_mood in sources.items():
-        for mood, by_layer in by_mood.items():
-            for layer in layers_tried(engine.model.n_layers):
-                for dose in DOSES:
-                    direction = replace(by_layer[layer], name=f"{source} to {mood}")
-                    arm = added(direction, dose, norms[direction.site])
-                    tried.setdefault((source, mood), {})[arm.name] = (direction, dose)
-                    arms.append(arm)
-    outcomes = run(engine, [first], arms, tick=_share(say, 0, 0.7, "choosing layers and doses"))
-    chosen = {key: settings[_best(outcomes, settings, key[1])] for key, settings in tried.items()}
+    keys = [(source, mood) for source, by_mood in sources.items() for mood in by_mood]
+    looked = [(layer, MIDDLE) for layer in layers_tried(engine.model.n_layers)]
+    tick = _share(say, 0, 0.5, "choosing layers")
+    best = _chosen(engine, first, sources, norms, dict.fromkeys(keys, looked), tick)
+    tick = _share(say, 0.5, 0.65, "choosing doses")
+    doses = {key: [(direction.site.layer, dose) for dose in DOSES] for key, (direction, _) in best.items()}
+    chosen = _chosen(engine, first, sources, norms, doses, tick)
     cases: dict[tuple[str, str], list[tuple[Arm, Direction, float]]] = {}
     for (source, mood), (direction, dose) in chosen.items():
         pushes = [(direction, dose), (direction, -dose)]
-        pushes += [(_random(direction, seed), dose) for seed in range(RANDOM)]
+        pushes += [(random_at(direction.site, len(direction.vector), seed), dose) for seed in range(RANDOM)]
         cases[source, mood] = [(added(v, d, norms[v.site]), v, d) for v, d in pushes]
     # Two directions with one layer and dose have the same random ones beside them, which are scored once.
     judged = [BASELINE, *{arm.name: arm for case in cases.values() for arm, _, _ in case}.values()]
-    found = run(engine, [second], judged, tick=_share(say, 0.7, 0.95, "judging on the other stories"))
+    found = run(engine, [second], judged, tick=_share(say, 0.65, 0.95, "judging on the other stories"))
     texts = whole_texts(engine, neutral_texts(engine.model.name)[:NEUTRAL])
     plain = cross_entropy(engine, texts, ())
     steered = []
     for number, ((source, mood), case) in enumerate(cases.items()):
         say(0.95 + 0.05 * number / len(cases), "what it costs on neutral texts")
-        moved = [
-            _moved(
-                found,
-                arm,
-                direction,
-                dose,
-                mood,
-                paired_bootstrap(plain, cross_entropy(engine, texts, arm.interventions)),
-            )
-            for arm, direction, dose in case
-        ]
-        steered.append(Steered(source, moved[0], moved[1], tuple(moved[2:]), len(tried[source, mood])))
+        moved = []
+        for arm, direction, dose in case:
+            cost = paired_bootstrap(plain, cross_entropy(engine, texts, arm.interventions))
+            moved.append(_moved(found, arm, direction, dose, mood, cost))
+        steered.append(Steered(source, moved[0], moved[1], tuple(moved[2:])))
     adjusted = holm([one.direction.p for one in steered])
     return [replace(one, verdict=_verdict(one, p, len(second))) for one, p in zip(steered, adjusted, strict=True)]
 
@@ -169,18 +156,38 @@ def _verdict(one: Steered, adjusted: float, n: int) -> str:
     return verdict(one.direction.leans[mood].value, adjusted, n, better="higher", controls=by_chance)
 
 
-def _random(direction: Direction, seed: int) -> Direction:
-    # The same for all sources and moods at a layer: a random direction has no mood.
-    generator = torch.Generator().manual_seed(1000 * direction.site.layer + seed)
-    return Direction(torch.randn(direction.vector.numel(), generator=generator), direction.site, name=f"random {seed}")
+def random_at(site: Site, width: int, seed: int = 0) -> Direction:
+    """A random direction at a site, the same for all sources and moods, since it has none."""
+    generator = torch.Generator().manual_seed(1000 * site.layer + seed)
+    return Direction(torch.randn(width, generator=generator), site, name=f"random {seed}")
 
 
-def _best(outcomes: Sequence[Outcome], settings: Mapping[str, tuple[Direction, float]], mood: str) -> str:
-    """The arm whose stories lean most to the mood on the mean."""
-    means = {
-        name: sum(column) / len(column) for name in settings for column in [_column(outcomes, name, f"lean: {mood}")]
-    }
-    return max(means, key=means.__getitem__)
+def random_push(site: Site, norms: Mapping[Site, float], width: int) -> Arm:
+    """An arm that adds a random direction, to measure how long arms take."""
+    return added(random_at(site, width), MIDDLE, norms[site])
+
+
+def _chosen(
+    engine: Engine, items: EvaluationSet, sources: Sources, norms: Mapping[Site, float],
+    tried: Mapping[tuple[str, str], Sequence[tuple[int, float]]], tick: Callable[[int, int, str], None],
+) -> dict[tuple[str, str], tuple[Direction, float]]:  # fmt: skip
+    """For each source and mood the direction and dose, of the layers and doses tried, that lean most to the mood."""
+    settings: dict[tuple[str, str], dict[str, tuple[Direction, float]]] = {}
+    arms: list[tuple[int, Arm]] = []
+    for (source, mood), several in tried.items():
+        for layer, dose in several:
+            direction = replace(sources[source][mood][layer], name=f"{source} to {mood}")
+            arm = added(direction, dose, norms[direction.site])
+            settings.setdefault((source, mood), {})[arm.name] = (direction, dose)
+            arms.append((layer, arm))
+    # Arms of one layer lie together: what comes before the layer is computed once for them.
+    ordered = [arm for _, arm in sorted(arms, key=lambda one: one[0])]
+    outcomes = run(engine, [items], [BASELINE, *ordered], tick=tick)
+    found = {}
+    for (source, mood), mine in settings.items():
+        means = {name: float(np.mean(_column(outcomes, name, f"lean: {mood}"))) for name in mine}
+        found[source, mood] = mine[max(means, key=means.__getitem__)]
+    return found
 
 
 def _column(outcomes: Sequence[Outcome], arm: str, measure: str) -> list[float]:

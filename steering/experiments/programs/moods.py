@@ -35,7 +35,7 @@ from ...models.passages import Passage, passage
 from ...sites import Site
 from ...statistics import Estimate, auroc_interval
 from .mood_reading import ByChance, EmotionReading, Valence, areas, by_random, reading, valence
-from .mood_steering import Steered, halves, layers_tried, steer, texts_scored
+from .mood_steering import Steered, halves, layers_tried, random_push, steer, texts_scored
 from .mood_texts import PARTS, EmotionTexts, Texts, drawn, emotion_texts, parts
 from .pace import texts_a_second
 
@@ -113,14 +113,14 @@ def run_moods(
     by_part = parts(texts.situations)
     rated = random.Random(0).sample(texts.rated, min(MOST_RATED, len(texts.rated)))
     comments = drawn(texts.comments, MOST_COMMENTS)
-    tried = layers_tried(lm.n_layers)
+    sites = [Site(layer) for layer in range(lm.n_layers)]
     several = [*texts.situations.values(), *texts.mixed.values(), *comments.values(), [text for text, _ in rated]]
     read_first = [text for some in several for text in some]
-    cost = _cost(engine, read_first, stories, len(moods), len(tried))
+    norms = typical_norms(lm, sites)
+    cost = _cost(engine, read_first, stories, norms, 2 * len(moods))
     say(0, 100, cost)
 
     at = _Reader(lm, say, len(read_first))
-    sites = [Site(layer) for layer in range(lm.n_layers)]
     read_parts = {name: at.by_layer(by_part[name], sites, f"reading texts to {name}") for name in PARTS}
     train, validation, test = (read_parts[name] for name in PARTS)
     found = reading(train, validation, test)
@@ -140,12 +140,11 @@ def run_moods(
         h = at.by_layer({"": tuple(text for text, _ in rated)}, [site], "reading rated texts")[found.layer][""]
         scale = valence(found.vectors["happy"], found.vectors["sad"], h, [value for _, value in rated])
     from_texts = {mood: {} for mood in moods}
-    for layer in tried:
+    for layer in layers_tried(lm.n_layers):
         for mood, vector in against_others(train[layer]).items():
             if mood in moods:
                 about = {"model": lm.identity, "method": "class mean against the others", "position": "last"}
                 from_texts[mood][layer] = Direction(torch.from_numpy(vector), Site(layer), name=mood, provenance=about)
-    norms = typical_norms(lm, sites)
     steered = steer(
         engine, stories, {FROM_TEXTS: from_texts, FROM_PAIRS: from_pairs}, norms,
         lambda share, note: say(int(40 + 60 * share), 100, note),
@@ -195,12 +194,16 @@ class _Reader:
         }
 
 
-def _cost(engine: Engine, read_first: Sequence[str], stories: EvaluationSet, moods: int, layers: int) -> str:
-    tokens = sum(len(asked(engine.model, text).tokens) for text in read_first)
+def _cost(
+    engine: Engine, read_first: Sequence[str], stories: EvaluationSet, norms: Mapping[Site, float], directions: int
+) -> str:
+    lm = engine.model
+    tokens = sum(len(asked(lm, text).tokens) for text in read_first)
     first, second = halves(stories)
-    scored = texts_scored(2, moods, layers, (len(first), len(second)))
-    pace = texts_a_second(engine, stories)
-    minutes = (tokens * seconds_per_token(engine.model) + scored / pace) / 60
+    layers = layers_tried(lm.n_layers)
+    scored = texts_scored(directions, len(layers), (len(first), len(second)))
+    pace = texts_a_second(engine, stories, [random_push(Site(layer), norms, lm.width(Site(layer))) for layer in layers])
+    minutes = (tokens * seconds_per_token(lm) + scored / pace) / 60
     return (
         f"{len(read_first)} texts of {tokens} tokens are read and {scored} endings of stories scored, about "
         f"{minutes:.1f} minutes at {pace:.0f} endings a second."
