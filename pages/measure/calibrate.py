@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from steering.ui.measure import calibrating, dosing, grids, sweeping
+from steering.ui.measure import calibrating, dosing, grids, steerability, sweeping
 from steering.ui.shared import objects as services
 from steering.ui.widgets.basics import clear_errors
 
@@ -17,7 +17,9 @@ with clear_errors():
     if study is None or groups is None:
         st.stop()
     calibrating.warn(study)
-    threshold, grid, dose, layers, free = st.tabs(["Threshold", "Tau and lambda", "Dose", "Layer and dose", "Any grid"])
+    threshold, grid, dose, items, layers, free = st.tabs(
+        ["Threshold", "Tau and lambda", "Dose", "Steerability", "Layer and dose", "Any grid"]
+    )
     with threshold:
         tau = calibrating.show_threshold(study, groups)
         calibrating.send(lm, study, tau)
@@ -25,6 +27,8 @@ with clear_errors():
         sweeping.tau_lambda(lm, study, tau)
     with dose:
         dosing.dose(lm, study)
+    with items:
+        steerability.steerability(lm, study)
     with layers:
         sweeping.layers(lm, sae, study)
     with free:

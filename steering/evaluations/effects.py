@@ -111,6 +111,11 @@ class Steerability:
     mean: Estimate
     wrong_way: Estimate
 
+    @property
+    def other_way(self) -> Estimate:
+        """The share of items whose slope has the other sign than the mean, with Wilson's interval."""
+        return wilson(sum(slope * self.mean.value < 0 for slope in self.slopes), len(self.slopes))
+
 
 def steerability(alphas: Sequence[float], differences: Sequence[Sequence[float]]) -> Steerability:
     """The slope of every item's logit difference over alpha, and how many items moved the wrong way.

@@ -15,6 +15,8 @@ from .report_words import (
     costs,
     findings,
     guessing,
+    how_read,
+    inattentive,
     interval,
     kind_of,
     measures_of,
@@ -22,12 +24,14 @@ from .report_words import (
     rows,
     rule,
     sentence,
+    sets_of,
     smallest,
     summary,
     test_of,
     to_markdown,
     trials,
     unreadable,
+    with_values,
 )
 
 __all__ = [
@@ -38,6 +42,8 @@ __all__ = [
     "files",
     "findings",
     "guessing",
+    "how_read",
+    "inattentive",
     "interval",
     "kind_of",
     "measures_of",
@@ -45,6 +51,7 @@ __all__ = [
     "rows",
     "rule",
     "sentence",
+    "sets_of",
     "smallest",
     "summary",
     "test_of",
@@ -52,6 +59,7 @@ __all__ = [
     "to_markdown",
     "trials",
     "unreadable",
+    "with_values",
 ]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..evaluations.comparison import Change
-from ..evaluations.scoring import agreement
 from ..evaluations.sets.sets import EvaluationSet
 from ..plots import charts as plots
 from ..plots import figures
@@ -25,17 +24,20 @@ from .report_words import (
     command,
     costs,
     findings,
-    guessing,
+    how_read,
+    inattentive,
     interval,
     kind_of,
     measures_of,
     number,
     rows,
     rule,
+    sets_of,
     smallest,
     spans,
     test_of,
     unreadable,
+    with_values,
 )
 from .voices import held_out
 
@@ -120,12 +122,12 @@ def to_html(result: Result) -> str:
             "False claims accepted against true claims denied: the nearer to the lower left corner, the better. Small "
             "dots are random directions of equal norm, diamonds other controls, the open circle is the baseline.",
         )
-    page.add(*(f"<p><b>{esc(line)}</b></p>" for line in unreadable(result)))
+    page.add(*(f"<p><b>{esc(line)}</b></p>" for line in [*unreadable(result), *inattentive(result)]))
     lines = findings(result)
     page.add(f"<details{'' if look else ' open'}><summary>Every comparison in words ({len(lines)})</summary><ul>")
     page.add(*(f"<li>{esc(line)}</li>" for line in lines), "</ul>")
     page.add(f"<p class='muted'>{esc(rule(result))} {esc(chance(result))}</p></details>")
-    for one in result.sets:
+    for one in sets_of(result):
         _set(page, result, one)
     _spillovers(page, result)
     _side_effects(page, result)
@@ -153,14 +155,14 @@ def _set(page: _Page, result: Result, one: EvaluationSet) -> None:
     shown = measures_of(result)[one.name]
     page.add(
         f"<h2>{esc(one.name)}</h2><p class='muted'>{len(one)} items, scored by {esc(one.scorer.name)}. "
-        f"{esc(agreement.note(one.scorer.name))} {esc(guessing(one))}</p>"
+        f"{esc(how_read(one))}</p>"
     )
-    body = []
+    body, names = [], with_values(result, one.name, (*shown, "repetition", "surprise"))
     for name in rows(result):
-        cells = [result.table.cell(name, one.name, measure) for measure in (*shown, "repetition", "surprise")]
+        cells = [result.table.cell(name, one.name, measure) for measure in names]
         if any(cells):
             body.append((kind_of(result, name), [name, *(interval(c) if c else "" for c in cells)]))
-    page.table(["arm", *(m.replace("_", " ") for m in shown), "repetition", "surprise (nats)"], body)
+    page.table(["arm", *(m.replace("_", " ") + (" (nats)" if m == "surprise" else "") for m in names)], body)
     for measure in shown[:2]:
         points = []
         for name in rows(result):

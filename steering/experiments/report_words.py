@@ -13,6 +13,7 @@ import pandas as pd
 from ..evaluations.arms import BASELINE
 from ..evaluations.comparison import Cell, Change
 from ..evaluations.effects import Spillover
+from ..evaluations.scoring import agreement
 from ..evaluations.sets.sets import EvaluationSet
 from ..evaluations.sweeps import plain
 from ..interventions.protocol import METHODS
@@ -121,6 +122,23 @@ def unreadable(result: Result) -> list[str]:
     return found
 
 
+def inattentive(result: Result) -> list[str]:
+    """For every questionnaire whose catch items an arm failed: a sentence that says which arms, and what of it."""
+    found = []
+    for one in result.sets:
+        cells = [result.table.cell(arm.name, one.name, "attention") for arm in result.arms if not arm.of]
+        failed = {c.arm: c.n - round(c.value * c.n) for c in cells if c is not None and c.n and c.value < 1}
+        if failed:
+            arms = ", ".join(f"{arm} fails {n}" for arm, n in failed.items())
+            items = max(c.n for c in cells if c is not None)
+            found.append(
+                f"{one.name}: {arms} of {items} catch items (being good at math has nothing to do with right and "
+                "wrong; good is better than bad). Who fails them does not read the statements, so these ratings are no "
+                "profile of values."
+            )
+    return found
+
+
 def _reader(one: EvaluationSet) -> str:
     """Which scorer would read answers that this set's own could not."""
     labels = set(one.label_names())
@@ -138,10 +156,33 @@ def guessing(one: EvaluationSet) -> str:
     return "" if one.chance is None else f"Guessing gets {100 * one.chance:.0f}% right."
 
 
+def how_read(one: EvaluationSet) -> str:
+    """How far the answers to a set are read right: its scorer's own error, and what guessing gets."""
+    if one.scorer.needs == "options":
+        said = (
+            "Read by log-probability, so nothing is parsed and nothing misread; it is a preference between given "
+            "answers, and what the model writes may be neither."
+        )
+    else:
+        said = agreement.note(one.scorer.name) or "How often this scorer misreads such answers has not been measured."
+    return f"{said} {guessing(one)}".strip()
+
+
+def sets_of(result: Result) -> list[EvaluationSet]:
+    """The sets in the order of a report: one that arms were chosen on comes last, since it flatters them."""
+    return sorted(result.sets, key=lambda one: one.name == result.experiment.data.get("choose"))
+
+
 def measures_of(result: Result) -> dict[str, list[str]]:
     """The measures that a report shows of each set: those the experiment names, else all of its scorer."""
     chosen = result.experiment.data.get("measures")
     return {one.name: [m.name for m in one.scorer.measures if not chosen or m.name in chosen] for one in result.sets}
+
+
+def with_values(result: Result, set_: str, names: Sequence[str]) -> list[str]:
+    """Those of some measures that any row of the set's table has: what is scored by options has no text to measure."""
+    found = {one for one in names for arm in rows(result) if result.table.cell(arm, set_, one) is not None}
+    return [name for name in names if name in found]
 
 
 def chance(result: Result) -> str:
@@ -226,8 +267,9 @@ def to_markdown(result: Result) -> str:
         "",
         f"`{command(result)}`: {result.took}.",
         *(f"\nSeen before: {plain_line(line)}" for line in result.warnings),
+        *(f"\n{plain_line(line)}" for line in [*unreadable(result), *inattentive(result)]),
     ]
-    for one in result.sets:
+    for one in sets_of(result):
         shown = measures_of(result)[one.name]
         lines += [
             "",

@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 
 from .base import Palette, base, plain
 
+LONGEST, LETTER = 34, 0.014  # of a name in letters, and of a letter on an axis of 500 pixels
+
 
 class Spot(NamedTuple):
     """An arm: the share of false claims it accepts and of true ones it denies, each with its interval.
@@ -62,15 +64,15 @@ def acceptance(spots: Sequence[Spot], palette: Palette, *, best: str = "", heigh
             customdata=[plain(s.name, 70) for s in some], name=kind,
             hovertemplate="%{customdata}<br>accepts %{x:.0%} of the false, denies %{y:.0%} of the true<extra></extra>",
         )  # fmt: skip
-    for spot in _named(spots, best):
+    top = min(1.03, max([0.6, *(spot.denies[2] + 0.1 for spot in spots)]))
+    for spot in _named(spots, best, top):
+        left = _to_the_left(spot)
         figure.add_annotation(
-            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(spot.name, 34)}</b>", showarrow=False,
-            xanchor="left" if spot.accepts[0] < 0.6 else "right",
-            xshift=11 if spot.accepts[0] < 0.6 else -11, yshift=10,
+            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(spot.name, LONGEST)}</b>", showarrow=False,
+            xanchor="right" if left else "left", xshift=-11 if left else 11, yshift=10,
             font={"color": palette.accent if spot.kind == "steered" else palette.muted, "size": 12},
         )  # fmt: skip
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", showgrid=True)
-    top = min(1.03, max([0.6, *(spot.denies[2] + 0.1 for spot in spots)]))
     figure.update_yaxes(range=[-0.03, top], tickformat=".0%")
     return figure
 
@@ -82,8 +84,12 @@ def _bars(values: Sequence[tuple[float, float, float]], color: str) -> dict:
     } if values else {"visible": False}  # fmt: skip
 
 
-def _named(spots: Sequence[Spot], best: str) -> list[Spot]:
-    """The spots with a name beside them: the best one and the baseline first, then those that stand apart."""
+def _to_the_left(spot: Spot) -> bool:
+    return spot.accepts[0] >= 0.6
+
+
+def _named(spots: Sequence[Spot], best: str, top: float) -> list[Spot]:
+    """The spots with a name beside them: the best one and the baseline first, then those whose name has room."""
     order = sorted(
         (s for s in spots if s.kind != "random"),
         key=lambda s: (s.name != best, s.kind != "baseline", s.kind != "steered"),
@@ -91,8 +97,17 @@ def _named(spots: Sequence[Spot], best: str) -> list[Spot]:
     kept: list[Spot] = []
     for spot in order:
         if all(
-            abs(spot.denies[0] - other.denies[0]) > 0.05 or abs(spot.accepts[0] - other.accepts[0]) > 0.34
-            for other in kept
+            abs(spot.denies[0] - other.denies[0]) > 0.055 * top or _apart(_span(spot), _span(other)) for other in kept
         ):
             kept.append(spot)
     return kept
+
+
+def _span(spot: Spot) -> tuple[float, float]:
+    """From where to where a spot's name goes, in shares of the axis, where the figure is narrow."""
+    wide, at = 0.03 + LETTER * min(len(spot.name), LONGEST), spot.accepts[0]
+    return (at - wide, at) if _to_the_left(spot) else (at, at + wide)
+
+
+def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[1] < other[0] or other[1] < one[0]

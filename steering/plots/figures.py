@@ -173,7 +173,7 @@ def reach(
             hovertemplate="%{x} " + sign + ": %{y:.4g}<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 0})
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12, "x": 0})
     return figure
 
 

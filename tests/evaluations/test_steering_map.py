@@ -27,11 +27,15 @@ CLAIMS = ev.EvaluationSet(
 def test_the_cost_is_said_first() -> None:
     plan = SearchPlan(tuple(range(12)), (-1.0, 1.0), step=4, few=2)
     assert plan.coarse == (2, 6, 10) and plan.fine(2) == (1, 2, 3) and plan.fine(10) == (9, 10, 11)
-    # Baseline and 3 layers x 2 doses on 2 items of 2 statements; then baseline and 3 x 2 on 4 items.
-    assert plan.rows(CLAIMS) == (7 * 4, 7 * 8)
-    assert "84 texts, about 0.7 minutes at 2 texts a second" in plan.cost(CLAIMS, 2.0)
-    with pytest.raises(ValueError, match="doses other than 0"):
-        SearchPlan((1, 2), (0.0,))
+    # Baseline and 3 layers x 2 doses on 2 items of 2 statements; then baseline and 3 x 2 on the 2 other items.
+    assert plan.rows(CLAIMS) == (7 * 4, 7 * 4)
+    assert "56 texts, about 28 seconds at 2 texts a second" in plan.cost(CLAIMS, 2.0)
+    # 5 random directions more, and the items that there are, where the layer is chosen on all of them.
+    beside = SearchPlan(tuple(range(12)), (-1.0, 0.0, 1.0), step=4, few=9, random=5)
+    assert beside.doses == (-1.0, 1.0) and beside.rows(CLAIMS) == (7 * 8, 17 * 8)
+    for doses in ((0.0,), (0.0, 1.0), ()):
+        with pytest.raises(ValueError, match="at least two doses other than 0"):
+            SearchPlan((1, 2), doses)
 
 
 def test_a_search_gives_a_slope_to_every_item_and_leaves_out_what_the_layer_was_chosen_on(tiny_llama: Model) -> None:
@@ -42,7 +46,9 @@ def test_a_search_gives_a_slope_to_every_item_and_leaves_out_what_the_layer_was_
 
     plan = SearchPlan(tuple(range(tiny_llama.n_layers)), (-0.5, 0.5), step=1, few=1, around=0)
     with Engine(tiny_llama) as engine:
-        found = search(engine, CLAIMS, make, plan)
+        told: list[tuple[int, int]] = []
+        found = search(engine, CLAIMS, make, plan, lambda done, total, note: told.append((done, total)))
+        assert told == sorted(told) and told[-1][0] == told[-1][1]  # one progress for both parts
         assert list(found.by_layer) == [found.best] and len(found.by_layer[found.best].slopes) == 3
         by_hand = {(one.arm, one.item): one.measures["margin"] for one in found.second.outcomes}
     low, high = (next(a.name for a in found.second.arms if a.settings.get("dose") == dose) for dose in (-0.5, 0.5))

@@ -16,7 +16,6 @@ from .calibrating import Study
 from .sweeping import changes, file_of, numbers
 
 if TYPE_CHECKING:
-    from ...evaluations import EvaluationSet
     from ...evaluations.sweeps import Sweep
     from ...interventions import Intervention
     from ...jobs.jobs import Job
@@ -39,28 +38,16 @@ def dose(lm: Model, study: Study) -> None:
             _show(study, job.value, (str(toward), str(away)))
 
 
-def forced(items: EvaluationSet, answers: tuple[str, str]) -> EvaluationSet:
-    """The same questions with two answers to choose from by their log-probability; the first is the one steered to.
-
-    Raises:
-        ValueError: the answers are equal, or one is empty.
-    """
-    from dataclasses import replace
-
-    from ...evaluations import scorer
-
-    made = tuple(replace(item, options=answers, matching=(0,)) for item in items)
-    return replace(items, items=made, scorer=scorer("forced_choice"), name=FORCED)
-
-
 def _start(lm: Model, study: Study, doses: list[float], answers: tuple[str, str]) -> Job | None:
+    from ...evaluations.margins import forced
+
     if 0.0 not in doses or len(doses) < 2:
         raise ValueError("The doses hold 0, which all others are compared with, and at least one other.")
     name = measure.name_of("Dose and response", lm.fingerprint, study.key, doses, answers)
     engine, file = services.engine(lm.name), file_of(name)
     bench = services.workbench(lm.name)
     concept = study.concept.limit(ITEMS)
-    sets = [concept, study.other.limit(ITEMS), forced(concept, answers)]
+    sets = [concept, study.other.limit(ITEMS), forced(concept, answers, FORCED)]
 
     def work(job: Job) -> Sweep:
         from ...evaluations import Arm, Settings

@@ -54,12 +54,14 @@ def find(name: str) -> Job | None:
 
 
 def launch(
-    key: str, name: str, work: Callable[[Job], Any], label: str, *, disabled: bool = False, partial: bool = False
-) -> Job | None:
+    key: str, name: str, work: Callable[[Job], Any], label: str, *, disabled: bool = False, partial: bool = False,
+    stage: bool = False,
+) -> Job | None:  # fmt: skip
     """Draw the button that starts a job, then its progress; return the newest job of that name, or None.
 
     Args:
         partial: also show the results as they come.
+        stage: say what the job is at, too, as it names it itself.
     """
     job = find(name)
     again = job is not None and not job.active
@@ -72,7 +74,7 @@ def launch(
             services.start(name, _within_limit(work))
             st.rerun()
     else:
-        progress(job, "Answers that are there are kept: a stopped run goes on from where it was.")
+        progress(job, "Answers that are there are kept: a stopped run goes on from where it was.", stage=stage)
         if partial:
             _partial(job)
     if job is not None and job.state == "failed":
@@ -114,12 +116,20 @@ def so_far(job: Job) -> None:
     if not means:
         return
     st.markdown("**So far**")
+    names = dict.fromkeys(name for found in means.values() for name in found)
+    shares = {name for name in names if all(set(found.get(name, ())) <= {0.0, 1.0} for found in means.values())}
+    shown = {name: name.replace("_", " ").capitalize() for name in sorted(names, key=lambda one: one not in shares)}
     st.dataframe(
         [
-            {"Set": set_, "Arm": arm, **{name: sum(v) / len(v) for name, v in found.items()}}
+            {"Set": set_, "Arm": arm}
+            | {label: sum(found[name]) / len(found[name]) if name in found else None for name, label in shown.items()}
             for (set_, arm), found in means.items()
         ],
         hide_index=True,
+        column_config={
+            label: st.column_config.NumberColumn(format="percent" if name in shares else "%.3g")
+            for name, label in shown.items()
+        },
     )
 
 
