@@ -208,6 +208,52 @@ def auroc(positive: Numbers, negative: Numbers) -> float:
     return float(stats.mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y)))
 
 
+def auroc_interval(positive: Numbers, negative: Numbers, confidence: float = 0.95) -> Estimate:
+    """`auroc` with DeLong's interval (1988) on the logit scale, which stays within 0 and 1.
+
+    A separation without a single error has no variance by that formula; its interval is Wilson's for as many trials as
+    the smaller side has values.
+
+    Raises:
+        ValueError: a side has fewer than two values, or holds NaN or infinity.
+    """
+    x, y = _row(positive, "positive"), _row(negative, "negative")
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"An interval takes two values on either side; got {len(x)} and {len(y)}.")
+    # For each value the share of the other side that it is on the right side of, ties counting half.
+    above = (_below(y, x) / len(y), 1 - _below(x, y) / len(x))
+    area = float(above[0].mean())
+    spread = math.sqrt(sum(float(one.var(ddof=1)) / len(one) for one in above))
+    if not 0 < area < 1 or not spread:
+        n = min(len(x), len(y))
+        return Estimate(area, *wilson(round(area * n), n, confidence)[1:]) if area in (0, 1) else Estimate(area, 0, 1)
+    z = float(stats.norm.ppf(0.5 + _confidence(confidence) / 2))
+    middle, reach = math.log(area / (1 - area)), z * spread / (area * (1 - area))
+    return Estimate(area, *(1 / (1 + math.exp(-min(max(end, -700), 700))) for end in (middle - reach, middle + reach)))
+
+
+def _below(sample: ndarray, values: ndarray) -> ndarray:
+    """How many of a sample are below each value, ties counting half."""
+    ordered = np.sort(sample)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
+
+
+def correlation(one: Numbers, other: Numbers, confidence: float = 0.95) -> Estimate:
+    """Pearson's correlation of paired numbers with Fisher's interval; 0 between -1 and 1 where a side does not vary.
+
+    Raises:
+        ValueError: different lengths, fewer than four pairs, or NaN or infinity.
+    """
+    x, y = _pair(one, other)
+    if len(x) < 4:
+        raise ValueError(f"A correlation's interval takes four pairs of numbers; got {len(x)}.")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Estimate(0.0, -1.0, 1.0)
+    r = float(np.clip(np.corrcoef(x, y)[0, 1], -1 + 1e-12, 1 - 1e-12))
+    reach = float(stats.norm.ppf(0.5 + _confidence(confidence) / 2)) / math.sqrt(len(x) - 3)
+    return Estimate(r, math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach))
+
+
 def holm(p_values: Numbers) -> list[float]:
     """The p-values adjusted by Holm for being several, in the order given.
 

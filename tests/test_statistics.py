@@ -9,7 +9,9 @@ from steering import statistics
 from steering.statistics import (
     MIN_ITEMS,
     auroc,
+    auroc_interval,
     bootstrap,
+    correlation,
     detectable_effect,
     detectable_share,
     holm,
@@ -220,3 +222,40 @@ def test_bad_input(call, message: str) -> None:
 
 def test_the_module_is_ours() -> None:
     assert statistics.__name__ == "steering.statistics"  # the standard library has one of this name
+
+
+def test_an_area_with_its_interval() -> None:
+    """By hand: 3 and 1 against 2 and 0 win 3 of 4; shares (1, 0.5) on either side, so the variance is 2 * 0.125 / 2."""
+    found = auroc_interval([3, 1], [2, 0])
+    spread = np.sqrt(0.125)
+    ends = np.log(3) + np.array([-1, 1]) * 1.959964 * spread / (0.75 * 0.25)
+    assert found == pytest.approx((0.75, *(1 / (1 + np.exp(-ends)))), abs=1e-6)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0.5, 1, 40).round(1), rng.normal(0, 1, 30).round(1)
+    assert auroc_interval(x, y).value == pytest.approx(auroc(x, y))
+    swapped = auroc_interval(y, x)
+    assert swapped.low == pytest.approx(1 - auroc_interval(x, y).high)
+    assert auroc_interval(range(10, 20), range(10))[:2] == pytest.approx((1.0, wilson(10, 10).low))
+    assert auroc_interval([1, 1], [1, 1]) == (0.5, 0, 1)
+    with pytest.raises(ValueError, match="two values on either side; got 1 and 2"):
+        auroc_interval([1], [1, 2])
+
+
+def test_the_area_s_interval_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    true = 0.7602  # of normal values one standard deviation apart: Phi(1 / sqrt 2)
+    held = 0
+    for _ in range(600):
+        _, low, high = auroc_interval(rng.normal(1, 1, 30), rng.normal(0, 1, 60))
+        held += low <= true <= high
+    assert 0.92 < held / 600 < 0.975
+
+
+def test_correlation_by_hand_and_where_nothing_varies() -> None:
+    """r = 0.8 for (1, 2, 3, 4) and (1, 3, 2, 4); Fisher's interval of four pairs is tanh(atanh 0.8 +- 1.96)."""
+    found = correlation([1, 2, 3, 4], [1, 3, 2, 4])
+    assert found == pytest.approx((0.8, *np.tanh(np.arctanh(0.8) + np.array([-1, 1]) * 1.959964)), abs=1e-6)
+    assert correlation([1, 1, 1, 1], [1, 2, 3, 4]) == (0, -1, 1)
+    assert correlation([1, 2, 3, 4], [2, 4, 6, 8]).value == pytest.approx(1)
+    with pytest.raises(ValueError, match="four pairs of numbers; got 3"):
+        correlation([1, 2, 3], [1, 2, 3])

@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for the report (default: build/reports/NAME)")
     parser.add_argument("--model", help="another model than the file's")
     parser.add_argument("--fresh", action="store_true", help="do not go on with an earlier run")
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", metavar="FOLDER", help="folders of texts, for an experiment that takes them"
+    )
     parser.add_argument("--threads", type=int, help="threads of torch")
     given = parser.parse_args(arguments)
     try:
@@ -42,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.config in PROGRAMS:
             studied(given)
             return 0
+        if given.texts:
+            raise ValueError(f"Folders of texts are for {_taking_texts()}; {given.config} takes none.")
         result = perform(given)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -75,10 +80,20 @@ def studied(given: argparse.Namespace) -> None:
     """Run an experiment that is a program, write its report and print it."""
     study = PROGRAMS[given.config]
     out = given.out or Path("build") / "reports" / given.config
-    report = study.perform(given.model or study.model, progress())
+    model = given.model or study.model
+    if not given.texts:
+        report = study.perform(model, progress())
+    elif study.with_texts is not None:
+        report = study.with_texts(model, progress(), given.texts)
+    else:
+        raise ValueError(f"Folders of texts are for {_taking_texts()}; {given.config} takes none.")
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.md").write_text(report, encoding="utf-8")
     print(f"\n{report}\nreport: {out / 'report.md'}")
+
+
+def _taking_texts() -> str:
+    return ", ".join(name for name, study in PROGRAMS.items() if study.with_texts is not None)
 
 
 def progress() -> experiments.performing.Tick:

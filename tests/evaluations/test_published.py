@@ -34,8 +34,19 @@ ROWS: dict[str, dict[str, Any]] = {
     "freeform_sycophancy": {"initial_user_message": "The moon is cheese, right?", "sycophancy_indicators": ["Yes"]},
     "true_and_false": {"true": "Water is wet.", "false": "Water is dry.", "domain": "daily life"},
     "statements": {"statement": "Water is wet.", "label": 1},
+    "moralchoice": {
+        "scenario_id": "x", "context": "You find a purse.", "action1": "I hand it in.", "action2": "I keep it.",
+        "ambiguity": "low", "generation_rule": "Do not steal",
+    },
+    "situations": {"prompt": "Your bus leaves without you.", "emotions": ["angry"]},
+    "goemotions": {"text": "What a fine day!", "labels": ["joy", "love"]},
+    "emobank": {"id": "a_1", "split": "dev", "V": "3.6", "A": "2.9", "D": "3.1", "text": "We had pears."},
+    "answered": {"question": "Who wrote Faust?", "answer": ["Goethe", "J. W. von Goethe"]},
 }  # fmt: skip
-CHANCE = {"choices": 1 / 3, "sciq": 0.25, "freeform_sycophancy": None, "statements": None}
+CHANCE = {
+    "choices": 1 / 3, "sciq": 0.25, "freeform_sycophancy": None, "statements": None, "situations": 1 / 6,
+    "goemotions": 2 / 28, "answered": None,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -62,6 +73,10 @@ def test_what_the_rows_mean() -> None:
         expert.options[expert.matching[0]] == "(A)" and ev.FORMATS["expert_claims"].scorer.measures[0].name == "matches"
     )
     assert read("statements").labels["true"] is True
+    purse = read("moralchoice")
+    assert purse.options[purse.matching[0]] == "I hand it in." and purse.text == "You find a purse. What do you do?"
+    assert read("answered").labels["answers"] == ["Goethe", "J. W. von Goethe"]
+    assert read("answered", answer="3 and 4 are 7.\n#### 7").labels["answers"] == ["7"]
 
 
 def test_lettered_mmlu_keeps_its_letters_unless_asked_for_texts() -> None:
@@ -77,6 +92,14 @@ def test_lettered_mmlu_keeps_its_letters_unless_asked_for_texts() -> None:
         ("choices", {"choices": ["a", "a", "a"]}, "Line 1: A choice has two options or more"),
         ("arc", {"answerKey": "Z"}, "Line 1: 'answerKey' is one of A, B; got 'Z'"),
         ("ethics_virtue", {"label": "often"}, "Line 1: 'label' is the number of the right choice; got 'often'"),
+        ("moralchoice", {"ambiguity": "some"}, "Line 1: 'ambiguity' is low or high; got 'some'"),
+        ("goemotions", {"labels": ["glee"]}, "Line 1: An emotion is one of admiration, .*; got glee"),
+        ("goemotions", {"labels": []}, "Line 1: An emotion is one of .*; got none"),
+        ("goemotions", {"labels": "joy"}, "Line 1: 'labels' is a list of GoEmotions' labels; got 'joy'"),
+        ("goemotions", {"text": " "}, "Line 1: 'text' holds a text"),
+        ("emobank", {"V": "nan"}, "Line 1: 'V' is a rating from 1 to 5; got 'nan'"),
+        ("emobank", {"A": "6"}, "Line 1: 'A' is a rating from 1 to 5; got '6'"),
+        ("answered", {"answer": []}, "Line 1: 'answer' holds an answer or a list of them"),
     ],
 )
 def test_a_broken_row_is_named(name: str, other: dict[str, Any], said: str) -> None:

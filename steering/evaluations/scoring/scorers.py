@@ -262,6 +262,7 @@ SCORERS: dict[str, Scorer] = {
         EndingPreference("voices by preference", "voice", VOICES),
         EndingPreference("moods by preference", "mood", MOODS),
         ForcedChoice(), ForcedChoice(name="forced_choice, per token", correct=True, per_token=True),
+        ForcedChoice(name="forced_choice, per token, none right", per_token=True),
     )
 }  # fmt: skip
 

@@ -39,12 +39,13 @@ class Format:
 
     Attributes:
         by_kind: the scorers of items whose label "kind" says more than the format does.
+        read: gives None for a row that asks nothing.
         without: columns that a row of this format does not have.
     """
 
     name: str
     columns: tuple[str, ...]
-    read: Callable[[dict[str, Any]], Item]
+    read: Callable[[dict[str, Any]], Item | None]
     scorer: Scorer
     by_kind: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
@@ -235,8 +236,10 @@ _PUBLISHED: dict[str, Scorer] = {
     "expert_claims": ForcedChoice(),  # what matches is sycophancy, not a right answer
     "freeform_sycophancy": scorers.PraiseWords(),
     "statements": scorers.YesOrNo(),
+    "answered": scorers.Answers(),
 }
-_NOT = {"choices": ("subject", "mc1_targets"), "sciq": ("choices",)}
+_PUBLISHED_KINDS = {"moralchoice": {"moralchoice_high": "forced_choice, per token, none right"}}
+_NOT = {"choices": ("subject", "mc1_targets"), "sciq": ("choices",), "answered": ("choices", "A")}
 FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
@@ -252,7 +255,10 @@ FORMATS: dict[str, Format] = {
         Format("truthfulqa_mc2", ("question", "mc2_targets"), _truthfulqa_mc("mc2_targets"), _RIGHT),
         Format("caa_choice", ("prompt", "correct", "incorrect"), _caa_choice, _RIGHT),
         *(
-            Format(name, columns, read, _PUBLISHED.get(name, scorers.SCORERS[BY_TEXT]), without=_NOT.get(name, ()))
+            Format(
+                name, columns, read, _PUBLISHED.get(name, scorers.SCORERS[BY_TEXT]), _PUBLISHED_KINDS.get(name, {}),
+                _NOT.get(name, ()),
+            )
             for name, (columns, read) in READERS.items()
         ),
         Format("mmlu", ("question", "choices", "answer"), _mmlu, _RIGHT),

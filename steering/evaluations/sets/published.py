@@ -1,4 +1,4 @@
-"""Published sets whose answers are texts: multiple choice read by the choice's text, minimal pairs, ETHICS, sycophancy.
+"""Published sets whose answers are texts: multiple choice by the choice's text, minimal pairs, ETHICS, emotions.
 
 A small model's letter means little, so each choice is scored as the answer that would be written. Chance is the mean
 of one over the number of choices (`EvaluationSet.chance`).
@@ -20,16 +20,23 @@ of one over the number of choices (`EvaluationSet.chance`).
 | freeform_sycophancy | initial_user_message, sycophancy_indicators (no scorer reads these but a judge) |
 | true_and_false | true, false (one fact as two statements) |
 | statements | statement, label (1 is true) |
+| moralchoice | context, action1, action2, ambiguity (where it is low, the first action is the right one) |
+| situations | a list of texts in a file that is named after emotions: anger.json, happiness_sadness.json (RepE) |
+| goemotions | text, labels (names or numbers of GoEmotions' 28 labels) |
+| emobank | text, V, A, D (valence, arousal and dominance, 1 to 5) |
+| answered | question, answer (a list of answers, or a text; NQ-open, GSM8K) |
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..scoring.items import Item
+from .emotions import FEELINGS, GOEMOTIONS
 
-Read = Callable[[dict[str, Any]], Item]
+Read = Callable[[dict[str, Any]], Item | None]  # None: the row asks nothing, and is passed over
 READERS: dict[str, tuple[tuple[str, ...], Read]] = {}
 
 
@@ -157,3 +164,88 @@ def _statement(values: dict[str, Any]) -> Item:
     true = bool(_number(values["label"]))
     said = str(values["statement"]).strip()
     return Item(f"Is this true? {said}", labels={"kind": "claim", "true": true, "claimed": said.rstrip(".")})
+
+
+@_format("moralchoice", "context", "action1", "action2", "ambiguity")
+def _moral_choice(values: dict[str, Any]) -> Item | None:
+    ambiguity = str(values["ambiguity"]).strip()
+    if ambiguity not in ("low", "high"):
+        raise ValueError(f"'ambiguity' is low or high; got {ambiguity!r}.")
+    if str(values["action1"]).strip() == str(values["action2"]).strip():
+        return None  # one row of the published file has the same action twice
+    about = {"kind": f"moralchoice_{ambiguity}", "rule": values.get("generation_rule", "")}
+    return _chosen(f"{values['context']} What do you do?", (values["action1"], values["action2"]), 0, **about)
+
+
+@_format("situations", "prompt", "emotions")
+def _situation(values: dict[str, Any]) -> Item:
+    felt = [str(one) for one in values["emotions"]]
+    return _felt(f"{_said(values, 'prompt')} How do you feel?", FEELINGS, felt, emotions=felt)
+
+
+@_format("goemotions", "text", "labels")
+def _goemotions(values: dict[str, Any]) -> Item:
+    given = values["labels"]
+    if not isinstance(given, list):
+        raise ValueError(f"'labels' is a list of GoEmotions' labels; got {given!r}.")
+    felt = [_go_label(one) for one in given]
+    return _felt(f"{_said(values, 'text')}\nWhich emotion does this show?", GOEMOTIONS, felt, emotions=felt)
+
+
+def _go_label(one: Any) -> str:
+    if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < len(GOEMOTIONS):
+        return GOEMOTIONS[one]
+    return str(one)
+
+
+def _felt(asked: str, names: Sequence[str], felt: Sequence[str], **labels: Any) -> Item:
+    """An item whose options are the names of emotions; each that was felt matches."""
+    if not felt or set(felt) - set(names):
+        raise ValueError(f"An emotion is one of {', '.join(names)}; got {', '.join(felt) or 'none'}.")
+    matching = tuple(k for k, name in enumerate(names) if name in felt)
+    return Item(asked, options=tuple(name.capitalize() for name in names), matching=matching, labels=labels)
+
+
+def _said(values: dict[str, Any], column: str) -> str:
+    text = values[column]
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{column!r} holds a text; got {text!r}.")
+    return text.strip()
+
+
+@_format("emobank", "text", "V", "A", "D")
+def _emobank(values: dict[str, Any]) -> Item:
+    ratings = {name: _rating(values, key) for name, key in (("valence", "V"), ("arousal", "A"), ("dominance", "D"))}
+    valence = ratings["valence"]
+    side = "middle" if valence == MIDDLE else "pleasant" if valence > MIDDLE else "unpleasant"
+    # In the middle either answer matches, so that guessing is shown to be right there: `where = {side = ...}` leaves
+    # such texts out.
+    matching = (0, 1) if side == "middle" else (0,) if side == "pleasant" else (1,)
+    asked = f"{_said(values, 'text')}\nIs the feeling in this text pleasant or unpleasant?"
+    labels = {"side": side, "split": values.get("split", ""), **ratings}
+    return Item(asked, options=("Pleasant", "Unpleasant"), matching=matching, labels=labels)
+
+
+MIDDLE = 3.0  # of EmoBank's scales, which go from 1 to 5
+
+
+def _rating(values: dict[str, Any], column: str) -> float:
+    try:
+        rating = float(values[column])
+    except (TypeError, ValueError):
+        rating = math.nan
+    if not 1 <= rating <= 5:
+        raise ValueError(f"{column!r} is a rating from 1 to 5; got {values[column]!r}.")
+    return rating
+
+
+@_format("answered", "question", "answer")
+def _answered(values: dict[str, Any]) -> Item:
+    given = values["answer"]
+    answers = [str(one).strip() for one in (given if isinstance(given, list) else [given])]
+    # GSM8K writes the steps out and the result after four number signs.
+    answers = [one.rpartition("####")[2].strip() for one in answers]
+    answers = [one for one in answers if one]
+    if not answers:
+        raise ValueError(f"'answer' holds an answer or a list of them; got {given!r}.")
+    return Item(_said(values, "question"), labels={"answers": list(dict.fromkeys(answers))})

@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..scoring import scorers
 from ..scoring.items import Item
 from ..scoring.measure import Scorer, options_of
+from .emotions import of_file
 from .formats import FORMATS, Format, recognize
 from .mapping import mapped, suited
 from .records import Record, read_file, records
 from .sets import EvaluationSet
 
+T = TypeVar("T")
 BUNDLED = Path(__file__).parents[3] / "assets" / "evals"
 
 
@@ -66,6 +68,7 @@ def read(
         items = [_located(row, own) for row in rows]
         found = Format("own columns", (), own, suited(items[0]))
     else:
+        rows = _felt(rows, name)
         found = recognize(rows[0].values) if format_name is None else FORMATS.get(format_name)
         if found is None:
             raise ValueError(
@@ -74,7 +77,10 @@ def read(
                 else "The columns of this file are those of no known format: "
                 f"{', '.join(map(str, list(rows[0].values)[:12]))}. Say which column is what."
             )
-        items = [_located(row, found.read) for row in rows]
+        read_rows = (_located(row, found.read) for row in rows)
+        items = [item for item in read_rows if item is not None]
+        if not items:
+            raise ValueError(f"An evaluation set holds at least one question; no row of {name!r} asks one.")
         items = _named(items, name) if found.name == "refusal" else items
     chosen = scorers.scorer(scorer) if isinstance(scorer, str) else scorer or found.scorer_of(items[0])
     _readable(items, chosen, name)
@@ -87,6 +93,14 @@ def _named(items: Sequence[Item], name: str) -> list[Item]:
     if said is None:
         return list(items)
     return [replace(item, labels={"harmful": said[1] == "ful", **item.labels}) for item in items]
+
+
+def _felt(rows: Sequence[Record], name: str) -> Sequence[Record]:
+    """Rows that are texts alone, with the emotions that their file is named after, as RepE's situations are."""
+    emotions = of_file(name)
+    if not emotions or any(set(row.values) != {"prompt"} for row in rows):
+        return rows
+    return [row._replace(values={**row.values, "emotions": list(emotions)}) for row in rows]
 
 
 def _readable(items: Sequence[Item], scorer: Scorer, name: str) -> None:
@@ -102,7 +116,7 @@ def _readable(items: Sequence[Item], scorer: Scorer, name: str) -> None:
         raise ValueError(f"The scorer {scorer.name!r} compares options; the items of {name!r} have none.")
 
 
-def _located(row: Record, make: Callable[[dict[str, Any]], Item]) -> Item:
+def _located(row: Record, make: Callable[[dict[str, Any]], T]) -> T:
     try:
         return make(row.values)
     except (

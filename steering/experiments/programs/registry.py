@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,13 @@ class Program:
 
     Attributes:
         perform: from the model's name and a tick to the report as Markdown.
+        with_texts: the same with folders of texts, for a program that takes some (`--texts`).
     """
 
     title: str
     model: str
     perform: Callable[[str, Tick | None], str]
+    with_texts: Callable[[str, Tick | None, Sequence[Path]], str] | None = None
 
 
 def _refusal(model: str, tick: Tick | None) -> str:
@@ -79,9 +81,20 @@ def _steerability(model: str, tick: Tick | None) -> str:
         return to_markdown(run_steerability(Workbench(engine), tick=tick))
 
 
+def _moods(model: str, tick: Tick | None, texts: Sequence[Path] = ()) -> str:
+    from .mood_report import to_markdown
+    from .mood_texts import emotion_texts
+    from .moods import run_moods
+
+    found = emotion_texts(texts)  # before the model is loaded: a wrong folder is said at once
+    with contextlib.closing(Engine(load_model(model, products="bfloat16"))) as engine:
+        return to_markdown(run_moods(engine, found, tick=tick))
+
+
 PROGRAMS = {
     "refusal": Program("Refusal taken out and put in, in every form", "organism", _refusal),
     "tuning": Program("What tuning changed, and the reward that it followed", "organism", _tuning),
     "unlabeled": Program("Directions without labels: do Jacobian vectors do what MELBO's do?", "organism", _unlabeled),
     "steerability": Program("Steerability by item, dose and layer", "smollm2", _steerability),
+    "moods": Program("Moods from texts about emotions: read in others, and steered to", "smollm2", _moods, _moods),
 }

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ...directions.direction import Direction
-from ...engine.engine import Engine
-from ...evaluations.arms import BASELINE
 from ...evaluations.effects import Steerability
 from ...evaluations.margins import margins_of, with_margin
 from ...evaluations.scoring.measure import options_of
@@ -22,7 +20,6 @@ from ...evaluations.sets import readers
 from ...evaluations.sets.sets import EvaluationSet
 from ...evaluations.steering_map import SearchPlan, SteeringMap, search
 from ...evaluations.sweeps import to_parquet
-from ...evaluations.trials import run
 from ...interventions.protocol import Intervention, made
 from ...jobs.checkpoint import Checkpoint
 from ...jobs.tables import to_csv
@@ -31,12 +28,12 @@ from ...models.model import Model
 from ...models.passages import choices
 from ...recipes.sources import Source
 from ...recipes.workbench import Workbench
+from .pace import TIMED, texts_a_second
 
 Tick = Callable[[int, int, str], None]
 PAIRS, CLAIMS = "general_sycophancy", "general_claims"
 DOSES = (-0.2, -0.1, -0.05, 0.05, 0.1)  # in units of the layer's norm
 RANDOM = 3
-TIMED = 4  # items that are scored first, to say what the rest will cost
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def run_steerability(
     with watched(lambda done, total: report(0, 1, f"Reading the direction at every layer, {done} of {total}")):
         directions = [bench.direction(replace(source, layer=layer)) for layer in plan.layers]
         norms = [bench.typical_norm(one.site) for one in directions]
-    cost = plan.cost(items, _texts_a_second(engine, items))
+    cost = plan.cost(items, texts_a_second(engine, items))
     report(0, 1, cost)
 
     def along(direction: Direction, layer: int, dose: float) -> list[Intervention]:
@@ -128,15 +125,6 @@ def run_steerability(
 def _said(bench: Workbench, source: Source) -> str:
     name = bench.pair_set(source).name
     return f"the pairs {name}" if source.kind == "pairs" else name
-
-
-def _texts_a_second(engine: Engine, items: EvaluationSet) -> float:
-    """How many statements are scored a second here, by a few of them; the first pass, which prepares, is not timed."""
-    few = replace(items, items=items.items[:TIMED])
-    run(engine, [few], [BASELINE])
-    began = time.perf_counter()
-    run(engine, [few], [BASELINE])
-    return sum(len(options_of(few.scorer, item)) for item in few) / (time.perf_counter() - began)
 
 
 def tokens_of(lm: Model, items: EvaluationSet, plan: SearchPlan) -> int:
