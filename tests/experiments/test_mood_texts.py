@@ -65,13 +65,16 @@ def test_a_folder_of_every_kind(tmp_path: Path) -> None:
     assert found.situations == {"happy": ("You see one cake more.", *some("cake")), "afraid": tuple(some("a wolf"))}
     assert found.mixed == {"happy and afraid": ("You jump.",)} and found.comments == {"happy": ("Yum.",)}
     assert found.rated == (("Sun.", 4.5), ("Rain.", 1.5)) and found.passed == ("notes.json",)
-    assert "joy (14 texts, situations)" in found.files and "go (3 texts, goemotions)" in found.files
+    assert found.files == ("texts (bank 2, fear 13, go 3, happiness 1, happiness_fear 1, joy 14)",)
+    assert found.folders == ("texts",)
 
 
 def test_where_a_folder_has_no_situations_ours_stand_in(tmp_path: Path) -> None:
     (tmp_path / "bank.csv").write_text("id,V,A,D,text\n1,4.5,3,3,Sun.\n")
     found = emotion_texts([tmp_path])
-    assert found.situations == emotion_texts().situations and "situations of our own" in found.files[-1]
+    assert found.situations == emotion_texts().situations and found.files[-1].startswith(
+        "situations of our own (anger 32"
+    )
 
 
 def test_what_a_wrong_folder_is_told(tmp_path: Path) -> None:

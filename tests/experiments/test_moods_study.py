@@ -92,7 +92,8 @@ TEXTS = EmotionTexts(
     {"happy and sad": ("a b", "c d", "e f")},
     {"happy": ("yes", "oh", "ah"), "sad": ("no", "why", "ow")},
     tuple((f"text {k}", 1 + k % 5) for k in range(12)),
-    ("a (12 texts, situations)",),
+    ("own (a 12)",),
+    ("own",),
     ("b.json",),
 )
 PAIRS = {mood: PairSet((PromptPair("", f"so {mood}", "so so"), PromptPair("", mood, "or")), mood) for mood in MOODS}
@@ -129,7 +130,7 @@ def test_the_study_on_a_tiny_model(model: Callable[[str], Model]) -> None:
     assert study.stories == "6 of 12 stories of stories" and study.rated is not None and study.rated.texts == 12
     assert [one.feeling for one in study.other] == ["happy", "sad", "happy", "sad"]
     printed = to_markdown(study)
-    assert "Passed over: b.json." in printed and printed.count("| random |") == 8
+    assert "moods --texts own`" in printed and "Passed over: b.json." in printed and printed.count("| random |") == 8
     assert printed.count("opposite sign") == 8 and "text 1" not in printed
     tables = [block.splitlines() for block in printed.split("\n\n") if block.startswith("| ")]
     assert len(tables) == 3 and all(len({line.count("|") for line in lines}) == 1 for lines in tables)

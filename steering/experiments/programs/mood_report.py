@@ -13,12 +13,13 @@ from .moods import MoodStudy
 
 def to_markdown(study: MoodStudy) -> str:
     """The study's tables."""
+    given = f" --texts {' '.join(study.texts.folders)}" if study.texts.folders else ""
     passed = f" Passed over: {', '.join(study.texts.passed)}." if study.texts.passed else ""
     return "\n".join(
         [
             f"### Moods from texts about emotions, {study.model}",
             "",
-            f"`python -m steering.evaluate moods`, {study.seconds:.0f} s. Texts: {', '.join(study.texts.files)}."
+            f"`python -m steering.evaluate moods{given}`, {study.seconds:.0f} s. Texts: {', '.join(study.texts.files)}."
             f"{passed} Said before it began: {study.cost}",
             "",
             *_reading(study),

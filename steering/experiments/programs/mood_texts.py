@@ -31,7 +31,8 @@ class EmotionTexts:
         mixed: situations of two feelings at once, by both ("happy and sad").
         comments: texts of another kind that have one feeling (GoEmotions' texts with a single label).
         rated: texts of another kind with their valence, 1 to 5 (EmoBank).
-        files: what was read, a phrase each.
+        files: what was read, a phrase for each folder.
+        folders: the names of the folders that were given.
         passed: the names of files that hold something else.
     """
 
@@ -40,6 +41,7 @@ class EmotionTexts:
     comments: Texts = field(default_factory=dict)
     rated: tuple[tuple[str, float], ...] = ()
     files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
 
 
@@ -65,12 +67,16 @@ def emotion_texts(folders: Sequence[Path] = ()) -> EmotionTexts:
     """
     files: list[_File] = []
     passed: list[str] = []
+    said: list[str] = []
     for folder in folders:
         found, others = _read_folder(Path(folder).expanduser())
         files += found
         passed += others
-    own = any(len(one.feelings) == 1 for one in files)
-    files += [] if own else _read_folder(SHIPPED)[0]
+        said.append(_sizes(Path(folder).name, found))
+    if not any(len(one.feelings) == 1 for one in files):
+        ours, _ = _read_folder(SHIPPED)
+        files += ours
+        said.append(_sizes("situations of our own", ours))
     pure = [(one.feelings[0], text) for one in files if len(one.feelings) == 1 for text in one.texts]
     situations = _of_one(pure)
     _check(situations)
@@ -92,9 +98,12 @@ def emotion_texts(folders: Sequence[Path] = ()) -> EmotionTexts:
         if one.set.format == RATED
         for item, text in zip(one.set, one.texts, strict=True)
     }
-    said = [f"{one.set.name} ({len(one.set)} texts, {one.set.format})" for one in files]
-    said += [] if own else ["situations of our own, as the folders have none"] if folders else ["they ship with Tiller"]
-    return EmotionTexts(situations, mixed, _of_one(labeled), tuple(rated.items()), tuple(said), tuple(passed))
+    names = tuple(Path(folder).name for folder in folders)
+    return EmotionTexts(situations, mixed, _of_one(labeled), tuple(rated.items()), tuple(said), names, tuple(passed))
+
+
+def _sizes(folder: str, files: Sequence[_File]) -> str:
+    return f"{folder} ({', '.join(f'{one.set.name} {len(one.set)}' for one in files)})"
 
 
 def _read_folder(folder: Path) -> tuple[list[_File], list[str]]:
