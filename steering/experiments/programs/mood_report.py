@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...evaluations.scoring.preference import MOODS
 from ...statistics import Estimate
 from .mood_reading import DRAWS, ByChance
-from .mood_steering import RANDOM, Moved, Steered
+from .mood_steering import DOSES, MIDDLE, RANDOM, Moved, Steered
 from .moods import MoodStudy
 
 
@@ -83,8 +83,9 @@ def _other(study: MoodStudy) -> list[str]:
 def _steering(study: MoodStudy) -> list[str]:
     rows = [row for one in study.steered for row in _rows(one)]
     return [
-        f"Added at every token, on {study.stories}; the layer and the dose (in norms of the layer) were chosen on the "
-        "others, which have other endings. A lean is how far the log-probability of a mood's ending lies above the "
+        f"Added at every token, on {study.stories}. The layer (of every fourth, at {MIDDLE:g} norms of the layer) and "
+        f"then the dose ({', '.join(map(str, DOSES))}) were chosen on the others, which have other endings. "
+        "Verdicts count all directions (Holm). A lean is how far the log-probability of a mood's ending lies above the "
         f"mean of the others', in nats a token; here its change. Of {RANDOM} random directions of the same length the "
         "mean is shown, and in brackets the lowest and the highest.",
         "",
