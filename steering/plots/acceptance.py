@@ -68,7 +68,7 @@ def acceptance(spots: Sequence[Spot], palette: Palette, *, best: str = "", heigh
     for spot in _named(spots, best, top):
         left = _to_the_left(spot)
         figure.add_annotation(
-            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(spot.name, LONGEST)}</b>", showarrow=False,
+            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(_short(spot.name), LONGEST)}</b>", showarrow=False,
             xanchor="right" if left else "left", xshift=-11 if left else 11, yshift=10,
             font={"color": palette.accent if spot.kind == "steered" else palette.muted, "size": 12},
         )  # fmt: skip
@@ -82,6 +82,11 @@ def _bars(values: Sequence[tuple[float, float, float]], color: str) -> dict:
         "type": "data", "symmetric": False, "array": [max(0.0, high - value) for value, _, high in values],
         "arrayminus": [max(0.0, value - low) for value, low, _ in values], "thickness": 1, "width": 0, "color": color,
     } if values else {"visible": False}  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """The name, or its beginning and its end: arms of one family differ in the last words."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 14].rstrip(' ,')}…{name[-13:].lstrip()}"
 
 
 def _to_the_left(spot: Spot) -> bool:

@@ -10,8 +10,9 @@ import pytest
 from steering import evaluations as ev
 from steering import experiments
 from steering.evaluations.comparison import table
+from steering.experiments import report_words
 from steering.experiments.first_look import first_look, of_plain
-from steering.experiments.report_words import guessing, unreadable
+from steering.experiments.report_words import guessing, how_read, inattentive, sets_of, unreadable, with_values
 
 BOTH = {"truth": "x is y", "falsehood": "x is z"}
 ARMS = [
@@ -88,6 +89,38 @@ def test_unread_answers_end_without_a_verdict_and_say_what_would_read_them() -> 
     assert changes and all(one.verdict == "too many answers unread" for one in changes)
     low, high = next((c.low, c.high) for c in made.table.cells if c.measure == "accepts_false")
     assert low < 0.6 and high == pytest.approx(1.0, abs=0.01)  # a range, not a confident number
+
+
+def test_the_set_that_arms_were_chosen_on_comes_last_and_what_nothing_measures_has_no_column(monkeypatch) -> None:
+    first, second = claims("chosen on"), claims("reported")
+    every = {arm.name: 1.0 for arm in ARMS}
+    made = result([first, second], outcomes(first, every) + outcomes(second, every), choose="chosen on")
+    assert [one.name for one in sets_of(made)] == ["reported", "chosen on"]
+    monkeypatch.setattr(report_words, "rows", lambda found: [arm.name for arm in found.arms])
+    assert with_values(made, "reported", ["repetition", "denies_true", "accepts_false"]) == [
+        "denies_true",
+        "accepts_false",
+    ]
+
+
+def test_how_far_answers_are_read_right_stands_beside_them() -> None:
+    assert "nothing is parsed" in how_read(claims("x"))
+    assert "agrees with a reading on" in how_read(claims("x", scorer="claims"))
+    rule = ev.EvaluationSet((ev.Item("q"),), ev.scorer("rule: yes"), "x")
+    assert "has not been measured" in how_read(rule)
+
+
+def test_catch_items_that_an_arm_fails_are_said() -> None:
+    kinds = ("care", "catch, low", "catch, high")
+    items = tuple(ev.Item(f"q{k}", labels={"foundation": kind, "top": 5}) for k, kind in enumerate(kinds))
+    one = ev.EvaluationSet(items, ev.scorer("ratings by preference"), "questions")
+    scored = [one.scorer.score(item, [[-9.0]] * 5 + [[-0.1]]) for item in items]  # always 5
+    careful = [{"no_number": 0.0, "attention": 1.0} if "attention" in found else found for found in scored]
+    said = {"Baseline": scored, "Push": careful}
+    found = [ev.Outcome(arm, "questions", k, 0, measures=m) for arm, some in said.items() for k, m in enumerate(some)]
+    (line,) = inattentive(result([one], found))
+    assert "Baseline fails 1 of 2 catch items" in line and "Push" not in line
+    assert inattentive(result([one], [o for o in found if o.arm == "Push"])) == []
 
 
 def test_sets_without_claims_have_no_first_look_and_chance_is_said() -> None:

@@ -31,6 +31,13 @@ def test_names_do_not_cover_each_other_and_are_escaped() -> None:
     assert "<b>&lt;b&gt;Prompting</b>" in said
 
 
+def test_names_of_one_family_keep_the_end_in_which_they_differ() -> None:
+    arms = [f"Regulator from the lower quartile, lambda {k}" for k in (2, 3)]
+    spots = [Spot(arm, (0.5, 0.4, 0.6), (k / 4, 0.0, 0.3)) for k, arm in enumerate(arms)]
+    said = [note.text for note in acceptance(spots, PAPER, best=arms[0]).layout.annotations]
+    assert any("lambda 2" in one for one in said) and any("lambda 3" in one for one in said)
+
+
 def test_a_radar_closes_its_polygons() -> None:
     figure = radar(
         ("care", "purity", "loyalty"), {"Baseline": [(1.0, 0.5, 1.5)] * 3, "Duty": [(3.0, 2.0, 4.0)] * 3}, PAPER
