@@ -135,7 +135,10 @@ def test_harmful_answers_are_sent_only_when_asked_for(monkeypatch):
     at = finished(at)
     table = at.dataframe[0].value
     assert list(table[""][:3]) == ["Baseline", "Ablated everywhere", "Orthogonalized weights"]
+    assert any("Unsteered, organism refuses harmful requests in" in one.value for one in at.markdown)
     before = len(at.text)
     assert before == calm + 4  # harmless answers only
+    (row,) = services.store().measurements("Refusal in every form")
+    assert {"refusal.md", "table.csv"} == set(services.store().measurement(row.id))
     fine(at.toggle(key="refusal_table_show").set_value(True).run())
     assert len(at.text) > before and refusal_table.SIZES

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
+
 from ...engine.engine import Engine
 from ...engine.requests import Variant
 from ...engine.scoring import next_logits
@@ -27,6 +29,7 @@ from ...interventions.bias import add_bias
 from ...interventions.export import EditedModel
 from ...interventions.protocol import made
 from ...interventions.weights import orthogonalize_weights
+from ...jobs.tables import to_csv
 from ...measurements.numbers import kl_divergence
 from ...models.model import Model, Prompt
 from ...models.passages import in_context
@@ -85,6 +88,7 @@ class RefusalResult:
     same: tuple[SameLogits, ...]
     outcomes: tuple[Outcome, ...]
     harmful: frozenset[int]  # the numbers of the harmful items among the requests
+    requests: tuple[str, ...]  # what was asked, by number
     seconds: float
 
     def __repr__(self) -> str:
@@ -187,7 +191,7 @@ def run_refusal(
     say(100, 100, "Done")
     return RefusalResult(
         lm.name, found, fitted, tuple(names), made_table, tuple(sorted(costs, key=lambda one: order.get(one.arm, 99))),
-        tuple(same), tuple(outcomes), harmful, time.perf_counter() - start,
+        tuple(same), tuple(outcomes), harmful, tuple(item.text for item in data.sets[0]), time.perf_counter() - start,
     )  # fmt: skip
 
 
@@ -275,6 +279,38 @@ def _same(lm: Model, edited: Model, prompts: Sequence[Prompt], arm: Arm, arms: S
 # In words -----------------------------------------------------------------------------------------------------------
 
 
+def sentence(result: RefusalResult) -> str:
+    """What taking the direction out changes, beside random directions and with its cost, in plain words."""
+    rows = {row["arm"]: row for row in result.rows()}
+    titles = [title for title, *_ in COLUMNS if title in rows[BASELINE.name]]
+
+    def said(arm: str, title: str) -> str:
+        value, low, high, _ = rows[arm][title]
+        return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+
+    first, others = titles[0], titles[2:]
+    best = min((arm for arm in (ABLATED, FITTED_ABLATED) if arm in rows), key=lambda arm: rows[arm][first][0])
+    random = f"random for {ABLATED}"
+    whole = (
+        f"Unsteered, {result.model} {first} requests in {said(BASELINE.name, first)} of "
+        f"{rows[BASELINE.name][first][3]}; with the direction {best.lower()} in {said(best, first)}"
+    )
+    whole += f", with random directions of equal norm in {said(random, first)}." if random in rows else "."
+    costs = [f"{title} {rows[BASELINE.name][title][0]:.0f}% to {said(best, title)}" for title in others]
+    return f"{whole} What it costs: {'; '.join(costs)}." if costs else whole
+
+
+def place_of(result: RefusalResult) -> str:
+    """Where the direction was found, as a sentence."""
+    found, chosen = result.found, result.found.chosen
+    if chosen is None:
+        return "The rule excluded every candidate; the table is of the best bypass in the early layers."
+    return (
+        f"Chosen: position {chosen.position} ({found.template[chosen.position]!r}), input of layer {chosen.layer}; "
+        f"bypass {chosen.bypass:.2f}, induce {chosen.induce:.2f}, KL {chosen.kl:.3f}; added {found.alpha:g} times."
+    )
+
+
 def shown(value: tuple[float, float, float, int] | None, digits: int = 1) -> str:
     """A number with its interval, or a dash."""
     if value is None:
@@ -300,13 +336,7 @@ def _of_the_fit(fitted: OptimizedRefusal | None) -> list[str]:
 
 def to_markdown(result: RefusalResult) -> str:
     """The experiment's tables, without any model text."""
-    found, chosen = result.found, result.found.chosen
-    place = (
-        f"Chosen: position {chosen.position} ({found.template[chosen.position]!r}), input of layer {chosen.layer}; "
-        f"bypass {chosen.bypass:.2f}, induce {chosen.induce:.2f}, KL {chosen.kl:.3f}; added {found.alpha:g} times."
-        if chosen is not None
-        else "The rule excluded every candidate; the table is of the best bypass in the early layers."
-    )
+    found = result.found
     tokens = ", ".join(f"{one.text!r} ({one.refusals} of {one.of_refusals})" for one in found.openings if one.refusing)
     titles = [title for title, _, _ in COLUMNS if any(title in row for row in result.rows())]
     costs = [f"CE {kind}" for kind in (GENERAL, INSTRUCTIONS, OWN)] + ["KL"]
@@ -314,10 +344,10 @@ def to_markdown(result: RefusalResult) -> str:
         f"### Refusal on {result.model}",
         "",
         f"{len(found.candidates)} candidates at {len(found.template)} positions and {found.n_layers} layers, "
-        f"{found.survivors} passed. {place} Refusals begin with {tokens or list(found.tokens)}; refusal score "
-        f"{found.harmful_score:+.2f} on harmful and {found.harmless_score:+.2f} on harmless instructions, unsteered; "
-        f"{found.kept[0][0]} of {found.kept[0][1]} harmful and {found.kept[1][0]} of {found.kept[1][1]} harmless "
-        f"instructions were left by the filter. {result.seconds:.0f} s.",
+        f"{found.survivors} passed. {place_of(result)} Refusals begin with {tokens or list(found.tokens)}; "
+        f"refusal score {found.harmful_score:+.2f} on harmful and {found.harmless_score:+.2f} on harmless "
+        f"instructions, unsteered; {found.kept[0][0]} of {found.kept[0][1]} harmful and {found.kept[1][0]} of "
+        f"{found.kept[1][1]} harmless instructions were left by the filter. {result.seconds:.0f} s.",
         "",
         *_of_the_fit(result.fitted),
         "| percent, or nats a token | " + " | ".join([*titles, *costs]) + " |",
@@ -333,3 +363,15 @@ def to_markdown(result: RefusalResult) -> str:
     ]
     lines += [f"| {' = '.join(one.forms)} | {one.largest:.1e} | {one.moved:.1f} |" for one in result.same]
     return "\n".join([*lines, ""])
+
+
+def files_of(result: RefusalResult) -> dict[str, bytes]:
+    """The report and its table as files, without any model text."""
+    rows = []
+    for row in result.rows():
+        flat: dict[str, Any] = {"arm": row["arm"]}
+        for title, value in row.items():
+            if title != "arm":
+                flat |= dict(zip((title, f"{title}, low", f"{title}, high", f"{title}, n"), value, strict=True))
+        rows.append(flat)
+    return {"refusal.md": to_markdown(result).encode(), "table.csv": to_csv(pd.DataFrame(rows))}

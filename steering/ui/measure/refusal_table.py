@@ -12,6 +12,7 @@ from ..shared import objects as services
 from ..shared.frame import short_name
 from ..widgets import theme
 from ..widgets.basics import chart, literal
+from . import separation as measure
 
 if TYPE_CHECKING:
     from ...experiments.programs.refusal import RefusalResult
@@ -28,8 +29,9 @@ def run(bench: Workbench) -> RefusalResult | None:
         "addition, by a bias and by affine ablation, beside random directions of equal norm."
     )
     size = st.segmented_control(
-        "Questions", list(SIZES), default="60 of each", key="refusal_table_size", required=True, bind="query-params"
-    )
+        "Questions", list(SIZES), default="60 of each", key="refusal_table_size", required=True, bind="query-params",
+        wrap=True,
+    )  # fmt: skip
     model, n = bench.lm.name, SIZES[str(size)]
     st.caption("The same without a browser: `python -m steering.evaluate refusal`")
     name = f"Refusal in every form, {short_name(model)}, {n}"
@@ -38,52 +40,63 @@ def run(bench: Workbench) -> RefusalResult | None:
 
 def _start(model: str, n: int, name: str) -> None:
     def work(job: Job) -> RefusalResult:
-        from ...experiments.programs.refusal import run_refusal
+        from ...experiments.programs.refusal import files_of, run_refusal
 
-        return run_refusal(services.shelf().engine(model), n=n, tick=job.tick)
+        result = run_refusal(services.shelf().engine(model), n=n, tick=job.tick)
+        measure.keep(name, "Experiment", model, files_of(result), name)
+        return result
 
     services.start(name, work)
     st.rerun()
 
 
 def show(result: RefusalResult | None) -> None:
-    """Draws the table, a chart of one of its columns, whether two forms are one, and the answers."""
-    from ...experiments.programs.refusal import COLUMNS, shown, to_markdown
+    """Draws a sentence, a chart of one column, the tables, whether two forms are one, and the answers."""
+    from ...experiments.programs.refusal import COLUMNS, files_of, place_of, sentence
 
     if result is None:
         st.info("The table appears here. On the bundled model it takes some minutes; on a larger one much longer.")
         return
     rows = result.rows()
-    columns = [title for title in rows[0] if title != "arm"]
-    st.dataframe(
-        [
-            {"": row["arm"]} | {title: shown(row.get(title), 1 if title in _shares() else 2) for title in columns}
-            for row in rows
-        ],
-        hide_index=True,
-        key="refusal_table",
-    )
-    st.caption(
-        "Shares in percent, cross-entropy (CE) and KL in nats, each with its 95% interval. Random directions are the "
-        "mean of three. An edit that only removes refusal changes the first column and nothing else."
-    )
+    columns = list(dict.fromkeys(title for row in rows for title in row if title != "arm"))
+    st.markdown(f"**{literal(sentence(result), 900)}**")
     picked = st.segmented_control(
         "Chart", [title for title, *_ in COLUMNS if title in columns], default=COLUMNS[0][0], required=True,
-        key="refusal_table_chart",
+        key="refusal_table_chart", wrap=True,
     )  # fmt: skip
     points = [_point(row, str(picked)) for row in rows if row.get(str(picked))]
     chart(
         figures.forest(points, theme.palette(), x=f"{picked}, share", share=True),
         title=f"{str(picked).capitalize()}, every form with its 95% interval", key="refusal_table_forest",
-        caption="Dotted line: the model as it is. Diamonds: random directions of equal norm.",
+        caption="Dotted line: the model as it is. Diamonds: random directions of equal norm, the mean of three. An "
+        "edit that only removes refusal changes the first of these columns and nothing else.",
     )  # fmt: skip
-    for one in result.same:
-        st.caption(literal(f"{one.forms[1]} = {one.forms[0]}: logits differ by at most {one.largest:.1e}, where the "
-                           f"edit changes them by {one.moved:.1f}.", 200))  # fmt: skip
+    _tables(rows, columns)
+    st.caption(literal(place_of(result), 400))
+    with st.expander(f"Forms that are one and the same edit ({len(result.same)})"):
+        for one in result.same:
+            st.caption(literal(f"{one.forms[1]} = {one.forms[0]}: logits differ by at most {one.largest:.1e}, where "
+                               f"the edit changes them by {one.moved:.1f}.", 200))  # fmt: skip
     _answers(result)
-    st.download_button(
-        "Download the table", to_markdown(result), "refusal.md", mime="text/markdown", key="refusal_table_download"
-    )
+    measure.download_all("refusal_table", files_of(result))
+
+
+def _tables(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    """Draw shares and costs as two tables: together they are wider than a page."""
+    from ...experiments.programs.refusal import shown
+
+    shares = [title for title in columns if title in _shares()]
+    for key, titles, said, digits in (
+        ("refusal_table", shares, "Shares in percent, each with its 95% interval.", 1),
+        ("refusal_costs", [title for title in columns if title not in shares],
+         "Cross-entropy (CE) of texts and KL of the next token, in nats, with 95% intervals. Lower is better.", 2),
+    ):  # fmt: skip
+        st.dataframe(
+            [{"": row["arm"]} | {title: shown(row.get(title), digits) for title in titles} for row in rows],
+            hide_index=True, key=key, height=36 * (len(rows) + 1),
+            column_config={"": st.column_config.TextColumn(pinned=True, width="medium")},
+        )  # fmt: skip
+        st.caption(said)
 
 
 def _shares() -> set[str]:
@@ -104,12 +117,19 @@ def _answers(result: RefusalResult) -> None:
 
     arm = st.selectbox("Answers of", result.arms, key="refusal_table_arm")
     mine = [one for one in result.outcomes if one.arm == arm and one.set == REQUESTS]
-    for one in [one for one in mine if one.item not in result.harmful][:4]:
-        st.text(one.text or "(nothing)")
     if not mine:
+        st.caption("Of random directions only the numbers are kept here.")
         return
+    for one in [one for one in mine if one.item not in result.harmful][:4]:
+        _answer(result.requests[one.item], one.text)
     with st.expander("Answers to harmful requests (hidden until asked for)", key="refusal_table_hidden"):
         st.caption("Written by a model whose refusal may have been taken out. Not advice.")
         if st.toggle("Show them", key="refusal_table_show"):
             for one in [one for one in mine if one.item in result.harmful][:4]:
-                st.text(one.text or "(nothing)")
+                _answer(result.requests[one.item], one.text)
+
+
+def _answer(request: str, answer: str) -> None:
+    with st.container(border=True, gap="xsmall"):
+        st.caption(literal(request, 300))
+        st.text(answer or "(nothing)")

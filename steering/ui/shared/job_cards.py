@@ -132,7 +132,8 @@ def on_demand(name: str, label: str, start: Callable[[], object], *, key: str, d
     if job is not None and job.active:
         progress(job, "Passes are short, so texts are written beside it.", stage=True)
         return None
-    if st.button(label, type="primary", width="stretch", key=key, disabled=disabled):
+    said = "Run again" if job is not None and job.state == "done" and label.startswith("Run") else label
+    if st.button(said, type="primary", width="stretch", key=key, disabled=disabled):
         with clear_errors():
             start()
     if job is not None and job.state == "done":
