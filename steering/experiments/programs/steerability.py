@@ -131,13 +131,11 @@ def tokens_of(lm: Model, items: EvaluationSet, plan: SearchPlan) -> int:
     """About how many tokens a search reads: its texts, by the length of the first few."""
     few = [(item, options_of(items.scorer, item)) for item in items.items[:TIMED]]
     chat = lm.has_chat_template
-    lengths = [
-        len(prompt) + len(option)
-        for item, options in few
-        for prompt, found in [choices(lm, item.messages() if chat else item.plain(), options)]
-        for option in found
-    ]
-    return round(sum(plan.rows(items)) * sum(lengths) / len(lengths))
+    read = texts = 0
+    for item, options in few:
+        prompt, found = choices(lm, item.messages() if chat else item.plain(), options)
+        read, texts = read + len(prompt) + sum(map(len, found)), texts + len(found)  # one pass of the prompt for all
+    return round(sum(plan.rows(items)) * read / texts)
 
 
 # What came of it, in words, as a table and as files -------------------------------------------------------------------
