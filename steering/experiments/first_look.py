@@ -125,12 +125,16 @@ Rated = dict[str, list[tuple[float, float, float]]]
 
 
 def foundations(result: Result, name: str, most: int = 4) -> tuple[list[str], Rated]:
-    """The moral foundations of a set, and each arm's ratings of them with their intervals, for a radar."""
+    """The moral foundations of a set, and each arm's ratings of them with their intervals, for a radar.
+
+    An arm of whose answers over a tenth could not be read is left out: it would be drawn as if it were read.
+    """
     measures = [m.name for one in result.sets if one.name == name for m in one.scorer.measures]
     names = [one for one in measures if one.startswith(FOUNDATION)]
     found = {}
     for arm in result.arms:
         cells = [result.table.cell(arm.name, name, one) for one in names]
-        if names and all(cells) and not arm.of:
-            found[arm.name] = [(c.value, c.low, c.high) for c in cells if c is not None]
+        read = [cell for cell in cells if cell is not None and cell.unread <= MAX_UNREAD]
+        if names and len(read) == len(names) and not arm.of:
+            found[arm.name] = [(c.value, c.low, c.high) for c in read]
     return [one.removeprefix(FOUNDATION) for one in names], dict(list(found.items())[:most])

@@ -35,6 +35,7 @@ from .report_words import (
     sets_of,
     smallest,
     spans,
+    tally,
     test_of,
     unreadable,
     with_values,
@@ -124,6 +125,8 @@ def to_html(result: Result) -> str:
         )
     page.add(*(f"<p><b>{esc(line)}</b></p>" for line in [*unreadable(result), *inattentive(result)]))
     lines = findings(result)
+    if look is None:
+        page.add(f"<p>{esc(tally(result))}</p>")
     page.add(f"<details{'' if look else ' open'}><summary>Every comparison in words ({len(lines)})</summary><ul>")
     page.add(*(f"<li>{esc(line)}</li>" for line in lines), "</ul>")
     page.add(f"<p class='muted'>{esc(rule(result))} {esc(chance(result))}</p></details>")
@@ -175,7 +178,10 @@ def _set(page: _Page, result: Result, one: EvaluationSet) -> None:
     names, rated = foundations(result, one.name)
     if rated:
         base_name = next(arm.name for arm in result.arms if arm.kind == "baseline")
-        page.figure(radar(names, rated, PAPER, dotted=[base_name]), "Moral foundations, with 95% intervals over items.")
+        page.figure(
+            radar(names, rated, PAPER, dotted=[base_name]),
+            "Moral foundations, with 95% intervals over items. Arms of which over a tenth was unread are left out.",
+        )
     changes = [c for c in result.table.changes if c.set == one.name and c.measure in shown]
     body = [(kind_of(result, c.arm), _change(c)) for c in changes if kind_of(result, c.arm) != "control"]
     page.add("<details><summary>Changes, paired over items</summary>")

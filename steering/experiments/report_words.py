@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ..evaluations.arms import BASELINE
-from ..evaluations.comparison import Cell, Change
+from ..evaluations.comparison import CLEAR, Cell, Change
 from ..evaluations.effects import Spillover
 from ..evaluations.scoring import agreement
 from ..evaluations.sets.sets import EvaluationSet
@@ -22,6 +23,7 @@ from . import Result
 from .config import BUNDLED
 from .voices import difference, held_out
 
+NAMED = 3  # comparisons that a sentence names
 YARDSTICK = METHODS["actadd"].__name__  # the family that the others are compared with on the same dilemmas
 
 
@@ -92,7 +94,26 @@ def rule(result: Result) -> str:
 
 
 def findings(result: Result) -> list[str]:
-    """The comparisons that the experiment was made for, a sentence each: those named, else all with the baseline."""
+    """The comparisons that the experiment was made for, a sentence each."""
+    return [sentence(one) for one in asked_for(result)]
+
+
+def tally(result: Result) -> str:
+    """How many of those comparisons came out how, in one sentence; those in which something changed by name."""
+    changes = asked_for(result)
+    if not changes:
+        return "Nothing was compared."
+    clear = [one for one in changes if one.verdict in CLEAR]
+    rest = Counter(one.verdict for one in changes if one.verdict not in CLEAR)
+    named = [f"{one.arm} is {one.verdict} in {one.measure.replace('_', ' ')} on {one.set}" for one in clear[:NAMED]]
+    if len(clear) > NAMED:
+        named.append(f"{len(clear) - NAMED} more changed")
+    said = "; ".join([*(named or ["nothing changed clearly"]), *(f"{n} with {word}" for word, n in rest.items())])
+    return f"Of {len(changes)} comparisons: {said}."
+
+
+def asked_for(result: Result) -> list[Change]:
+    """The comparisons that the experiment was made for: those named, else all with the baseline."""
     named = [(str(a), str(b)) for a, b in result.experiment.data.get("compare", [])]
     shown = measures_of(result)
     arms = [arm.name for arm in result.arms if arm.kind == "steered"]
@@ -105,7 +126,7 @@ def findings(result: Result) -> list[str]:
             for measure in shown[one.name]:
                 change = result.table.change(arm, one.name, measure, against)
                 if change is not None:
-                    found.append(sentence(change))
+                    found.append(change)
     return found
 
 
@@ -127,10 +148,11 @@ def inattentive(result: Result) -> list[str]:
     found = []
     for one in result.sets:
         cells = [result.table.cell(arm.name, one.name, "attention") for arm in result.arms if not arm.of]
-        failed = {c.arm: c.n - round(c.value * c.n) for c in cells if c is not None and c.n and c.value < 1}
+        read = [c for c in cells if c is not None and c.n and c.unread <= MAX_UNREAD]
+        failed = {c.arm: c.n - round(c.value * c.n) for c in read if c.value < 1}
         if failed:
             arms = ", ".join(f"{arm} fails {n}" for arm, n in failed.items())
-            items = max(c.n for c in cells if c is not None)
+            items = max(c.n for c in read)
             found.append(
                 f"{one.name}: {arms} of {items} catch items (being good at math has nothing to do with right and "
                 "wrong; good is better than bad). Who fails them does not read the statements, so these ratings are no "

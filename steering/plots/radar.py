@@ -24,10 +24,12 @@ def radar(
     for number, (arm, values) in enumerate(arms.items()):
         color = palette.baseline if arm in dotted else palette.series[number % len(palette.series)]
         lines = [[one[k] for one in (*values, values[0])] for k in range(3)]
-        figure.add_scatterpolar(r=lines[1], theta=around, mode="lines", line={"width": 0}, hoverinfo="skip")
+        figure.add_scatterpolar(
+            r=lines[1], theta=around, mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False
+        )
         figure.add_scatterpolar(
             r=lines[2], theta=around, mode="lines", line={"width": 0}, fill="tonext", fillcolor=tint(color, 0.14),
-            hoverinfo="skip",
+            hoverinfo="skip", showlegend=False,
         )  # fmt: skip
         figure.add_scatterpolar(
             r=lines[0], theta=around, mode="lines+markers", name=plain(arm), showlegend=True,

@@ -11,8 +11,8 @@ from steering import evaluations as ev
 from steering import experiments
 from steering.evaluations.comparison import table
 from steering.experiments import report_words
-from steering.experiments.first_look import first_look, of_plain
-from steering.experiments.report_words import guessing, how_read, inattentive, sets_of, unreadable, with_values
+from steering.experiments.first_look import first_look, foundations, of_plain
+from steering.experiments.report_words import guessing, how_read, inattentive, sets_of, tally, unreadable, with_values
 
 BOTH = {"truth": "x is y", "falsehood": "x is z"}
 ARMS = [
@@ -108,6 +108,29 @@ def test_how_far_answers_are_read_right_stands_beside_them() -> None:
     assert "agrees with a reading on" in how_read(claims("x", scorer="claims"))
     rule = ev.EvaluationSet((ev.Item("q"),), ev.scorer("rule: yes"), "x")
     assert "has not been measured" in how_read(rule)
+
+
+def test_a_result_without_a_picture_is_tallied_in_one_sentence() -> None:
+    one = claims("x", 24)
+    made = result([one], outcomes(one, {"Baseline": 1.0, "Push": 0.0, "Shove": 1.0, "Random 1 for Push": 1.0}))
+    said = tally(made)
+    assert said.startswith("Of ") and "Push is better in accepts false on x" in said and "no clear change" in said
+    few = claims("y", 6)
+    made = result([few], outcomes(few, {arm.name: 1.0 for arm in ARMS}))
+    assert "nothing changed clearly" in tally(made) and "with too few items (under 10)" in tally(made)
+
+
+def test_foundations_that_could_not_be_read_are_not_drawn() -> None:
+    items = tuple(ev.Item(f"q{k}", labels={"foundation": "care", "top": 5}) for k in range(12))
+    one = ev.EvaluationSet(items, ev.scorer("ratings by preference"), "questions")
+    names = [m.name for m in one.scorer.measures if m.name.startswith("foundation: ")]
+    found = []
+    for arm, lost in (("Baseline", 0), ("Push", 6)):
+        for k in range(12):
+            rated = dict.fromkeys(names, 2.0) if k >= lost else {}
+            found.append(ev.Outcome(arm, "questions", k, 0, measures=rated | {"no_number": float(k < lost)}))
+    made = result([one], found)
+    assert set(foundations(made, "questions")[1]) == {"Baseline"}
 
 
 def test_catch_items_that_an_arm_fails_are_said() -> None:

@@ -42,6 +42,6 @@ def test_a_radar_closes_its_polygons() -> None:
     figure = radar(
         ("care", "purity", "loyalty"), {"Baseline": [(1.0, 0.5, 1.5)] * 3, "Duty": [(3.0, 2.0, 4.0)] * 3}, PAPER
     )
-    lines = [trace for trace in figure.data if trace.showlegend]
+    lines = [trace for trace in figure.data if trace.showlegend is not False]  # bands have no name to be read
     assert [trace.name for trace in lines] == ["Baseline", "Duty"]
     assert list(lines[1].r) == [3.0] * 4 and list(lines[1].theta) == ["care", "purity", "loyalty", "care"]
