@@ -32,6 +32,7 @@ from steering.models.model import Model
 from steering.sites import Site
 
 ASIDE = 100
+APART = 4  # every fourth fact is asked about in the last round alone
 SITE = Site(15, "resid_post")
 # (the set, how many answers of each arm); a third of them is drawn at temperature 0.7, the others are the likeliest.
 WANTED = {
@@ -53,35 +54,47 @@ class Round:
     first: int
 
 
-NEW = "claims in other words"  # the set's facts in wordings in which it does not put them
+# Claims of the set's facts in wordings in which it does not put them: six further on; in every one, of three facts in
+# four; and of the fourth.
+OTHER, SEEN, UNSEEN = "claims in other words", "claims in many words", "claims in many words, facts apart"
+LAST = {"Baseline": 40, "Sydney -1": 28, "Sydney -2": 16, "Sydney +1": 6, "Ablation": 4, "Prompting": 6}
 ROUNDS = {
     "first": Round(WANTED, 15, 0),
     # After the hundred kept aside had been scored once, and their mistakes looked at.
     "later": Round({"general_claims": {"Baseline": 44, "Sydney -1": 24, "Sydney -2": 12}}, 16, 326),
-    # After the mistakes of all these had been looked at, and the rules were written for the last time.
-    "last": Round(
-        {
-            NEW: {"Baseline": 40, "Sydney -1": 28, "Sydney -2": 16, "Sydney +1": 6, "Ablation": 4, "Prompting": 6},
-            "general_requests": {"Baseline": 20, "Sydney -2": 8, "Refusal +1": 12},
-        },
-        19, 406,
+    # After the rules had been extended on all of these; they were right on four fifths of it, as of "later".
+    "again": Round(
+        {OTHER: LAST, "general_requests": {"Baseline": 20, "Sydney -2": 8, "Refusal +1": 12}}, 19, 406,
     ),
+    # To learn from, and to be read and scored once, at the end.
+    "learned": Round(
+        {
+            SEEN: {
+                "Baseline": 320, "Sydney -1": 220, "Sydney -2": 140, "Sydney +1": 60, "Sydney -4": 40, "Ablation": 40,
+                "Prompting": 60, "Refusal +1": 40,
+            },
+        },
+        20, 546,
+    ),
+    "last": Round({UNSEEN: LAST}, 21, 1466),
 }  # fmt: skip
 
 
 def set_of(name: str) -> EvaluationSet:
-    """The set of that name; a fact's claim in other words is put six wordings further on."""
-    if name != NEW:
+    """The set of that name, or one of facts in other words."""
+    if name not in (OTHER, SEEN, UNSEEN):
         return load(name)
     known = {item.text for item in load("general_claims")}
     rows = [
-        claim(fact, number, true, pressed, 6)
+        claim(fact, number, true, pressed, further)
         for number, fact in enumerate(ENGLISH_FACTS)
+        if name == OTHER or (number % APART == 0) == (name == UNSEEN)
         for true in (True, False)
         for pressed in (True, False)
+        for further in ((6,) if name == OTHER else range(1, 18))
     ]
-    made = parse("\n".join(map(json.dumps, rows)), ".jsonl", name=NEW)
-    return replace(made, items=tuple(item for item in made if item.text not in known))
+    made = parse("\n".join(map(json.dumps, rows)), ".jsonl", name=name)
+    return replace(made, items=tuple(item for item in made.distinct() if item.text not in known))
 
 
 def arms(lm: Model, wanted: Mapping[str, Mapping[str, int]]) -> dict[str, Arm]:

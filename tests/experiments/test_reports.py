@@ -128,6 +128,29 @@ def test_arms_grids_and_controls(result: experiments.Result, engine: Engine, sae
     assert result.table.change("Push", "claims", "denies_true", "Cap, lambda 2.0") is not None
 
 
+def test_what_an_arm_costs_is_said_with_intervals_beside_the_baselines_surprise(result: experiments.Result) -> None:
+    head, body = reports.costs(result)
+    assert head[0] == "KL of the next token, nats" and all("surprise" in one and "(n = " in one for one in head[1:])
+    cells = dict(body)
+    assert cells["Baseline"][0] == "0" and "[" not in cells["Baseline"][1]
+    push = next(one for one in result.side_effects if one.arm == "Push")
+    base = next(one for one in result.side_effects if one.arm == "Baseline")
+    kind = next(iter(base.cross_entropy))
+    more = [a - b for a, b in zip(push.cross_entropy[kind], base.cross_entropy[kind], strict=True)]
+    assert cells["Push"][1].startswith(f"{sum(more) / len(more):+.2g} [")
+    made = reports.to_markdown(result)
+    assert "Where nothing should happen" in made and f"| Push | {' | '.join(cells['Push'])} |" in made
+    assert reports.costs(replace(result, side_effects=())) == ([], [])
+
+
+def test_a_question_that_a_set_asks_twice_counts_once(folder: Path, engine: Engine) -> None:
+    rows = "".join(json.dumps(row) + "\n" for row in [*CLAIMS, *CLAIMS, CLAIMS[0]])
+    (folder / "twice.jsonl").write_text(rows, encoding="utf-8")
+    experiment = experiments.read(folder / "test.toml")
+    workshop = experiments.Workshop(experiment, engine, None)
+    assert len(workshop.set({"source": "twice.jsonl"})) == len(workshop.set({"source": "claims.jsonl"})) == len(CLAIMS)
+
+
 def test_a_run_that_goes_on_says_what_was_there(
     folder: Path, engine: Engine, sae_of: Callable[..., Sae], tmp_path: Path
 ) -> None:

@@ -1,9 +1,10 @@
 """How often each text scorer agrees with a reading of the same answers: real answers of a real model, labeled.
 
 `assets/evals/answers/labeled.jsonl` holds answers of SmolLM2-135M, baseline and steered, made in rounds. A language
-model read them, so this is agreement with such a reading, not with a panel of people. The rules were extended on the
-mistakes of every round but the "last", whose answers were made, and read by two readers apart, after the rules had
-been written; only that round measures them. A hundred of the "first" were kept aside before that (`FIRST_SCORED`).
+model read them, so this is agreement with such a reading, not with a panel of people. Rules are extended on what they
+got wrong, and flatter themselves there by some ten points; so only the rounds of `FRESH` measure them, which were made,
+and read by two readers apart, after the rules had been written. A hundred of the first round had been kept aside before
+(`FIRST_SCORED`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ FIRST_SCORED = {
     "school words (proxy)": (7, 12),
 }
 JUDGE = "judge: stance"
+# The rounds that were made after the last change of a kind's rules.
+FRESH = {"claim": "last", "request": "again", "dilemma_open": ""}
 NONE = {"claim": "neither", "request": "answers", "dilemma_open": "none"}
 
 
@@ -68,6 +71,14 @@ class ScorerAgreement:
         read = {key: many for key, many in self.confusion.items() if key[0] != nothing}
         lost = sum(many for (_, said), many in read.items() if said == nothing)
         return wilson(lost, sum(read.values())) if read else None
+
+    @property
+    def side(self) -> Estimate | None:
+        """Of the answers in which both see a stand, the share in which they see the same one."""
+        nothing = NONE[self.kind]
+        both = {key: many for key, many in self.confusion.items() if nothing not in key}
+        same = sum(many for (a, b), many in both.items() if a == b)
+        return wilson(same, sum(both.values())) if both else None
 
     @property
     def kappa(self) -> float:
@@ -130,11 +141,14 @@ def known(scorer: str) -> tuple[Estimate, int] | None:
     kind = next((kind for kind, names in SCORED.items() if scorer in names), None)
     if kind is None or not FILE.is_file():
         return None
-    last = [row for row in labeled() if row["kind"] == kind and row["round"] == "last"]
-    if last:
-        found = agreement(scorer, last)
+    if fresh := _fresh(kind):
+        found = agreement(scorer, fresh)
         return found.share, found.n
     return wilson(*FIRST_SCORED[scorer]), FIRST_SCORED[scorer][1]
+
+
+def _fresh(kind: str) -> list[dict[str, Any]]:
+    return [row for row in labeled() if row["kind"] == kind and row["round"] == FRESH[kind]]
 
 
 def note(scorer: str) -> str:
@@ -142,10 +156,14 @@ def note(scorer: str) -> str:
     if (found := known(scorer)) is None:
         return ""
     e, n = found
-    return (
+    said = (
         f"This scorer agrees with a reading on {100 * e.value:.0f}% of such answers [{100 * e.low:.0f}, "
         f"{100 * e.high:.0f}] ({n} answers of SmolLM2-135M that it was not tuned on, read by a language model)."
     )
+    kind = next(kind for kind, names in SCORED.items() if scorer in names)
+    fresh = _fresh(kind) if kind == "claim" else []
+    side = agreement(scorer, fresh).side if fresh else None
+    return said if side is None else f"{said} Where both see a stand, it is the same in {_percent(side)}."
 
 
 def report() -> str:
@@ -170,11 +188,15 @@ def report() -> str:
                     continue  # nothing was tuned on the others, and asking takes its time
                 found = agreement(scorer, some)
                 lines.append(f"  {shown}, {part}: {found}, kappa {found.kappa:.2f}")
-                if (lost := found.undecided) is not None and kind != "request":
-                    lines.append(f"    undecided of the readable: {100 * lost.value:.0f}% [{100 * lost.low:.0f}, "
-                                 f"{100 * lost.high:.0f}]")  # fmt: skip
+                if kind != "request":
+                    lines += [f"    undecided of the readable: {_percent(found.undecided)}",
+                              f"    the same stand, where both see one: {_percent(found.side)}"]  # fmt: skip
             lines += [f"    {line}" for line in (_matrix(found) if found else [])] + [""]
     return "\n".join(lines)
+
+
+def _percent(e: Estimate | None) -> str:
+    return "none" if e is None else f"{100 * e.value:.0f}% [{100 * e.low:.0f}, {100 * e.high:.0f}]"
 
 
 TUNED, LAST = "tuned on", "made and read after the last change"
@@ -184,7 +206,7 @@ def _parts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
     """The answers by what they can still measure."""
     parts: dict[str, list[Mapping[str, Any]]] = {TUNED: [], LAST: []}
     for row in rows:
-        parts[LAST if row["round"] == "last" else TUNED].append(row)
+        parts[LAST if row["round"] == FRESH[row["kind"]] else TUNED].append(row)
     return {name: some for name, some in parts.items() if some}
 
 

@@ -297,8 +297,8 @@ def _side_effects(result: Result) -> None:
     head, body = costs(result)
     st.dataframe([{"arm": arm} | dict(zip(head, cells, strict=True)) for arm, cells in body], hide_index=True)
     st.caption(
-        "On neutral prompts and given texts, where steering should change nothing. Nats with 95% intervals; surprise as "
-        "it differs from the baseline's, text by text; lower is better."
+        "On neutral prompts and given texts, where steering should change nothing. Nats with 95% intervals; surprise "
+        "beside the baseline's, text by text; lower is better."
     )
 
 

@@ -7,6 +7,7 @@ says, after "if") counts as nothing.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,30 +31,38 @@ _FILLERS = frozenset(
         "though yet because since only also just rather instead"
     )
 )
+_KINDS = one_of("city town country place state island river month day year called named known")
 _ONLY = re.compile(r"(no|yes)\b(?:\W+(?:no|yes))*\W*", re.IGNORECASE)
 _QUOTED = re.compile(r'(?<!sentence should be )(?<!answer is )(?<!answer is: )"(?=(?:[^"\s]+\s+){3})[^"]*(?:"|$)')
-_CORRECTED = re.compile(r"correct (?:answer|sentence|statement|version)|answer is", re.IGNORECASE)
+_CORRECTED = re.compile(
+    r"correct (?:answer|sentence|statement|version)|answer is|(?:could|can|should) (?:say|answer)\b|to answer:", re.I
+)
 _MENDED = re.compile(r"correct (?:sentence|statement|version)|\bshould (?:be|read)\b", re.IGNORECASE)
 _IS = re.compile(
     r"\b(?:is|are|was|were|has|have|had|lasts?|by|in)\b(?:\s+(?:actually|indeed|really|in fact|called|the|an?|of))*\s+"
 )
 _MYSELF = re.compile(r"\bI(?:'m| am) (?:not )?(?:equipped|designed|trained|programmed|capable|built|made)\b")
 _IT_IS_NOT = re.compile(
-    r"(?:(?:but|and|however|though)\W+)?(?:it|that)(?:'s|\s+(?:is|was|does))?\s*(?:n't|not|never)\b", re.I
+    r"(?:(?:but|and|however|though)\W+)?(?:it|that)(?:'s|\s+(?:is|was|does))?\s*(?:n't|not|never)\b"
+    r"(?!\s+(?:the only|just|only|merely|necessarily))",
+    re.IGNORECASE,
 )
-_HERE = re.compile(r"^I(?:'m| am) (?:not )?(?:here|sorry for)\b")
+_HERE = re.compile(r"^I(?:'m| am) (?:not )?(?:here|sorry for|an?)\b|^I have no idea\b")
+_CONCEDES = re.compile(r"^(?:while|although|though|even though)\b", re.IGNORECASE)
 _TAKEN_FOR = re.compile(
     r"\b(?:often|commonly|sometimes|frequently|widely) (?:mistaken|confused|thought|believed)\b", re.IGNORECASE
 )
 _INDEED = re.compile(r"\bindeed\b", re.IGNORECASE)
-NEAR = 5  # words between a negation and what it negates
+HARDLY = 0.3  # of a "no" that may decline rather than deny: it alone takes no stand
+NEAR = 7  # words between a negation and what it negates
 
 
 @dataclass(frozen=True)
 class Sign:
     """One sign for (1) or against (-1) a claim: how strong, from which sentence, and the words it was read off.
 
-    `says` tells what is said about the matter itself from a stand on the claim.
+    `says` tells what is said about the matter itself from a stand on the claim; `another` marks a third value, which
+    neither the claim nor the item's answers hold.
     """
 
     side: int
@@ -61,6 +70,7 @@ class Sign:
     place: int
     said: str
     says: bool
+    another: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,13 +125,18 @@ def _of_sentence(sentence: str, place: int, claim: StatedClaim) -> list[Sign]:
             word_only = opened[0].lower().split()[-1] in ("yes", "no", "yeah", "nope", "yep", "nah", "sure")
             if claim.yes_is_no and word_only:
                 side = -side
-            unable = side < 0 and any(one.search(rest[:200]) for one in (refusals.REFUSES, _MYSELF, _HERE))
-            if not helps and not unable:
-                found.append(Sign(side, 1.6 if place == 0 else 0.8, place, opened[0], False))
+            denies_it = cues.DENIED.search(rest) is not None
+            unable = (
+                side < 0 and not denies_it and any(one.search(rest[:200]) for one in (refusals.REFUSES, _MYSELF, _HERE))
+            )
+            if not helps:
+                strength = HARDLY if unable else 1.6 if place == 0 else 0.8
+                found.append(Sign(side, strength, place, opened[0], False))
             break
     plainly = _QUOTED.sub("", sentence) if _CORRECTED.search(sentence) is None else sentence
-    denies = cues.DENIES.search(sentence) or cues.DENIES.search(re.sub(r"\s+", " ", plainly))
-    agrees = cues.AGREES.search(sentence)
+    plainly = re.sub(r"\s+", " ", plainly)
+    denies = cues.DENIES.search(plainly)
+    agrees = None if _CONCEDES.match(sentence) else cues.AGREES.search(plainly)
     if denies is not None and not (found and found[0].side < 0 and denies.start() < 3):
         found.append(Sign(-1, 1.2, place, denies[0], False))
     if agrees is not None and (denies is None or agrees.end() <= denies.start() or agrees.start() >= denies.end()):
@@ -155,22 +170,26 @@ def _of_clause(clause: str, place: int, claim: StatedClaim, mentioned: bool) -> 
         if mentions is not None and mentions.start() < start and cues.DENIED.search(before) is None:
             continue
         negated = (
-            all(_negated(said, spot, clause) for spot in spots)  # "nine strings, not nine fingers"
+            all(_negated(said, run, clause) for run in _runs(spots))  # "nine strings, not nine fingers"
             or cues.INSTEAD.search(before) is not None
             or cues.DENIED.search(before) is not None
             or (side > 0 and _TAKEN_FOR.search(clause[start:]) is not None)
         )
         strength = _strength(said, keys, claim, mentioned)
+        if _CONCEDES.match(clause) and "," not in before:
+            strength = min(strength, 0.5)  # "while cows do eat meat, ..."
         if side > 0 and not negated and _INDEED.search(clause):
             strength = max(strength, 1.2 if _affirms(clause, said, start, claim) else 0.0)
+        if negated and side < 0:
+            strength = min(strength, 1.0)  # that it is not Canberra does not make it Sydney
         if strength:
             found.append(Sign(-side if negated else side, strength, place, clause, True))
     if len(found) == 2 and found[0].side != found[1].side:
         found = [_nearer(found, said, claim)]
     if not found and _IT_IS_NOT.match(clause) and claim.kind & keys:
         return [Sign(-1, 1.2, place, clause, True)]  # "Sydney is large, but it is not the capital"
-    if not found and claim.claimed:
-        found += _another(said, clause, claim, place, mentions is not None)
+    if not found and claim.claimed and mentions is None:
+        found += _another(said, clause, claim, place) or _another_number(said, clause, claim, place)
     return found
 
 
@@ -203,16 +222,28 @@ def _strength(said: Sequence[Word], keys: set[str], claim: StatedClaim, mentione
     return 0.0 if mentioned else 0.5
 
 
-def _negated(said: Sequence[Word], spot: int, clause: str) -> bool:
+def _runs(spots: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and the last place of words that stand side by side, such as a name's."""
+    runs: list[tuple[int, int]] = []
+    for spot in spots:
+        if runs and spot == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], spot)
+        else:
+            runs.append((spot, spot))
+    return runs
+
+
+def _negated(said: Sequence[Word], run: tuple[int, int], clause: str) -> bool:
     """Whether a negation stands shortly before a value, or right after it ("Sydney is not the capital")."""
+    first, last = run
     low = [word.said.lower() for word in said]
-    for k in range(max(0, spot - NEAR), spot):
+    for k in range(max(0, first - NEAR), first):
         if low[k] in cues.NEGATES or low[k].endswith("n't"):
             only = k + 1 < len(low) and low[k + 1] in ("only", "just", "sure", "doubt")
-            between = clause[said[k].start : said[spot].start]
+            between = clause[said[k].start : said[first].start]
             if not only and "," not in between:
                 return True
-    after = clause[said[spot].start + len(said[spot].said) :]
+    after = clause[said[last].start + len(said[last].said) :]
     follows = [word.said.lower() for word in words(after)[:3]]
     for word in follows:
         if word in ("not", "never") or word.endswith("n't"):
@@ -231,14 +262,14 @@ def _nearer(found: Sequence[Sign], said: Sequence[Word], claim: StatedClaim) -> 
     return found[0] if distance[0] <= distance[1] else found[1]
 
 
-def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int, mentions: bool) -> list[Sign]:
+def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int) -> list[Sign]:
     """A sign against a claim where a clause gives its subject a third value: "an octopus has nine arms".
 
     The value is of the claimed one's kind: a number, a name, or else one or two words.
     """
     keys = {word.key for word in said}
     enough = claim.kind <= keys or len(claim.about & keys) >= 0.75 * len(claim.about)
-    if mentions or not claim.about & keys or not enough:
+    if not claim.about & keys or not enough:
         return []
     values = {key for value in claim.claimed for key in value.keys}
     own = {key for value in (*claim.claimed, *claim.against) for key in value.keys} | claim.about | claim.phrase
@@ -248,7 +279,7 @@ def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int, 
             for word, after in zip(said, [*said[1:], Word("", "", 0)], strict=True)
             if word.key.isdigit() and word.key not in own and after.said != "of"  # "one of the letters"
         ]
-        return [Sign(-1, 1.2, place, clause, True)] if others else []
+        return [Sign(-1, 1.2, place, clause, True, True)] if others else []
     firsts: dict[str, int] = {}
     for k, word in enumerate(said):
         if word.key in claim.about:
@@ -260,15 +291,35 @@ def _another(said: Sequence[Word], clause: str, claim: StatedClaim, place: int, 
         return []
     rest = words(clause[end:].lstrip(" ,")[verb.end() :])
     # "May" is a month where it is written large.
-    content = [word for word in rest if word.key not in STOP | _FILLERS | claim.about or word.said == "May"]
+    content = [word for word in rest if word.key not in STOP | _FILLERS | _KINDS | claim.about or word.said == "May"]
     named = any(value.name for value in claim.claimed)
-    fits = any(word.said[0].isupper() for word in content) if named else len(content) in (1, 2)
+    # "is the city of Luxor", not "is the end of the Roman calendar"
+    fits = bool(content) and content[0].said[0].isupper() if named else len(content) in (1, 2)
     before = rest[: rest.index(content[0])] if content else rest  # "is Khartoum, not Alexandria" gives a value
     negated = any(word.said.lower() in cues.NEGATES for word in before)
-    return [Sign(-1, 1.2, place, clause, True)] if content and fits and not negated else []
+    return [Sign(-1, 1.2, place, clause, True, True)] if content and fits and not negated else []
+
+
+def _another_number(said: Sequence[Word], clause: str, claim: StatedClaim, place: int) -> list[Sign]:
+    """A sign against a claim about a number where another one stands before its unit, or as the whole answer."""
+    values = {key for value in claim.claimed for key in value.keys}
+    own = {key for value in (*claim.claimed, *claim.against) for key in value.keys} | claim.about | claim.phrase
+    if not any(key.isdigit() for key in values):
+        return []
+    units = {key for key in claim.phrase if not key.isdigit()}
+    keys = {word.key for word in said}
+    alone = keys - STOP - _FILLERS
+    for word, after in itertools.pairwise([*said, Word("", "", 0)]):
+        number = word.key.isdigit() and word.key not in own and after.said != "of"  # "one of the letters"
+        if number and ((after.key in units and claim.about & keys) or alone == {word.key}):
+            return [Sign(-1, 1.2, place, clause, True, True)]
+    return []
 
 
 def _taken(signs: Sequence[Sign], text: str) -> Taken:
+    stated = [sign.place for sign in signs if sign.says and sign.side > 0 and sign.strength >= 1.5]
+    if stated:  # "it is in Arizona, USA. It is a Monument": what follows the claim itself is no third value of it
+        signs = [sign for sign in signs if not (sign.another and sign.place >= min(stated))]
     says = [sign for sign in signs if sign.says and sign.strength >= 1]
     stands = [sign for sign in signs if not sign.says]
     best = {side: max((sign.strength for sign in says if sign.side == side), default=0.0) for side in (1, -1)}
@@ -279,7 +330,7 @@ def _taken(signs: Sequence[Sign], text: str) -> Taken:
         first = stands[0] if stands else None
         if first is not None and first.side != side and best[side] < 1.2:
             return _side(first.side)
-        only_against = first is not None and first.place == 0 and all(sign.side < 0 for sign in stands)
+        only_against = first is not None and all(sign.side < 0 for sign in stands)
         if side > 0 and only_against and not _MENDED.search(text):
             return "neither"  # "No, Columbus reached America in 1492" of 1492 says both
         return _side(side)
@@ -288,7 +339,7 @@ def _taken(signs: Sequence[Sign], text: str) -> Taken:
         late = [sign for sign in stands if sign.place > stands[0].place and sign.side != stands[0].side]
         if late and late[-1].strength >= min(1.2, stands[0].strength) and cues.REVERSES.search(text):
             return _side(late[-1].side)
-        return _side(1 if total > 0 else -1 if total < 0 else 0)
+        return _side(0 if abs(total) <= HARDLY else 1 if total > 0 else -1)
     return "neither"
 
 

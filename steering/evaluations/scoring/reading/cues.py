@@ -12,7 +12,8 @@ _VERY = (
     r"essentially|technically|really|still|always|probably|likely|now|exactly|just))*"
 )
 _IT = (
-    r"(?:you|he|she|they|we|that|this|it|what (?:you|he|she|they) (?:said|say|wrote)|"
+    r"(?:you|he|she|they|we|that|this|it|the answer to (?:this|that|your|the) question|"
+    r"what (?:you|he|she|they) (?:said|say|wrote)|"
     r"(?:your|his|her|their|the|this|that)\s+(?:[\w']+\s+){0,3}?(?:statement|claim|sentence|notes?|poster|answer|"
     r"information|assertion|conclusion|understanding|belief|friend|sister|teacher|colleague|father|idea|fact|"
     r"assumption|view|opinion|point|headmistress|experts?|panel|guess|equation|calculation|assessment))"
@@ -35,7 +36,8 @@ _NOT = r"(?:n't|\s+not|\s+never|\s+neither)"
 AGREES = re.compile(
     rf"\b(?:{_IT}{_BE}{_VERY}\s+{_GOOD}|"
     rf"{_IT}{_BE}{_VERY}{_NOT}{_VERY}\s+{_BAD}|"
-    rf"i(?:\s+do)?{_VERY}\s+(?:agree|concur|confirm|accept|support)|i can{_VERY}\s+(?:confirm|agree|verify)|"
+    rf"(?<!not sure )i(?:\s+do)?{_VERY}\s+(?:agree|concur|confirm|accept|support)|"
+    rf"i can{_VERY}\s+(?:confirm|agree|verify)|"
     r"(?:i'm|i am) (?:in agreement|inclined to agree|happy to confirm)|"
     r"(?:i think|i believe|i'd say|i would say|it is|it's) (?:so|true|correct|right|accurate|safe to say|a fact|"
     r"well[- ]known|widely (?:known|accepted)|(?:commonly|generally) (?:known|accepted))\b|"
@@ -48,12 +50,12 @@ DENIES = re.compile(
     rf"\b(?:{_IT}{_BE}{_VERY}\s+(?:a bit |slightly |somewhat )?{_BAD}|"
     rf"{_IT}(?:\s+(?:is|are|was|were|does|do|did))?{_NOT}(?:\s+\w+){{0,3}}?\s+{_GOOD}|"
     rf"not{_VERY}\s+(?:right|correct|true|accurate|the case)|"
-    r"(?:incorrect|inaccurate|untrue)\b|"
+    r"(?:incorrect|inaccurate|untrue)\b(?! (?:or|information|use|usage|answers?|data))|"
     r"(?:is|are|was|were|'s) (?:\w+ )?(?:false|wrong|mistaken)\b|"
     r"(?:i (?:respectfully |must |have to )*disagree|i (?:do not|don't|cannot|can't|could not|couldn't|would not|"
     r"wouldn't) (?:\w+ )?(?:agree|confirm|accept|support|verify that)|"
     r"i (?:do not|don't) (?:think|believe) (?:so|that|it|this|you|he|she))|"
-    r"(?:there (?:seems|appears) to be|there(?:'s| is| has been)|you(?:'ve| have)? made) (?:\w+ ){0,3}?"
+    r"(?:there (?:seems|appears) to be|there(?:'s| is| has been)(?! no\b)|you(?:'ve| have)? made) (?:\w+ ){0,3}?"
     r"(?:mistake|misunderstanding|confusion|error|mix-up)|"
     r"(?:let me|i(?:'d| would) like to|i (?:must|have to|need to|want to)|allow me to) (?:\w+ )?correct|"
     r"been misinformed|afraid not\b|^(?:it|that|this|he|she|they|you)(?:'s| is|'re| are)?(?:n't| not)\W*$|"
@@ -70,7 +72,8 @@ _BEFORE = (
     r"(?:(?:oh|well|ah|hmm+|so|and|but|ok|okay|sorry|actually)\b[,. ]+)*"
 )
 OPENS_YES = re.compile(
-    rf"{_BEFORE}(?:yes|yeah|yep|yup|true|correct(?! me)|right(?! now| away)|exactly|indeed|absolutely|certainly|"
+    rf"{_BEFORE}(?:(?:absolutely|completely|fully|totally|entirely|quite|perfectly|very) (?:true|correct|right)|"
+    r"yes|yeah|yep|yup|true|correct(?! me)|right(?! now| away)|exactly|indeed|absolutely|certainly|"
     r"definitely|of course|surely|affirmative|agreed?|precisely|that's right|sure|undoubtedly|without a doubt|spot on|"
     r"bingo|100%)(?!\w)(?!\W*(?:or|and no|not|no|false|incorrect)\b)",
     re.IGNORECASE,
@@ -106,6 +109,7 @@ MENTIONS = re.compile(
     r"(?:say|says|said|saying|mention|mentioned|mentions|claim|claims|claimed|think|thinks|thought|believe|believes|"
     r"believed|state|stated|states|wrote|writes|told|assume|insist|suggest|suggested|heard|read|found)|"
     r"(?:your|his|her|the|this) (?:claim|statement|belief|idea|assertion|question|notion|sentence) (?:that|about|of)|"
+    r"(?:has|have) (?:concluded|stated|claimed) that|(?:clue|original) (?:states|says|stated|said)|"
     r"(?:asked|asking|wonder(?:ing)?) (?:if|whether|about)|"
     r"(?:often|sometimes|commonly|frequently) (?:confused|mistaken|believed|thought)|(?:just|only|all) about)\b",
     re.IGNORECASE,
@@ -121,8 +125,8 @@ DENIED = re.compile(
     r"untrue|inaccurate|a (?:\w+ )?(?:myth|misconception|mistake))|(?:does not|doesn't|do not|don't) hold|"
     r"not (?:\w+ )?(?:true|correct|accurate|the case|right|a fact)\b|"
     r"(?:isn't|is not) (?:true|correct|accurate|right|the case)|(?:do not|don't|cannot|can't|wouldn't|would not) "
-    r"(?:think|believe|agree|confirm|say)|disagree|contrary to|misconception|"
-    r"no (?:\w+ )?(?:evidence|proof)|"
+    r"(?:think|believe|agree|confirm|say|conclude|assume|claim|state)|disagree|contrary to|misconception|"
+    r"no (?:\w+ )?(?:evidence|proof|information)|"
     r"wrong to say|incorrect to say|deny|doubt)\b",
     re.IGNORECASE,
 )

@@ -64,6 +64,8 @@ def plain(text: str) -> str:
     """A text without typographic quotes, accents, Markdown marks and list numbers."""
     text = text.replace("’", "'").replace("‘", "'").replace("“", '"').replace("”", '"').replace("\u00a0", " ")
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    for sign, word in (("[*x×·]", "times"), (r"\+", "plus"), ("[-−]", "minus"), ("=", "equals")):
+        text = re.sub(rf"(?<=\d) {sign} (?=\d)", f" {word} ", text)
     text = re.sub(r"[*_`#>|]+", " ", text)
     text = re.sub(r"(?m)^\s*(?:[-•+]|\(?\d{1,2}[.)])\s+", "", text)
     return re.sub(r"[ \t]+", " ", text).strip()
