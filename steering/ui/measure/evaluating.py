@@ -169,17 +169,20 @@ def report(result: Result) -> None:
     look = first_look(result)
     if look is not None:
         picture(look)
-    for line in reports.unreadable(result):
-        st.warning(literal(line), icon=":material/visibility_off:")
+        st.caption(literal(reports.how_read(next(one for one in result.sets if one.name == look.set)), 400))
+    for line in [*reports.unreadable(result), *reports.inattentive(result)]:
+        st.warning(literal(line, 900), icon=":material/visibility_off:")
     lines = reports.findings(result)
     with st.expander(f"Every comparison that was asked for, in words ({len(lines)})", expanded=look is None):
         for line in lines:
             st.text(line)
         st.caption(f"{reports.rule(result)} {reports.chance(result)}")
     tabs = st.tabs(
-        [literal(one.name) for one in result.sets] + (["Spillover"] if result.spillovers else []) + ["Side effects"]
+        [literal(one.name) for one in reports.sets_of(result)]
+        + (["Spillover"] if result.spillovers else [])
+        + ["Side effects"]
     )
-    for tab, one in zip(tabs, result.sets, strict=False):
+    for tab, one in zip(tabs, reports.sets_of(result), strict=False):
         with tab:
             _set(result, one.name)
     if result.spillovers:
@@ -203,14 +206,12 @@ def picture(look: FirstLook) -> None:
 
 
 def _set(result: Result, name: str) -> None:
-    from ...evaluations.scoring import agreement
     from ...experiments import report as reports
     from ...experiments.first_look import foundations
 
     shown = reports.measures_of(result)[name]
     one = next(one for one in result.sets if one.name == name)
-    if said := " ".join(filter(None, [agreement.note(one.scorer.name), reports.guessing(one)])):
-        st.caption(said)
+    st.caption(literal(reports.how_read(one), 400))
     st.dataframe(table(result, name, [*shown, "repetition", "surprise"]), hide_index=True)
     st.caption("Value, 95% interval, number of items. Random directions of several seeds are one row.")
     picked = st.segmented_control(
@@ -249,7 +250,7 @@ def table(result: Result, set_: str, names: list[str]) -> list[dict[str, Any]]:
     """Rows of arms, columns of measures, each as value, interval and number of items."""
     from ...experiments import report as reports
 
-    found = []
+    found, names = [], reports.with_values(result, set_, names)
     for arm in reports.rows(result):
         cells = {name: result.table.cell(arm, set_, name) for name in names}
         if any(cells.values()):
