@@ -215,7 +215,7 @@ def _set(result: Result, name: str) -> None:
     st.dataframe(table(result, name, [*shown, "repetition", "surprise"]), hide_index=True)
     st.caption("Value, 95% interval, number of items. Random directions of several seeds are one row.")
     picked = st.segmented_control(
-        "Chart", shown, default=shown[0], required=True, key=f"evaluate_measure_{name}",
+        "Chart", shown, default=shown[0], required=True, key=f"evaluate_measure_{name}", wrap=True,
         format_func=lambda m: m.replace("_", " "),
     )  # fmt: skip
     points = []
