@@ -117,7 +117,9 @@ def price(text: str, name: str, folder: Path) -> tuple[int, int]:
         scored = found.scorer.needs == "options" and not spec.get("scorer")
         # An item's options are read after one pass of its prompt; a token is about four letters of English.
         tokens += sum(
-            50 + (sum(len(one) // 4 + 1 for one in options_of(found.scorer, item)) if scored else written)
+            20
+            + len(item.text) // 4
+            + (sum(len(one) // 4 + 1 for one in options_of(found.scorer, item)) if scored else written)
             for item in found
         )
     return items * each, tokens * each
