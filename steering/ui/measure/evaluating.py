@@ -175,7 +175,9 @@ def report(result: Result) -> None:
     for line in [*reports.unreadable(result), *reports.inattentive(result)]:
         st.warning(literal(line, 900), icon=":material/visibility_off:")
     lines = reports.findings(result)
-    with st.expander(f"Every comparison that was asked for, in words ({len(lines)})", expanded=look is None):
+    if look is None:
+        st.text(reports.tally(result))
+    with st.expander(f"Every comparison that was asked for, in words ({len(lines)})"):
         for line in lines:
             st.text(line)
         st.caption(f"{reports.rule(result)} {reports.chance(result)}")
@@ -237,7 +239,8 @@ def _set(result: Result, name: str) -> None:
         base = next(arm.name for arm in result.arms if arm.kind == "baseline")
         chart(
             radar(names, rated, theme.palette(), dotted=[base]), title="Moral foundations before and after",
-            key=f"evaluate_radar_{name}", caption="Mean rating on the questionnaire's scale. Bands: 95% intervals.",
+            key=f"evaluate_radar_{name}", caption="Mean rating on the questionnaire's scale. Bands: 95% intervals. "
+            "Arms of which over a tenth could not be read are left out.",
         )  # fmt: skip
     changes = [c for c in result.table.changes if c.set == name and c.measure == picked]
     with st.expander("Changes, item by item"):
