@@ -29,6 +29,7 @@ from .report_words import (
     interval,
     kind_of,
     measures_of,
+    named_arm,
     number,
     rows,
     rule,
@@ -171,7 +172,7 @@ def _set(page: _Page, result: Result, one: EvaluationSet) -> None:
         for name in rows(result):
             cell = result.table.cell(name, one.name, measure)
             if cell is not None:
-                points.append(figures.Point(name, cell.value, cell.low, cell.high, kind_of(result, name)))
+                points.append(figures.Point(named_arm(cell), cell.value, cell.low, cell.high, kind_of(result, name)))
         if points:
             figure = figures.forest(points, PAPER, x=measure.replace("_", " "), share=points[0].high <= 1)
             page.figure(figure, f"{measure.replace('_', ' ')} on {one.name}: value and 95% interval of every arm.")

@@ -46,6 +46,11 @@ def interval(one: Cell) -> str:
     return f"{number(one.value, one.binary)} [{low}, {high}], n = {one.n}"
 
 
+def named_arm(one: Cell) -> str:
+    """The cell's arm as a chart names it, with how much of it was left unread where that is too much."""
+    return one.arm if one.unread <= MAX_UNREAD else f"{one.arm} ({100 * one.unread:.0f}% unread)"
+
+
 def test_of(change: Change) -> str:
     """The test of a comparison in words, with its p-value as it is and adjusted over the report."""
     if change.p is None:
@@ -105,7 +110,8 @@ def tally(result: Result) -> str:
         return "Nothing was compared."
     clear = [one for one in changes if one.verdict in CLEAR]
     rest = Counter(one.verdict for one in changes if one.verdict not in CLEAR)
-    named = [f"{one.arm} is {one.verdict} in {one.measure.replace('_', ' ')} on {one.set}" for one in clear[:NAMED]]
+    how = {"changed": "changes", "better": "betters", "worse": "worsens"}
+    named = [f"{one.arm} {how[one.verdict]} {one.measure.replace('_', ' ')} on {one.set}" for one in clear[:NAMED]]
     if len(clear) > NAMED:
         named.append(f"{len(clear) - NAMED} more changed")
     said = "; ".join([*(named or ["nothing changed clearly"]), *(f"{n} with {word}" for word, n in rest.items())])

@@ -12,7 +12,16 @@ from steering import experiments
 from steering.evaluations.comparison import table
 from steering.experiments import report_words
 from steering.experiments.first_look import first_look, foundations, of_plain
-from steering.experiments.report_words import guessing, how_read, inattentive, sets_of, tally, unreadable, with_values
+from steering.experiments.report_words import (
+    guessing,
+    how_read,
+    inattentive,
+    named_arm,
+    sets_of,
+    tally,
+    unreadable,
+    with_values,
+)
 
 BOTH = {"truth": "x is y", "falsehood": "x is z"}
 ARMS = [
@@ -86,6 +95,7 @@ def test_unread_answers_end_without_a_verdict_and_say_what_would_read_them() -> 
     (said,) = unreadable(made)
     assert 'The scorer "preference" needs no reading' in said and "50%" in said
     changes = [one for one in made.table.changes if one.measure == "accepts_false" and one.arm in ("Push", "Shove")]
+    assert {named_arm(c) for c in made.table.cells if c.arm == "Push" and c.unread} == {"Push (50% unread)"}
     assert changes and all(one.verdict == "too many answers unread" for one in changes)
     low, high = next((c.low, c.high) for c in made.table.cells if c.measure == "accepts_false")
     assert low < 0.6 and high == pytest.approx(1.0, abs=0.01)  # a range, not a confident number
@@ -114,7 +124,7 @@ def test_a_result_without_a_picture_is_tallied_in_one_sentence() -> None:
     one = claims("x", 24)
     made = result([one], outcomes(one, {"Baseline": 1.0, "Push": 0.0, "Shove": 1.0, "Random 1 for Push": 1.0}))
     said = tally(made)
-    assert said.startswith("Of ") and "Push is better in accepts false on x" in said and "no clear change" in said
+    assert said.startswith("Of ") and "Push betters accepts false on x" in said and "no clear change" in said
     few = claims("y", 6)
     made = result([few], outcomes(few, {arm.name: 1.0 for arm in ARMS}))
     assert "nothing changed clearly" in tally(made) and "with too few items (under 10)" in tally(made)
