@@ -20,8 +20,10 @@ def test_a_list_of_texts_is_about_the_emotions_that_its_file_is_named_after(tmp_
     (tmp_path / "angry_prompts.json").write_text(json.dumps(TEXTS))
     anger, mixed = ev.load(tmp_path / "anger.json"), ev.load(tmp_path / "happiness_sadness.json")
     assert (anger.format, len(anger), anger.chance) == ("situations", 2, pytest.approx(1 / 6))
-    assert anger.items[0].options == tuple(one.capitalize() for one in FEELINGS)
-    assert [anger.items[0].options[k] for k in anger.items[0].matching] == ["Angry"]
+    assert anger.items[0].options == tuple(f"I feel {one}." for one in FEELINGS)
+    assert [anger.items[0].options[k] for k in anger.items[0].matching] == ["I feel angry."]
+    # A word of several tokens must not win by its last ones, which the first makes certain.
+    assert anger.scorer == ev.FORMATS["goemotions"].scorer == ev.FORMATS["emobank"].scorer == ev.FORMATS["blimp"].scorer
     assert mixed.items[0].labels["emotions"] == ["happy", "sad"] and mixed.chance == pytest.approx(2 / 6)
     assert ev.load(tmp_path / "angry_prompts.json").format == "prompts"
     assert ev.load(tmp_path / "anger.json", format_name="prompts").items[0].text == TEXTS[0]

@@ -20,7 +20,7 @@ from steering.evaluations.scoring.scorers import scorer
 from steering.evaluations.sets.sets import EvaluationSet
 from steering.evaluations.trials import run
 from steering.experiments import __main__ as evaluate
-from steering.experiments.programs import mood_steering, registry
+from steering.experiments.programs import mood_reading, mood_steering, registry
 from steering.experiments.programs.mood_reading import areas, best_layer, by_random, by_shuffling, reading, valence
 from steering.experiments.programs.mood_report import to_markdown
 from steering.experiments.programs.mood_steering import added, halves, texts_scored
@@ -111,7 +111,9 @@ def test_a_dose_of_zero_is_the_baseline(model: Callable[[str], Model]) -> None:
     assert measures["Baseline"] == measures[zero.name] != measures[some.name]
 
 
-def test_the_study_on_a_tiny_model(model: Callable[[str], Model]) -> None:
+def test_the_study_on_a_tiny_model(model: Callable[[str], Model], monkeypatch) -> None:
+    monkeypatch.setattr(mood_steering, "NEUTRAL", 2)
+    monkeypatch.setattr(mood_reading, "DRAWS", 20)
     said: list[tuple[int, int, str]] = []
     with Engine(model("qwen2")) as engine:
         study = run_moods(engine, TEXTS, stories(), PAIRS, tick=lambda *one: said.append(one))

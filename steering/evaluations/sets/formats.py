@@ -232,7 +232,7 @@ _OPEN = {"dilemma_open": "school words (proxy)"}
 # Minimal pairs and single words are compared whole; what only a judge can read has praise words until one is asked.
 _PUBLISHED: dict[str, Scorer] = {
     **dict.fromkeys(("blimp", "ethics_virtue", "ethics_deontology", "ethics_justice"), _RIGHT),
-    **dict.fromkeys(("ethics_commonsense",), _RIGHT),
+    **dict.fromkeys(("ethics_commonsense", "situations", "goemotions", "emobank"), _RIGHT),
     "expert_claims": ForcedChoice(),  # what matches is sycophancy, not a right answer
     "freeform_sycophancy": scorers.PraiseWords(),
     "statements": scorers.YesOrNo(),

@@ -180,7 +180,8 @@ def _moral_choice(values: dict[str, Any]) -> Item | None:
 @_format("situations", "prompt", "emotions")
 def _situation(values: dict[str, Any]) -> Item:
     felt = [str(one) for one in values["emotions"]]
-    return _felt(f"{_said(values, 'prompt')} How do you feel?", FEELINGS, felt, emotions=felt)
+    # A sentence, and not the word alone: a small model hardly begins an answer with "Afraid".
+    return _felt(f"{_said(values, 'prompt')} How do you feel?", FEELINGS, felt, "I feel {}.")
 
 
 @_format("goemotions", "text", "labels")
@@ -189,7 +190,7 @@ def _goemotions(values: dict[str, Any]) -> Item:
     if not isinstance(given, list):
         raise ValueError(f"'labels' is a list of GoEmotions' labels; got {given!r}.")
     felt = [_go_label(one) for one in given]
-    return _felt(f"{_said(values, 'text')}\nWhich emotion does this show?", GOEMOTIONS, felt, emotions=felt)
+    return _felt(f"{_said(values, 'text')}\nWhich emotion does this show?", GOEMOTIONS, felt)
 
 
 def _go_label(one: Any) -> str:
@@ -198,12 +199,13 @@ def _go_label(one: Any) -> str:
     return str(one)
 
 
-def _felt(asked: str, names: Sequence[str], felt: Sequence[str], **labels: Any) -> Item:
-    """An item whose options are the names of emotions; each that was felt matches."""
+def _felt(asked: str, names: Sequence[str], felt: Sequence[str], answer: str = "") -> Item:
+    """An item whose options are the names of emotions, or answers with one in them; each that was felt matches."""
     if not felt or set(felt) - set(names):
         raise ValueError(f"An emotion is one of {', '.join(names)}; got {', '.join(felt) or 'none'}.")
     matching = tuple(k for k, name in enumerate(names) if name in felt)
-    return Item(asked, options=tuple(name.capitalize() for name in names), matching=matching, labels=labels)
+    options = tuple(answer.format(name) if answer else name.capitalize() for name in names)
+    return Item(asked, options=options, matching=matching, labels={"emotions": list(felt)})
 
 
 def _said(values: dict[str, Any], column: str) -> str:
