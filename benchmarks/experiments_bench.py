@@ -1,7 +1,7 @@
 """`python -m benchmarks.experiments_bench`: the bundled experiments, timed, and what they measured, as EXPERIMENTS.md.
 
 The regulator's experiment is run from nothing and timed as a whole; a sample of its rows is decoded in full batches and
-one at a time, interleaved. The other experiment goes on from an earlier run if there is one.
+one at a time, interleaved. `--programs` does the experiments that are programs and puts their tables in their places.
 """
 
 from __future__ import annotations
@@ -31,15 +31,12 @@ from steering.models.model import Model
 from steering.saes.loading import load_sae
 
 from .machine import load
-from .real_experiments import MARK
 
 HERE = Path(__file__).parent
 SAMPLE = 384
 AIM_SECONDS, AIM_RATIO = 300, 4
-HEADING = "## Refusal, and what tuning changed"
-# discover_bench does "unlabeled", on both models; "moods" is run on published texts, which do not ship.
-NAMES = [name for name in PROGRAMS if name not in ("unlabeled", "moods")]
-UNLABELED = "## Directions without labels"  # its tables are those of discover_bench, its text is written by hand
+# Programs whose tables are theirs alone; those of `unlabeled` are discover_bench's, on both models.
+NAMES = [name for name in PROGRAMS if name != "unlabeled"]
 
 
 def requests(lm: Model, workshop: Workshop) -> list[Request]:
@@ -92,26 +89,14 @@ def whole(name: str) -> Result:
     return result
 
 
-def section(text: str, heading: str) -> str:
-    """A section of a report, from its heading to before the next one; "" if it is not there."""
-    _, there, rest = text.partition(heading)
-    return there + rest.partition("\n## ")[0].rstrip() + "\n" if there else ""
-
-
-def programs(names: Sequence[str]) -> str:
-    """The reports of the experiments that are programs, each done from nothing."""
-    found = [
-        HEADING,
-        "",
-        "`python -m benchmarks.experiments_bench --programs`; each alone: `python -m steering.evaluate NAME`.",
-        "",
-    ]
-    for name in names:
-        started = time.perf_counter()
-        study = PROGRAMS[name]
-        found.append(study.perform(study.model, evaluate.progress()))
-        print(f"\n{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    return "\n".join(found)
+def with_report(text: str, made: str) -> str:
+    """A Markdown text with a report under "###" in the place of the one with its heading, or at the end."""
+    heading = made.partition("\n")[0] + "\n"
+    before, there, after = text.partition(heading)
+    if not there:
+        return f"{text.rstrip()}\n\n{made}"
+    ends = [at for mark in ("\n### ", "\n## ") if (at := after.find(mark)) >= 0]
+    return f"{before}{made.rstrip()}\n{after[min(ends) :] if ends else ''}"
 
 
 def main() -> None:
@@ -119,18 +104,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments_bench", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=HERE / "EXPERIMENTS.md")
-    parser.add_argument(
-        "--programs", nargs="*", help="only the experiments that are programs; the rest of the file stays"
-    )
+    parser.add_argument("--programs", nargs="*", help="instead the experiments that are programs, all or those named")
     given = parser.parse_args()
+    old = given.out.read_text(encoding="utf-8") if given.out.is_file() else ""
     if given.programs is not None:
-        before, mark, after = given.out.read_text(encoding="utf-8").partition(MARK)
-        kept = before.partition(HEADING)[0].rstrip()
-        made = programs(given.programs or NAMES)
-        given.out.write_text(f"{kept}\n\n{made}\n{mark}{after}", encoding="utf-8")
+        for name in given.programs or NAMES:
+            started, study = time.perf_counter(), PROGRAMS[name]
+            old = with_report(old, study.perform(study.model, evaluate.progress()))
+            given.out.write_text(old, encoding="utf-8")
+            print(f"\n{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
         return
     before = load()
-    old = given.out.read_text(encoding="utf-8") if given.out.is_file() else ""
     regulator = whole("regulator")
     lm = load_model("organism")
     with contextlib.closing(Engine(lm)) as engine:
@@ -157,12 +141,9 @@ def main() -> None:
         "",
         reports.to_markdown(regulator),
         reports.to_markdown(whole("sara")),
-        section(old, UNLABELED),
-        programs(NAMES),
     ]
-    _, mark, rest = old.partition(MARK)  # what another command wrote below is kept
-    found.append(mark + rest)
-    given.out.write_text("\n".join(found), encoding="utf-8")
+    _, mark, rest = old.partition("\n## ")  # what other commands and hands wrote below is kept
+    given.out.write_text("\n".join(found).rstrip() + "\n" + mark + rest, encoding="utf-8")
     print(f"{seconds:.0f} s for {answers} answers; {ratio:.1f} times faster than one at a time; wrote {given.out.name}")
 
 

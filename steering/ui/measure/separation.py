@@ -172,10 +172,10 @@ def _sets() -> Kept:
 
 
 def bundled_set(name: str) -> EvaluationSet:
-    """A bundled evaluation set."""
+    """A bundled evaluation set, every question once."""
     from ...evaluations import load
 
-    return _sets().get(name, lambda: load(name))
+    return _sets().get(name, lambda: load(name).distinct())
 
 
 @st.dialog("Which column is what?")
