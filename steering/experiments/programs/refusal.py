@@ -110,7 +110,8 @@ class RefusalResult:
                     if len(values) > 1:
                         row[f"CE {kind}"] = (*bootstrap(values), len(values))
                 if len(costs[arm].kl) > 1:
-                    row["KL"] = (*bootstrap(costs[arm].kl), len(costs[arm].kl))
+                    value, low, high = bootstrap(costs[arm].kl)
+                    row["KL"] = (value, max(0.0, low), high, len(costs[arm].kl))  # never negative, whatever is drawn
             found.append(row)
         return found
 
@@ -290,10 +291,11 @@ def sentence(result: RefusalResult) -> str:
 
     first, others = titles[0], titles[2:]
     best = min((arm for arm in (ABLATED, FITTED_ABLATED) if arm in rows), key=lambda arm: rows[arm][first][0])
+    how = "ablated everywhere" if best == ABLATED else "optimized further and ablated everywhere"
     random = f"random for {ABLATED}"
     whole = (
         f"Unsteered, {result.model} {first} requests in {said(BASELINE.name, first)} of "
-        f"{rows[BASELINE.name][first][3]}; with the direction {best.lower()} in {said(best, first)}"
+        f"{rows[BASELINE.name][first][3]}; with the direction {how} in {said(best, first)}"
     )
     whole += f", with random directions of equal norm in {said(random, first)}." if random in rows else "."
     costs = [f"{title} {rows[BASELINE.name][title][0]:.0f}% to {said(best, title)}" for title in others]

@@ -93,7 +93,7 @@ def _tables(rows: list[dict[str, Any]], columns: list[str]) -> None:
     ):  # fmt: skip
         st.dataframe(
             [{"": row["arm"]} | {title: shown(row.get(title), digits) for title in titles} for row in rows],
-            hide_index=True, key=key, height=36 * (len(rows) + 1),
+            hide_index=True, key=key, height="content",
             column_config={"": st.column_config.TextColumn(pinned=True, width="medium")},
         )  # fmt: skip
         st.caption(said)
