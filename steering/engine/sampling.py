@@ -48,11 +48,21 @@ class Sampling:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
 
-def gumbel(stream: int, step: int, d_vocab: int) -> Float[Tensor, "vocab"]:
-    """Standard Gumbel noise of one step of a stream; made on the CPU, so that every device draws the same."""
-    generator = torch.Generator().manual_seed((stream + step * 0x9E3779B97F4A7C15) % 2**63)
-    uniform = torch.rand(d_vocab, generator=generator).clamp_(min=1e-20)
-    return -(-uniform.log()).clamp_(min=1e-20).log()
+def gumbel(
+    keys: Sequence[tuple[int, int]], d_vocab: int, device: torch.device | None = None
+) -> Float[Tensor, "keys vocab"]:
+    """Standard Gumbel noise of steps of streams, a row for each (stream, step).
+
+    The uniform numbers are drawn on the CPU, so that every device draws the same; their logarithms are taken on the
+    device for all rows at once, where they cost least.
+    """
+    on_gpu = device is not None and device.type == "cuda"
+    uniform = torch.empty(len(keys), d_vocab, pin_memory=on_gpu)
+    for row, (stream, step) in zip(uniform, keys, strict=True):
+        generator = torch.Generator().manual_seed((stream + step * 0x9E3779B97F4A7C15) % 2**63)
+        torch.rand(d_vocab, generator=generator, out=row)
+    uniform = uniform.to(device, non_blocking=True).clamp_(min=1e-20)
+    return uniform.log_().neg_().clamp_(min=1e-20).log_().neg_()
 
 
 def nucleus(logits: Float[Tensor, "rows vocab"], top_p: Float[Tensor, "rows"]) -> Float[Tensor, "rows vocab"]:
@@ -78,6 +88,7 @@ def choose(
     if any(samplings[row].top_p < 1 for row in drawn):
         scaled = nucleus(scaled, torch.tensor([samplings[row].top_p for row in drawn], device=logits.device))
     keys = [(streams[row], steps[row]) for row in drawn]
-    noise = {key: gumbel(*key, logits.shape[-1]) for key in set(keys)}  # variants of a prompt share theirs
-    scaled = scaled + torch.stack([noise[key] for key in keys]).to(logits.device)
+    own = {key: k for k, key in enumerate(dict.fromkeys(keys))}  # variants of a prompt share their noise
+    noise = gumbel(list(own), logits.shape[-1], logits.device)
+    scaled += noise if len(own) == len(keys) else noise[torch.tensor([own[key] for key in keys], device=noise.device)]
     return tokens.index_copy(0, index, scaled.argmax(-1))
