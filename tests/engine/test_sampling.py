@@ -53,10 +53,20 @@ def test_frequencies_in_the_nucleus_are_renormalized() -> None:
 
 def test_gumbel_noise_has_the_gumbels_mean_and_variance() -> None:
     """Euler's constant and pi^2 / 6, within five standard errors of 100,000 draws."""
-    noise = gumbel(7, 0, 100_000).double()
+    noise = gumbel([(7, 0)], 100_000).double()
     assert float(noise.mean()) == pytest.approx(0.5772157, abs=5 * 1.2825 / 100_000**0.5)
     assert float(noise.var()) == pytest.approx(math.pi**2 / 6, abs=0.06)
     assert noise.isfinite().all()
+
+
+def test_noise_of_many_rows_is_each_rows_own_as_transcribed() -> None:
+    keys = [(7, 0), (7, 1), (123456789, 3)]
+    together = gumbel(keys, 333)
+    for row, (stream, step) in zip(together, keys, strict=True):
+        generator = torch.Generator().manual_seed((stream + step * 0x9E3779B97F4A7C15) % 2**63)
+        uniform = torch.rand(333, generator=generator).clamp(min=1e-20)
+        assert torch.equal(row, -(-uniform.log()).clamp(min=1e-20).log())
+        assert torch.equal(row, gumbel([(stream, step)], 333)[0])
 
 
 def test_a_nucleus_by_hand() -> None:
@@ -102,20 +112,23 @@ def test_noise_is_a_function_of_seed_sample_prompt_and_step() -> None:
     ]
     assert len({base.stream([1, 2]), *others}) == 6
     stream = base.stream([1, 2])
-    assert torch.equal(gumbel(stream, 5, 100), gumbel(stream, 5, 100))
-    assert not torch.equal(gumbel(stream, 5, 100), gumbel(stream, 6, 100))
+    assert torch.equal(gumbel([(stream, 5)], 100), gumbel([(stream, 5)], 100))
+    assert not torch.equal(gumbel([(stream, 5)], 100), gumbel([(stream, 6)], 100))
 
 
 def test_steps_are_independent() -> None:
     """No correlation between the noise of neighboring steps, or of neighboring streams."""
-    for one, other in ((gumbel(9, 0, 20_000), gumbel(9, 1, 20_000)), (gumbel(9, 0, 20_000), gumbel(10, 0, 20_000))):
+    for one, other in (
+        (gumbel([(9, 0)], 20_000), gumbel([(9, 1)], 20_000)),
+        (gumbel([(9, 0)], 20_000), gumbel([(10, 0)], 20_000)),
+    ):
         assert abs(float(torch.corrcoef(torch.stack([one, other]))[0, 1])) < 5 / 20_000**0.5
 
 
 def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    gumbel(1, 2, 50)
+    gumbel([(1, 2)], 50)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
