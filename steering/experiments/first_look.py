@@ -117,7 +117,8 @@ def _sentence(result: Result, name: str, spots: Sequence[Spot], best: Spot | Non
         span = f"{low:.0f}%" if round(low) == round(high) else f"{low:.0f} to {high:.0f}%"
         beside = f"; random directions of equal norm accept {span} of the false"
     how = "Chosen on other items as nearest" if result.experiment.data.get("choose") else "Nearest"
-    return f"{how} to the ideal, {best.name} {' and '.join(told)}{beside}."
+    alone = sum(spot.kind == "steered" for spot in spots) == 1  # then nothing is nearer than anything
+    return f"{'' if alone else f'{how} to the ideal, '}{best.name} {' and '.join(told)}{beside}."
 
 
 FOUNDATION = "foundation: "

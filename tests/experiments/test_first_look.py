@@ -76,6 +76,13 @@ def test_the_arm_nearest_to_the_ideal_is_named_with_its_numbers() -> None:
     assert of_plain(found.plain()) == found
 
 
+def test_one_arm_alone_is_not_said_to_be_nearest() -> None:
+    one = claims("claims")
+    made = result([one], outcomes(one, {"Baseline": 0.5, "Push": 1.0}))
+    found = first_look(made)
+    assert found is not None and found.sentence.startswith("Push accepts 6 of 6")
+
+
 def test_an_arm_chosen_on_other_items_is_shown_on_these() -> None:
     first, second = claims("chosen on"), claims("reported")
     every = {"Baseline": 1.0, "Random 1 for Push": 1.0}

@@ -192,7 +192,7 @@ def report(result: Result) -> None:
     )
     for tab, one in zip(tabs, reports.sets_of(result), strict=False):
         with tab:
-            _set(result, one.name)
+            _set(result, one.name, noted=look is not None and look.set == one.name)
     if result.spillovers:
         with tabs[-2]:
             _spillover(result)
@@ -213,13 +213,14 @@ def picture(look: FirstLook) -> None:
     )  # fmt: skip
 
 
-def _set(result: Result, name: str) -> None:
+def _set(result: Result, name: str, *, noted: bool = False) -> None:
     from ...experiments import report as reports
     from ...experiments.first_look import foundations
 
     shown = reports.measures_of(result)[name]
     one = next(one for one in result.sets if one.name == name)
-    st.caption(literal(reports.how_read(one), 400))
+    if not noted:  # under the picture it is said already
+        st.caption(literal(reports.how_read(one), 400))
     st.dataframe(table(result, name, [*shown, "repetition", "surprise"]), hide_index=True)
     st.caption("Value, 95% interval, number of items. Random directions of several seeds are one row.")
     picked = st.segmented_control(
