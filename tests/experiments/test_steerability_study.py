@@ -56,6 +56,7 @@ def test_layers_and_random_directions_answer_on_the_same_items(model: Callable[[
             engine, [EvaluationSet(study.found.items[:1], scorer("preference"), "x")],
             [BASELINE, Arm("by hand", (ActivationAddition(direction, 0.1 * unit / direction.norm),))],
         )  # fmt: skip
+    assert [len(plan_of(n).coarse) for n in (1, 2, 6, 12, 30)] == [1, 2, 6, 6, 7]
     # Of the second part, on 4 items of 2 statements: the baseline, and 5 doses at each layer and random direction.
     fine = min(3, layers)
     texts = (1 + 5 * len(plan_of(layers).coarse)) * 24 + (1 + 5 * (fine + RANDOM)) * 8

@@ -56,12 +56,13 @@ class SteerabilityStudy:
 
 
 def plan_of(n_layers: int, doses: Sequence[float] = DOSES) -> SearchPlan:
-    """What is tried on a model of so many layers.
+    """What is tried on a model of so many layers: six or seven of them first, or every fourth of a deep one.
 
     Raises:
         ValueError: fewer than two doses other than 0.
     """
-    return SearchPlan(tuple(range(n_layers)), tuple(doses), random=RANDOM)
+    step = max(1, min(4, n_layers // 6))
+    return SearchPlan(tuple(range(n_layers)), tuple(doses), step, random=RANDOM)
 
 
 def pressed_claims() -> EvaluationSet:

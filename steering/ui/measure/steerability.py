@@ -37,8 +37,8 @@ def steerability(lm: Model, study: Study) -> None:
     where = " The direction is read and added in the residual stream." if study.source.space == "feature" else ""
     where += "" if lm.has_chat_template else " This model has no chat template, so the questions are put as plain text."
     st.caption(
-        "How much does each item answer to the dose, at which layer, and does a random direction do as much? Every "
-        "fourth layer is tried on twelve items, those around the best on all the others. Nothing is written: what is "
+        "How much does each item answer to the dose, at which layer, and does a random direction do as much? A "
+        "few layers are tried on twelve items, those around the best on all the others. Nothing is written: what is "
         f"read is how likely two answers are.{where}"
     )
     with clear_errors():
