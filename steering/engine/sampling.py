@@ -56,12 +56,11 @@ def gumbel(
     The uniform numbers are drawn on the CPU, so that every device draws the same; their logarithms are taken on the
     device for all rows at once, where they cost least.
     """
-    on_gpu = device is not None and device.type == "cuda"
-    uniform = torch.empty(len(keys), d_vocab, pin_memory=on_gpu)
+    uniform = torch.empty(len(keys), d_vocab)  # pinned memory would be allocated anew at every step: tens of ms
     for row, (stream, step) in zip(uniform, keys, strict=True):
         generator = torch.Generator().manual_seed((stream + step * 0x9E3779B97F4A7C15) % 2**63)
         torch.rand(d_vocab, generator=generator, out=row)
-    uniform = uniform.to(device, non_blocking=True).clamp_(min=1e-20)
+    uniform = uniform.to(device).clamp_(min=1e-20)
     return uniform.log_().neg_().clamp_(min=1e-20).log_().neg_()
 
 
