@@ -8,7 +8,7 @@ from open_pages import fine, open_page
 pytestmark = pytest.mark.usefixtures("clean_caches")
 
 
-@pytest.mark.parametrize(("pairs", "seen"), [("sycophancy", "97 of 400 items"), ("mood_sad", "")])
+@pytest.mark.parametrize(("pairs", "seen"), [("sycophancy", "92 of 376 items"), ("mood_sad", "")])
 def test_direction_names_the_sets_that_its_pairs_have_seen(pairs: str, seen: str) -> None:
     at = fine(open_page("pages/build/direction.py", "organism"))
     fine(at.selectbox(key="direction_source").set_value(pairs).run())
