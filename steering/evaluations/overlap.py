@@ -216,6 +216,11 @@ def overlaps(sets: Sequence[EvaluationSet], pairs: Sequence[PairSet]) -> list[Ov
 
 
 def shared(found: EvaluationSet, other: EvaluationSet) -> int:
-    """The number of items of a set that another set asks in the same words."""
-    asked = {_words(item.plain()) for item in other}
-    return sum(_words(item.plain()) in asked for item in found)
+    """The number of items of a set that another set asks in the same words, with the same options if it has any."""
+    asked = {_asked(item) for item in other}
+    return sum(_asked(item) in asked for item in found)
+
+
+def _asked(item: Item) -> tuple[Words, ...]:
+    # "Which sentence is right?" is another question with other sentences.
+    return (_words(item.plain()), *sorted(_words(option) for option in item.options))

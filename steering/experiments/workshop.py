@@ -178,14 +178,24 @@ class Workshop:
             "are not at hand."
             for name in self._origins()[1]
         ]
+        return found + self._also_chose(sets)
+
+    def _also_chose(self, sets: Sequence[EvaluationSet]) -> list[str]:
+        """Which items of these sets a threshold was chosen on too; one sentence for thresholds of the same items."""
+        found: dict[str, list[str]] = {}
         for name, spec in self.experiment.data.get("calibration", {}).items():
             for side in ("concept", "other"):
                 chosen_on = self.set(spec[side])
                 for one in sets:
                     if count := shared(one, chosen_on):
                         items = f"{count} of {counted(len(one), 'item')} of {one.name!r}"
-                        found.append(f"{items} also chose the threshold {name!r}, which looks better there than it is.")
-        return found
+                        found.setdefault(items, []).append(repr(name))
+        return [
+            f"{items} also chose the threshold{'s' if len(names) > 1 else ''} {' and '.join(names)}, which "
+            f"look{'' if len(names) > 1 else 's'} better there than "
+            f"{'they are' if len(names) > 1 else 'it is'}."
+            for items, names in found.items()
+        ]
 
     def _origins(self) -> tuple[list[PairSet], list[str]]:
         known = self.experiment.data.get("directions", {})

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from .base import Palette, base, plain
+from .base import Palette, base, plain, short_name
 
-LONGEST, LETTER = 34, 0.014  # of a name in letters, and of a letter on an axis of 500 pixels
+LONGEST, LETTER = 28, 0.018  # of a name in letters, and of a letter on an axis of 380 pixels
 
 
 class Spot(NamedTuple):
@@ -68,8 +68,8 @@ def acceptance(spots: Sequence[Spot], palette: Palette, *, best: str = "", heigh
     for spot in _named(spots, best, top):
         left = _to_the_left(spot)
         figure.add_annotation(
-            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(_short(spot.name), LONGEST)}</b>", showarrow=False,
-            xanchor="right" if left else "left", xshift=-11 if left else 11, yshift=10,
+            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(short_name(spot.name, LONGEST), LONGEST)}</b>",
+            showarrow=False, xanchor="right" if left else "left", xshift=-11 if left else 11, yshift=10,
             font={"color": palette.accent if spot.kind == "steered" else palette.muted, "size": 12},
         )  # fmt: skip
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", showgrid=True)
@@ -84,13 +84,8 @@ def _bars(values: Sequence[tuple[float, float, float]], color: str) -> dict:
     } if values else {"visible": False}  # fmt: skip
 
 
-def _short(name: str) -> str:
-    """The name, or its beginning and its end: arms of one family differ in the last words."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 14].rstrip(' ,')}…{name[-13:].lstrip()}"
-
-
 def _to_the_left(spot: Spot) -> bool:
-    return spot.accepts[0] >= 0.6
+    return spot.accepts[0] >= 0.5
 
 
 def _named(spots: Sequence[Spot], best: str, top: float) -> list[Spot]:

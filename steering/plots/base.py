@@ -43,6 +43,13 @@ def plain(text: str, length: int = 40) -> str:
     return html.escape(line if len(line) <= length else line[: length - 1] + "…")
 
 
+def short_name(name: str, length: int) -> str:
+    """A name of at most so many letters that keeps its end: arms of one family differ in the last words."""
+    if len(name) <= length:
+        return name
+    return f"{name[: length - 14].rstrip(' ,')}…{name[-13:].lstrip()}"
+
+
 def percent(share: float) -> str:
     """A share as a percentage with the digits that matter: 0.3%, 12%."""
     return f"{100 * share:.1f}%" if share < 0.095 else f"{100 * share:.0f}%"

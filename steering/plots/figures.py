@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from .base import Palette, base, plain, tint
+from .base import Palette, base, plain, short_name, tint
 
 
 class Point(NamedTuple):
@@ -26,6 +26,9 @@ def _look(kind: str, palette: Palette) -> tuple[str, str]:
     if kind == "steered":
         return palette.accent, "circle"
     return palette.baseline, "circle-open" if kind == "baseline" else "diamond-open"
+
+
+NAME = 44  # letters of an arm's name beside its row
 
 
 def forest(
@@ -48,7 +51,7 @@ def forest(
         )  # fmt: skip
         if point.kind == "baseline":
             figure.add_vline(x=point.value, line={"color": palette.baseline, "dash": "dot", "width": 1})
-    names = [plain(point.name, 44) for point in points]
+    names = [plain(short_name(point.name, NAME), NAME) for point in points]
     figure.update_yaxes(
         tickmode="array", tickvals=list(range(len(points))), ticktext=names, autorange="reversed", showgrid=False
     )

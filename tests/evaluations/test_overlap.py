@@ -88,3 +88,8 @@ def test_sums_of_directions_name_the_pairs_of_all_parts() -> None:
     nested = {"made": "sum", "of": [{"pairs": one}, {"made": "unit", "of": [{"pairs": two}, {"pairs": one}]}]}
     assert made_from(nested) == [one, two]
     assert made_from({}) == [] and made_from({"of": "nothing", "pairs": 3}) == []
+
+
+def test_the_same_words_with_other_options_are_another_question() -> None:
+    one, other = (Item("Which is right?", options=options, matching=(0,)) for options in (("a b", "c d"), ("e", "f")))
+    assert shared(asked(one), asked(one)) == 1 and shared(asked(one), asked(other)) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from steering.experiments.report_page import PAPER
 from steering.plots.acceptance import Spot, acceptance
+from steering.plots.figures import Point, forest
 from steering.plots.radar import radar
 
 SPOTS = (
@@ -45,3 +46,10 @@ def test_a_radar_closes_its_polygons() -> None:
     lines = [trace for trace in figure.data if trace.showlegend is not False]  # bands have no name to be read
     assert [trace.name for trace in lines] == ["Baseline", "Duty"]
     assert list(lines[1].r) == [3.0] * 4 and list(lines[1].theta) == ["care", "purity", "loyalty", "care"]
+
+
+def test_a_long_name_keeps_its_end_beside_its_row_and_its_dot() -> None:
+
+    names = [f"Regulator where the answer is really decided, lambda {k}" for k in (1, 2)]
+    rows = forest([Point(name, 0.5, 0.4, 0.6) for name in names], PAPER, x="share").layout.yaxis.ticktext
+    assert rows[0] != rows[1] and rows[0].endswith("lambda 1") and all("…" in row for row in rows)
