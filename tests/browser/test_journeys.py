@@ -35,6 +35,8 @@ def test_everything_is_one_press_from_the_first_screen_and_one_click_from_a_resu
     page = visitor.open()
     page.get_by_role("button", name="More", exact=True).click()
     expect(page.get_by_role("textbox", name="Prompt")).not_to_be_empty()
+    expect(page.get_by_role("radiogroup", name="Random controls")).to_be_visible()
+    visitor.idle()  # the first screen has a Generate of its own; a press on it while it is taken away is lost
     generate(page)
     expect(page.locator(".st-key-compare_along .js-plotly-plot")).to_be_visible()
     assert visitor.text(-1) != visitor.text(0)
