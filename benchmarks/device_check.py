@@ -54,11 +54,10 @@ PROMPTS = (
     "What is 3 plus 4?",
 )
 TOKENS = 64
-CLOSE = 1e-3  # logits of two devices differ by rounding alone; the bundled model's reach from -30 to 30
 
 
 def methods(lm: Model, v: Direction, sae: Sae) -> Iterator[tuple[str, Variant]]:
-    """A variant of every kind of edit."""
+    """A variant of each of thirteen ways to edit, and none; the affine ablation is not among them."""
     f = in_features(sae, 40)
     other = Direction(unit(lm.d_model, 3), v.site)
     told = {"attract": "Think of your duty.", "repel": "Think of what follows."}

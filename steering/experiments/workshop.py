@@ -191,9 +191,8 @@ class Workshop:
                         items = f"{count} of {counted(len(one), 'item')} of {one.name!r}"
                         found.setdefault(items, []).append(repr(name))
         return [
-            f"{items} also chose the threshold{'s' if len(names) > 1 else ''} {' and '.join(names)}, which "
-            f"look{'' if len(names) > 1 else 's'} better there than "
-            f"{'they are' if len(names) > 1 else 'it is'}."
+            f"{items} also chose the threshold{'s' * (len(names) > 1)} {' and '.join(names)}: results there look "
+            "better than they are."
             for items, names in found.items()
         ]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from .base import Palette, base, plain, short_name
+from .base import Palette, base, keeping_end, plain
 
 LONGEST, LETTER = 28, 0.018  # of a name in letters, and of a letter on an axis of 380 pixels
 
@@ -68,7 +68,7 @@ def acceptance(spots: Sequence[Spot], palette: Palette, *, best: str = "", heigh
     for spot in _named(spots, best, top):
         left = _to_the_left(spot)
         figure.add_annotation(
-            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(short_name(spot.name, LONGEST), LONGEST)}</b>",
+            x=spot.accepts[0], y=spot.denies[0], text=f"<b>{plain(keeping_end(spot.name, LONGEST), LONGEST)}</b>",
             showarrow=False, xanchor="right" if left else "left", xshift=-11 if left else 11, yshift=10,
             font={"color": palette.accent if spot.kind == "steered" else palette.muted, "size": 12},
         )  # fmt: skip

@@ -43,7 +43,7 @@ def plain(text: str, length: int = 40) -> str:
     return html.escape(line if len(line) <= length else line[: length - 1] + "…")
 
 
-def short_name(name: str, length: int) -> str:
+def keeping_end(name: str, length: int) -> str:
     """A name of at most so many letters that keeps its end: arms of one family differ in the last words."""
     if len(name) <= length:
         return name

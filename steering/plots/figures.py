@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from .base import Palette, base, plain, short_name, tint
+from .base import Palette, base, keeping_end, plain, tint
 
 
 class Point(NamedTuple):
@@ -51,7 +51,7 @@ def forest(
         )  # fmt: skip
         if point.kind == "baseline":
             figure.add_vline(x=point.value, line={"color": palette.baseline, "dash": "dot", "width": 1})
-    names = [plain(short_name(point.name, NAME), NAME) for point in points]
+    names = [plain(keeping_end(point.name, NAME), NAME) for point in points]
     figure.update_yaxes(
         tickmode="array", tickvals=list(range(len(points))), ticktext=names, autorange="reversed", showgrid=False
     )

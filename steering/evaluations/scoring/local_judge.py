@@ -18,7 +18,7 @@ from ...models.chat import chat
 from ...models.loading import load_model
 from ...models.model import Model
 
-READ_AT_ONCE = 32  # answers that are judged in one go
+READ_AT_ONCE = 8  # answers that are judged in one go: nothing stops in the middle of one
 LEAST = 0.1  # probability that all replies together must have, for the likeliest to mean something
 _LOCK = threading.Lock()
 
