@@ -63,7 +63,9 @@ def run(experiment: Experiment, lm: Model, sae: Sae | None) -> Job | None:
     engine, place = services.engine(), measure.folder() / hashlib.sha256(name.encode()).hexdigest()[:12]
     # The visitor's SAE is loaded already; a bundled experiment may name another one.
     named, chosen = experiment.data.get("sae"), state.sae_choice(lm.name)
-    seen.draw(seen.of_experiment(experiment, services.workbench(lm.name)))
+    before = measure.find(name)
+    if before is None or before.state != "done":  # a finished report says it itself
+        seen.draw(seen.of_experiment(experiment, services.workbench(lm.name)))
     same = not named or (named["release"], named.get("id", "")) == chosen
     own_sae = sae if same else None
 
